@@ -39,7 +39,7 @@ function(corelet_library NAME)
       target_link_libraries(${test} PRIVATE corelet_${dep})
     endforeach()
     corelet_test_pch(${test})
-    gtest_discover_tests(${test} TEST_PREFIX "${NAME}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+    gtest_discover_tests(${test} TEST_PREFIX "${CORELET_TEST_PREFIX}${NAME}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
   endif()
 endfunction()
 

@@ -27,7 +27,13 @@ set(CORELET_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Wim
     -Wno-sign-conversion)
 
 option(CORELET_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+option(CORELET_FUZZ "Build the fuzz targets with libFuzzer, everything with its coverage counters" OFF)
+set(CORELET_TEST_PREFIX "")
+if(CORELET_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 if(CORELET_SANITIZE)
+  set(CORELET_TEST_PREFIX "asan.")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all)
   add_link_options(-fsanitize=address,undefined)
 endif()
