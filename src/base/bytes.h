@@ -8,6 +8,7 @@
 #include <atomic>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/assert.h"
