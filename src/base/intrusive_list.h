@@ -34,7 +34,7 @@ class IntrusiveList {
   public:
     IntrusiveList() { head_.next_ = head_.prev_ = &head_; }
     ~IntrusiveList() {
-        while (!empty()) pop_front();
+        while (head_.next_ != &head_) head_.next_->unlink();
         head_.next_ = head_.prev_ = nullptr;
     }
     [[nodiscard]] bool empty() const { return head_.next_ == &head_; }
