@@ -73,6 +73,28 @@ u32 crc32c_chain(const BufferChain& chain, u32 continued_from) {
     return continued_from;
 }
 
+std::vector<u32> block_crcs(const BufferChain& chain) {
+    CORELET_ASSERT(chain.size() % k_block_bytes == 0);
+    std::vector<u32> out;
+    out.reserve(chain.size() / k_block_bytes);
+    u32 crc = 0;
+    usize missing = k_block_bytes;  // of the present block
+    for (const Buffer& part : chain.parts()) {
+        Bytes rest = part.bytes();
+        while (!rest.empty()) {
+            usize const step = std::min(missing, rest.size());
+            crc = crc32c(rest.first(step), crc);
+            rest = rest.subspan(step);
+            missing -= step;
+            if (missing != 0) continue;
+            out.push_back(crc);
+            crc = 0;
+            missing = k_block_bytes;
+        }
+    }
+    return out;
+}
+
 u32 crc32c_combine(u32 crc_a, u32 crc_b, u64 length_b) { return multiply(shift_operator(length_b), crc_a) ^ crc_b; }
 
 u32 crc32c_zero_block() {

@@ -15,6 +15,8 @@ namespace corelet {
     return crc32c(buffer.bytes(), continued_from);
 }
 [[nodiscard]] u32 crc32c_chain(const BufferChain& chain, u32 continued_from = 0);
+// Plain CRC of each 4 KiB block of the chain, whose size is a multiple of that.
+[[nodiscard]] std::vector<u32> block_crcs(const BufferChain& chain);
 // CRC of a || b from the CRCs of a and of b and b's length.
 [[nodiscard]] u32 crc32c_combine(u32 crc_a, u32 crc_b, u64 length_b);
 // CRC of 4096 zero bytes: a block never written reads as zeros and has this checksum.
