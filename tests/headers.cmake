@@ -1,0 +1,23 @@
+# Header self-containment: each header of src/ is compiled alone, without the precompiled header, as part of `all`.
+file(GLOB_RECURSE headers RELATIVE "${CMAKE_SOURCE_DIR}/src" CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/*.h")
+set(units "")
+set(libraries "")
+foreach(header ${headers})
+  get_filename_component(folder "${header}" DIRECTORY)
+  string(REPLACE "/" "_" library "corelet_${folder}")
+  if(NOT TARGET ${library})  # a header in a folder without a library of its own; tests/tidy says so
+    string(REGEX REPLACE "/.*" "" folder "${folder}")
+    set(library "corelet_${folder}")
+  endif()
+  if(TARGET ${library})
+    set(unit "${CMAKE_BINARY_DIR}/headers/${header}.cc")
+    file(CONFIGURE OUTPUT "${unit}" CONTENT "#include \"${header}\"\n")
+    list(APPEND units "${unit}")
+    list(APPEND libraries ${library})
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES libraries)
+
+add_library(header_check OBJECT ${units})
+target_link_libraries(header_check PRIVATE ${libraries} GTest::gtest GTest::gmock)
+target_compile_options(header_check PRIVATE ${CORELET_WARNINGS} -O0 -g0)
