@@ -38,21 +38,24 @@ def loops(code):
         yield match.start(), match.group(1)
 
 
-def visible(tree, source):
-    """The file's own code and that of its pair and of our headers it includes."""
+def known_names(tree, source):
+    """Unordered names of the file and its pair, and the public ones of our headers it includes."""
     stem = re.sub(r"\.(h|cc)$", "", source.path)
-    paths = {stem + ".h", stem + ".cc"} | {"src/" + name for _, quoted, name in source.includes if quoted}
-    return [tree.files[path] for path in sorted(paths) if path in tree.files]
+    names = set()
+    for path in (stem + ".h", stem + ".cc"):
+        if path in tree.files:
+            names |= declared_names(tree.files[path].code)
+    for _, quoted, name in source.includes:
+        if quoted and "src/" + name in tree.files:
+            names |= {n for n in declared_names(tree.files["src/" + name].code) if not n.endswith("_")}
+    return names
 
 
 def check(tree):
     for source in tree.product():
         if source.folder == "os":
             continue
-        names = set()
-        for near in visible(tree, source):
-            names |= declared_names(near.code)
-        seen = set()
+        names, seen = known_names(tree, source), set()
         for offset, name in loops(source.code):
             line = source.line_of(offset)
             if name in names and line not in seen and not source.has_note(line, "order-free"):

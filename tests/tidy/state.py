@@ -9,6 +9,8 @@ GLOBAL = re.compile(
     r"(?!const\b|constexpr\b|using\b|typedef\b|class\b|struct\b|enum\b|union\b|friend\b|extern\b|template\b|namespace\b|return\b"
     r"|static_assert\b|concept\b|public\b|private\b|protected\b)"
     r"[\w:]+(?:<[^;()]*>)?[\s&*]+(?!const\b)\w+\s*(?:=[^=;]*|\{[^;]*\})?;", re.MULTILINE)
+MEMBER = re.compile(r"^[ \t]+(?:static\s+inline|inline\s+static|static)\s+(?!const\b|constexpr\b|constinit\b|inline\b)"
+                    r"[\w:]+(?:<[^;()]*>)?[\s&*]+\w+\s*(?:=[^;]*|\{[^;]*\})?;", re.MULTILINE)
 FREE = {"os", "rt", "app"}
 
 
@@ -21,14 +23,14 @@ def check_statics(source, code):
 
 
 def check_globals(source, code):
-    """Statements that begin in the first column: the house's formatter puts only namespace scope there."""
+    """Statements in the first column, where the formatter puts only namespace scope, and static members."""
     inside = [(f.start, f.end) for f in functions(source)]
-    for match in GLOBAL.finditer(code):
+    for match in sorted([*GLOBAL.finditer(code), *MEMBER.finditer(code)], key=lambda m: m.start()):
         if any(start < match.start() < end for start, end in inside):
             continue
-        line = source.line_of(match.start())
+        line = source.line_of(match.end())
         if not source.has_note(line, "global"):
-            yield source.problem(line, "state", f"mutable state at namespace level: `{match.group(0).split(';')[0].strip()}`")
+            yield source.problem(line, "state", f"mutable state at namespace or class level: `{match.group(0).split(';')[0].strip()}`")
 
 
 def check(tree):

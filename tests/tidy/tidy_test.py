@@ -161,6 +161,9 @@ class Order(unittest.TestCase):
                                 "src/wire/b.cc": '#include "wire/state.h"\nvoid f(State s) {\n    for (u64 i : s.ids()) g(i);\n}\n'}),
                          ["order b.cc:3"])
 
+    def test_private_name_of_another_class_passes(self):
+        self.assertEqual(rules({**self.HEADER, "src/wire/b.cc": '#include "wire/a.h"\nvoid B::g() {\n    for (int p : peers_) f(p);\n}\n'}), [])
+
     def test_note_lookup_and_ordered_pass(self):
         for body in ("for (auto& p : peers_) n += p.second;  // order-free: a sum", "// order-free: a sum\n    for (auto& p : peers_) f(p);",
                      "if (peers_.find(1) != peers_.end()) f();", "for (auto& p : peers) f(p);", "for (u64 i = 0; i < 3; ++i) f(i);"):
@@ -175,9 +178,13 @@ class State(unittest.TestCase):
     def test_mutable_state_fails(self):
         for line in ("int counter = 0;", "static std::map<int, int> cache;", "inline std::atomic<u64> next{1};", "Foo* current;"):
             self.assertEqual(product(f"namespace x {{\n{line}\n}}\n"), ["state a.cc:2"], line)
+        for member in ("static inline int n = 0;", "static u64 n_;", "inline static std::vector<int> all{};"):
+            self.assertEqual(product(f"class A {{\n    {member}\n}};\n"), ["state a.cc:2"], member)
         self.assertEqual(product("int f() {\n    static int n = 0;\n    return ++n;\n}\n"), ["state a.cc:2"])
 
     def test_constants_types_and_notes_pass(self):
+        for member in ("static constexpr int k_n = 0;", "static A make(int n);", "static inline const int k = 1;"):
+            self.assertEqual(product(f"class A {{\n    {member}\n}};\n"), [], member)
         for line in ("constexpr int k_x = 1;", "inline constexpr std::array<int, 2> k_a{1, 2};", "const char* const k_name = \"\";",
                      "static const std::string k_s = \"\";", "class A;", "struct B;", "using X = int;", "template <class T> class C;",
                      "int f(int a);", "extern template class D<int>;", "static_assert(sizeof(int) == 4);",
