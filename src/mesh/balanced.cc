@@ -1,0 +1,112 @@
+// Strategy `balanced`.
+//
+// From scratch, a table is dealt: lay the corelets out in the order of the location tree, each for as many points
+// as its quota, and give slot s the points s, s + S, s + 2 S, ... (systematic sampling). As no corelet has more
+// than S points, none comes twice; as each domain of each level is one stretch, it gets its share of every row
+// rounded down or up, at all levels at once. Dealing alone would let the same few corelets always meet, so pairs of
+// cells are then exchanged at random wherever that keeps the spread: any loss is rebuilt from everybody.
+//
+// From a previous table, only what must move moves: see refill.h.
+#include <algorithm>
+
+#include "base/hash.h"
+#include "mesh/board.h"
+#include "mesh/quota.h"
+#include "mesh/refill.h"
+
+namespace corelet::mesh {
+namespace {
+
+constexpr u32 k_mixing_rounds = 4;
+
+std::vector<u32> make_quotas(const PlacementRequest& request, const Board& board) {
+    QuotaRequest quota;
+    quota.slots = request.slots;
+    quota.domain_cap = board.cap();
+    quota.seed = request.seed;
+    u64 usable = 0;
+    for (u16 who = 0; who < board.candidates(); ++who) {
+        const Candidate& candidate = request.candidates[who];
+        bool const leaves = candidate.standing == Standing::kLeave;
+        usable += !leaves && candidate.weight > 0;
+        quota.entries.push_back({leaves ? 0 : candidate.weight, board.domain(who), board.count(who),
+                                 candidate.standing == Standing::kHold});
+    }
+    quota.total = request.slots * std::min<u64>(request.width, usable);
+    return share_out(quota);
+}
+
+void deal(Board& board) {
+    std::vector<u16> points;
+    for (u16 who : board.tree_order()) points.insert(points.end(), board.quota(who), who);
+    CORELET_ASSERT(points.size() <= board.cells().size());
+    for (usize i = 0; i < points.size(); ++i) {
+        board.set(static_cast<u32>(i % board.slots()), static_cast<unsigned>(i / board.slots()), points[i]);
+    }
+}
+
+void try_exchange(Board& board, u32 slot_a, unsigned position_a, u32 slot_b, unsigned position_b) {
+    u16 const a = board.at(slot_a, position_a), b = board.at(slot_b, position_b);
+    if (slot_a == slot_b || a == b || a == Board::k_nobody || b == Board::k_nobody) return;
+    if (!board.may_enter(slot_a, position_a, b) || !board.may_enter(slot_b, position_b, a)) return;
+    if (board.spread_cost(slot_a, position_a, b) + board.spread_cost(slot_b, position_b, a) > 0) return;
+    board.set(slot_a, position_a, b);
+    board.set(slot_b, position_b, a);
+}
+
+void mix(Board& board, u64 seed) {
+    for (u32 round = 0; round < k_mixing_rounds; ++round) {
+        for (u32 slot = 0; slot < board.slots(); ++slot) {
+            for (unsigned position = 0; position < board.width(); ++position) {
+                u64 const draw = hash64(seed, round, slot, position);
+                try_exchange(board, slot, position, static_cast<u32>(draw % board.slots()),
+                             static_cast<unsigned>((draw >> 32) % board.width()));
+            }
+        }
+    }
+}
+
+// Dealing puts each corelet at one position of all its slots; reads want data and parity mixed. Holes stay last:
+// they should be parity.
+void shuffle_positions(Board& board, u64 seed) {
+    for (u32 slot = 0; slot < board.slots(); ++slot) {
+        unsigned filled = 0;
+        while (filled < board.width() && board.at(slot, filled) != Board::k_nobody) ++filled;
+        for (unsigned i = filled; i > 1; --i) {
+            unsigned const j = static_cast<unsigned>(hash64(seed, ~u64{0}, slot, i) % i);
+            u16 const a = board.at(slot, i - 1), b = board.at(slot, j);
+            board.set(slot, i - 1, b);
+            board.set(slot, j, a);
+        }
+    }
+}
+
+}  // namespace
+
+Placement place_balanced(const PlacementRequest& request) {
+    CORELET_ASSERT(request.width >= 1 && request.width <= k_width_max && request.slots >= k_slots_min);
+    bool const from_scratch = request.previous == nullptr || request.previous->width() != request.width;
+    if (!from_scratch) CORELET_ASSERT(request.previous->slots() <= request.slots, "tables never lose slots");
+    Refill refill(request);
+    Board board(request, from_scratch
+                             ? Board::Cells(static_cast<usize>(request.slots) * request.width, Board::k_nobody)
+                             : refill.inherited_cells());
+    if (!from_scratch) refill.vacate(board);
+    board.set_quotas(make_quotas(request, board));
+    if (from_scratch) {
+        deal(board);
+        mix(board, request.seed);
+        shuffle_positions(board, request.seed);
+    } else {
+        refill.run(board);
+    }
+    Placement placement;
+    placement.domain_cap = board.cap();
+    placement.cells.reserve(board.cells().size());
+    for (u16 who : board.cells()) {
+        placement.cells.push_back(who == Board::k_nobody ? CoreletId{} : request.candidates[who].id);
+    }
+    return placement;
+}
+
+}  // namespace corelet::mesh
