@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "wire/frame.h"
+#include "wire/message.h"
+
 namespace corelet {
 
 Result<u16> negotiate_version(const Hello& mine, const Hello& theirs) {
@@ -12,6 +15,43 @@ Result<u16> negotiate_version(const Hello& mine, const Hello& theirs) {
         Code::kUnsupported,
         fmt::format("no common version of the wire protocol: {} to {} here, {} to {} there; upgrade the older",
                     mine.version_min, mine.version_max, theirs.version_min, theirs.version_max));
+}
+
+Buffer encode_hello(const Hello& hello) {
+    pb::Hello message;
+    message.set_version_min(hello.version_min);
+    message.set_version_max(hello.version_max);
+    message.set_role(static_cast<u32>(hello.role));
+    message.set_lane(static_cast<u32>(hello.lane));
+    message.set_mesh(hello.mesh.v);
+    message.set_corelet(hello.corelet.v);
+    message.set_incarnation(hello.incarnation.v);
+    message.set_boot_nonce(hello.boot_nonce);
+    message.set_durable_sequence(hello.durable_sequence);
+    message.set_map_epoch(hello.map_epoch.v);
+    return encode_message(message);
+}
+
+Result<Hello> decode_hello(Bytes body) {
+    TRY(pb::Hello const message, decode_message<pb::Hello>(body));
+    bool const known_role = message.role() == 1 || message.role() == 2;
+    bool const known_lane = message.lane() == 1 || message.lane() == 2;
+    if (!known_role || !known_lane || message.version_min() > UINT16_MAX || message.version_max() > UINT16_MAX)
+        return fail(Code::kCorrupt, "hello makes no sense");
+    Hello hello;
+    hello.version_min = static_cast<u16>(message.version_min());
+    hello.version_max = static_cast<u16>(message.version_max());
+    hello.role = static_cast<PeerRole>(message.role());
+    hello.lane = static_cast<Lane>(message.lane());
+    hello.mesh = MeshId(message.mesh());
+    hello.corelet = CoreletId(message.corelet());
+    hello.incarnation = Incarnation(message.incarnation());
+    hello.boot_nonce = message.boot_nonce();
+    hello.durable_sequence = message.durable_sequence();
+    hello.map_epoch = MapEpoch(message.map_epoch());
+    if ((hello.role == PeerRole::kCorelet) == hello.corelet.is_zero())
+        return fail(Code::kCorrupt, "hello of a corelet without an id, or of a client with one");
+    return hello;
 }
 
 }  // namespace corelet
