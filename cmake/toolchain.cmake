@@ -24,7 +24,7 @@ add_compile_options($<$<CONFIG:Release>:-gline-tables-only> $<$<CONFIG:Debug>:-g
 string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
 
 set(CORELET_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -Werror
-    -Wno-sign-conversion)
+    -Wno-sign-conversion -Wno-deprecated-declarations)
 
 option(CORELET_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
 option(CORELET_FUZZ "Build the fuzz targets with libFuzzer, everything with its coverage counters" OFF)

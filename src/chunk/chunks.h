@@ -10,10 +10,11 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "rt/task.h"
+#include "wire/rpc.h"
 
 namespace corelet {
 
-enum class TrafficClass : u8 { kControl, kClient, kHeal, kScrub };
+
 
 struct ChunkPutResult {
     MapEpoch map_epoch;          // the table it was put by

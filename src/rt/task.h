@@ -48,8 +48,7 @@ template <class T>
 struct TaskPromise : TaskPromiseBase {
     std::optional<T> value;
     Task<T> get_return_object();
-    template <class U>
-    void return_value(U&& result) { value.emplace(std::forward<U>(result)); }
+    void return_value(T result) { value.emplace(std::move(result)); }
     T take() {
         CORELET_ASSERT(value.has_value(), "task finished without a value");
         return *std::move(value);

@@ -1,0 +1,61 @@
+#include "stream/owner_core.h"
+
+namespace corelet {
+
+OwnerCore::Replica* OwnerCore::find(SegmentId segment, CoreletId id) {
+    if (!open_ || open_->id != segment) return nullptr;
+    for (Replica& replica : replicas_)
+        if (replica.id == id) return &replica;
+    return nullptr;
+}
+
+bool OwnerCore::holds_lease(Instant now) const {
+    if (stopped_ || !open_) return false;
+    Duration const valid = options_.times.lease - options_.times.lease_margin;
+    for (const Replica& replica : replicas_)
+        if (!replica.promise_from || now - *replica.promise_from >= valid) return false;
+    return true;
+}
+
+void OwnerCore::heartbeat_answered(SegmentId segment, CoreletId id, Instant sent, Instant now) {
+    Replica* const replica = find(segment, id);
+    if (!replica || stopped_) return;
+    CORELET_ASSERT(sent <= now);
+    if (!replica->promise_from || *replica->promise_from < sent) replica->promise_from = sent;
+    if (replica->heartbeat_out && *replica->heartbeat_out <= sent) replica->heartbeat_out.reset();
+}
+
+// One heartbeat a replica at a time; an append in flight renews as well.
+void OwnerCore::send_heartbeats(Instant now, OwnerEffects& out) {
+    if (!open_ || stopped_) return;
+    for (Replica& replica : replicas_) {
+        bool const due = !replica.promise_from || now - *replica.promise_from >= options_.times.heartbeat;
+        if (!due || replica.heartbeat_out || replica.failed) continue;
+        replica.heartbeat_out = now;
+        out.push_back(owner_effect::SendHeartbeat{open_->id, replica.id, now});
+    }
+}
+
+void OwnerCore::tick(Instant now, OwnerEffects& out) {
+    if (stopped_) return;
+    check_answers(now, out);
+    send_heartbeats(now, out);
+    bool const idle = in_flight_.empty() && pending_.empty() && now - last_activity_ >= options_.idle_roll;
+    if (idle && open_used_) request_roll(now, out);
+}
+
+// While something is out, answers are watched closely; an idle stream wakes only for its lease.
+Instant OwnerCore::next_tick() const {
+    Instant next = last_activity_ + options_.idle_roll;
+    if (!open_used_ || !in_flight_.empty() || !pending_.empty()) next = Instant{INT64_MAX / 2};
+    for (const Replica& replica : replicas_) {
+        if (replica.failed) continue;
+        if (auto const oldest = oldest_unanswered(replica))
+            next = std::min({next, *oldest + options_.times.no_answer, std::max(next_lag_check_, *oldest + lag_limit())});
+        if (!replica.heartbeat_out)
+            next = std::min(next, replica.promise_from ? *replica.promise_from + options_.times.heartbeat : Instant{});
+    }
+    return next;
+}
+
+}  // namespace corelet

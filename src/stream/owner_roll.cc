@@ -1,0 +1,174 @@
+#include "stream/owner_core.h"
+
+namespace corelet {
+
+void OwnerCore::open(LogSegment segment, Instant now) {
+    CORELET_ASSERT(!segment.replicas.empty());
+    CORELET_ASSERT(segment.id.space == space_);
+    open_ = std::move(segment);
+    open_used_ = false;
+    end_bytes_ = acknowledged_bytes_ = 0;
+    previous_crc_ = 0;
+    sent_ = acknowledged_;
+    replicas_.clear();
+    // The lease is that of the new segment only: no promise carries over (protocols 6.2).
+    for (CoreletId id : open_->replicas) replicas_.push_back(Replica{id, acknowledged_, {}, {}, false});
+    last_activity_ = now;
+}
+
+void OwnerCore::standby_listed(LogSegment standby, Instant now, OwnerEffects& out) {
+    CORELET_ASSERT(standby.id.space == space_);
+    standbys_.push_back(std::move(standby));
+    if (!open_) {
+        open(std::move(standbys_.back()), now);
+        standbys_.pop_back();
+        ++roll_;
+        send_heartbeats(now, out);
+    } else if (stuck_) {
+        // Prepared after the failure, so its replicas answer now, the one that failed perhaps among them.
+        stuck_ = false;
+        roll_to(standbys_.size() - 1, now, out);
+    }
+    flush(now, out);
+}
+
+bool OwnerCore::withdraw_standby(SegmentId segment) {
+    if (open_ && open_->id == segment) return false;
+    std::erase_if(standbys_, [&](const LogSegment& standby) { return standby.id == segment; });
+    return true;
+}
+
+void OwnerCore::end_committed(SegmentId segment) {
+    std::erase_if(uncommitted_ends_, [&](const StatedEnd& end) { return end.seq == segment.seq; });
+}
+
+void OwnerCore::failed(SegmentId segment, CoreletId id, const Error& error, Instant now, OwnerEffects& out) {
+    Replica* const replica = find(segment, id);
+    if (!replica || stopped_) return;
+    if (error.code == Code::kFenced) {
+        stopped_ = true;
+        out.push_back(owner_effect::Stopped{error});
+        return;
+    }
+    replica->failed = true;
+    roll_for_failure(now, out);
+}
+
+// A standby is of use only if none of its replicas is one that has just failed us. Wide ones come first.
+std::optional<usize> OwnerCore::choose_standby(bool for_lag) const {
+    auto const usable = [&](const LogSegment& standby) {
+        for (CoreletId id : standby.replicas)
+            for (const Replica& replica : replicas_)
+                if (replica.id == id && replica.failed) return false;
+        if (!for_lag) return true;
+        Duration const limit = lag_limit();
+        for (CoreletId id : standby.replicas) {
+            auto const hint = latency_hints_.find(id);
+            if (hint == latency_hints_.end() || hint->second >= limit) return false;
+        }
+        return true;
+    };
+    std::optional<usize> best;
+    for (usize i = 0; i < standbys_.size(); ++i)
+        if (usable(standbys_[i]) && (!best || standbys_[i].replicas.size() > standbys_[*best].replicas.size())) best = i;
+    return best;
+}
+
+void OwnerCore::roll_for_failure(Instant now, OwnerEffects& out) {
+    if (auto const standby = choose_standby(false)) {
+        stuck_ = false;
+        roll_to(*standby, now, out);
+        return;
+    }
+    std::vector<CoreletId> avoid;
+    for (const Replica& replica : replicas_)
+        if (replica.failed) avoid.push_back(replica.id);
+    stuck_ = true;
+    out.push_back(owner_effect::NeedStandby{std::move(avoid), true});
+}
+
+void OwnerCore::request_roll(Instant now, OwnerEffects& out) {
+    if (!open_ || !open_used_ || stopped_) return;
+    want_roll_ = true;
+    flush(now, out);
+}
+
+// Everything sent is acknowledged here. Without a standby, or without the catalog to list the next, the open one grows.
+void OwnerCore::maybe_roll_for_size(Instant now, OwnerEffects& out) {
+    CORELET_ASSERT(in_flight_.empty());
+    want_roll_ = false;
+    if (!catalog_available_ || !open_used_) return;
+    if (auto const standby = choose_standby(false)) {
+        roll_to(*standby, now, out);
+    } else {
+        last_activity_ = now;
+        out.push_back(owner_effect::NeedStandby{{}, false});
+    }
+}
+
+// Final: what the old segment's replicas still answer counts for nothing any more (protocols 5.3).
+void OwnerCore::roll_to(usize index, Instant now, OwnerEffects& out) {
+    CORELET_ASSERT(open_ && index < standbys_.size());
+    StatedEnd const end{open_->id.seq, acknowledged_bytes_, acknowledged_};
+    uncommitted_ends_.push_back(end);
+    out.push_back(owner_effect::Ended{end});
+
+    // What was not acknowledged is sent again, in the same order, batched anew.
+    for (auto record = in_flight_.rbegin(); record != in_flight_.rend(); ++record)
+        for (auto request = record->requests.rbegin(); request != record->requests.rend(); ++request) {
+            pending_bytes_ += request->entry.blocks.size() + request->entry.meta.size();
+            pending_.push_front(std::move(*request));
+        }
+    in_flight_.clear();
+
+    LogSegment next = std::move(standbys_[index]);
+    standbys_.erase(standbys_.begin() + static_cast<std::ptrdiff_t>(index));
+    ++roll_;
+    want_roll_ = false;
+    open(std::move(next), now);
+    out.push_back(owner_effect::NeedStandby{{}, false});
+    send_heartbeats(now, out);
+    flush(now, out);
+}
+
+std::optional<Instant> OwnerCore::oldest_unanswered(const Replica& replica) const {
+    std::optional<Instant> oldest = replica.heartbeat_out;
+    for (const InFlight& record : in_flight_)
+        if (record.number > replica.durable) {
+            if (!oldest || record.sent < *oldest) oldest = record.sent;
+            break;
+        }
+    return oldest;
+}
+
+Duration OwnerCore::lag_limit() const {
+    if (recent_latencies_.empty()) return options_.times.lag_least;
+    std::vector<Duration> sorted = recent_latencies_;
+    auto const middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+    std::nth_element(sorted.begin(), middle, sorted.end());
+    return std::max(options_.times.lag_least, *middle * 4);
+}
+
+void OwnerCore::check_answers(Instant now, OwnerEffects& out) {
+    bool failure = false, lag = false;
+    for (Replica& replica : replicas_) {
+        auto const oldest = oldest_unanswered(replica);
+        if (!oldest) continue;
+        if (now - *oldest >= options_.times.no_answer && !replica.failed) {
+            replica.failed = true;
+            failure = true;
+        } else if (now - *oldest >= lag_limit()) {
+            lag = true;
+        }
+    }
+    if (failure) return roll_for_failure(now, out);
+    if (!lag || stuck_ || now < next_lag_check_) return;
+    if (auto const standby = choose_standby(true)) {
+        next_lag_check_ = now + options_.times.lag_roll_interval;
+        roll_to(*standby, now, out);
+    } else {
+        next_lag_check_ = now + options_.times.lag_least;
+    }
+}
+
+}  // namespace corelet

@@ -1,0 +1,361 @@
+#include "stream/stream_owner.h"
+
+#include "base/checksum.h"
+
+namespace corelet {
+
+StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record, OwnerStart start,
+                         LogSink& sink)
+    : deps_(deps),
+      options_(options),
+      record_(std::move(record)),
+      sink_(sink),
+      core_(std::move(start), options.owner, deps.env.clock.now()),
+      bytes_in_flight_(options.bytes_in_flight_max),
+      scope_(deps.env.executor) {
+    // Names made before this owner by the same epoch: those of its recovery.
+    for (const pb::Segment& segment : record_->value().segments())
+        if (seq_epoch(segment.seq()) == epoch())
+            next_counter_ = std::max(next_counter_, (segment.seq() & ((u64{1} << k_seq_counter_bits) - 1)) + 1);
+    scope_.spawn(flush_loop());
+    scope_.spawn(tick_loop());
+    scope_.spawn(ends_loop());
+    scope_.spawn(standby_loop());
+}
+
+StreamOwner::~StreamOwner() = default;
+
+// --- appending ------------------------------------------------------------------------------------------------------
+
+Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool /*system*/) {
+    u64 const bytes = std::max<u64>(k_block_bytes, entry.blocks.size() + entry.meta.size());
+    CORELET_ASSERT(bytes <= bytes_in_flight_.total());
+    Permit const permit = co_await acquire_permit(bytes_in_flight_, bytes);
+    if (stopped_.is_set() || handing_over_) co_return std::unexpected(stop_reason_);
+    u64 const request = next_request_++;
+    auto waiting = std::make_shared<Waiting>();
+    waiting_.emplace(request, waiting);
+    core_.submit(request, std::move(entry), now());
+    if (!flush_scheduled_) {
+        flush_scheduled_ = true;
+        flush_wanted_.notify_one();
+    }
+    co_await waiting->done.wait();
+    co_return *waiting->result;
+}
+
+// Runs after everything that is ready now, so that requests that arrived together travel together.
+Task<void> StreamOwner::flush_loop() {
+    for (;;) {
+        while (!flush_scheduled_) co_await flush_wanted_.wait();
+        flush_scheduled_ = false;
+        OwnerEffects effects;
+        core_.flush(now(), effects);
+        execute(std::move(effects));
+        tick_wanted_.notify_one();
+    }
+}
+
+Task<void> StreamOwner::tick_loop() {
+    for (;;) {
+        Instant const next = core_.next_tick();
+        if (next > now()) co_await tick_wanted_.wait_until(deps_.env.clock, next);
+        if (core_.next_tick() > now()) {
+            // Woken because the next instant changed, not because it came; do not spin on a busy stream.
+            co_await yield();
+            continue;
+        }
+        bool const available = deps_.catalog.is_available();
+        core_.set_catalog_available(available);
+        OwnerEffects effects;
+        core_.tick(now(), effects);
+        execute(std::move(effects));
+        if (core_.next_tick() <= now()) co_await deps_.env.clock.sleep(10_ms);
+    }
+}
+
+void StreamOwner::execute(OwnerEffects effects) {
+    for (OwnerEffect& effect : effects) std::visit([&](auto& e) { carry_out(e); }, effect);
+    bool const stuck = core_.is_stuck() || !core_.open_segment();
+    if (!stuck) {
+        stuck_since_.reset();
+    } else if (!stuck_since_) {
+        stuck_since_ = now();
+    }
+}
+
+void StreamOwner::carry_out(owner_effect::SendRecord& effect) { scope_.spawn(send_record(std::move(effect))); }
+void StreamOwner::carry_out(owner_effect::SendHeartbeat& effect) { scope_.spawn(send_heartbeat(effect)); }
+
+void StreamOwner::carry_out(owner_effect::Acknowledge& effect) {
+    sink_.apply(effect.record, effect.entry, effect.place);
+    auto const found = waiting_.find(effect.request);
+    CORELET_ASSERT(found != waiting_.end(), "acknowledged twice");
+    found->second->result.emplace(effect.record);
+    found->second->done.set();
+    waiting_.erase(found);
+}
+
+void StreamOwner::carry_out(owner_effect::Ended& effect) {
+    log_info(deps_.env.log, "stream.rolled", [&] { return "segment " + to_string(SegmentId{record_->space(), effect.end.seq}) + " ends at " + std::to_string(effect.end.end_bytes); });
+    ends_.push_back(effect.end);
+    ends_wanted_.notify_one();
+}
+
+void StreamOwner::carry_out(owner_effect::NeedStandby& effect) {
+    avoid_ = std::move(effect.avoid);
+    standby_urgent_ = standby_urgent_ || effect.urgent;
+    standby_wanted_.notify_one();
+}
+
+void StreamOwner::carry_out(owner_effect::Stopped& effect) { stop(effect.error); }
+
+void StreamOwner::stop(Error reason) {
+    if (stopped_.is_set()) return;
+    core_.stop();
+    stop_reason_ = std::move(reason);
+    log_info(deps_.env.log, "stream.stopped", [&] { return "space " + std::to_string(record_->space().v) + ": " + stop_reason_.to_string(); });
+    for (auto& [request, waiting] : waiting_) {
+        waiting->result.emplace(std::unexpected(stop_reason_));
+        waiting->done.set();
+    }
+    waiting_.clear();
+    readable_.notify_all();
+    stopped_.set();
+}
+
+Task<void> StreamOwner::send_record(owner_effect::SendRecord effect) {
+    Instant const sent = now();
+    auto const answer = co_await deps_.replicas.append(effect.replica, effect.segment, effect.offset, std::move(effect.bytes));
+    if (stopped_.is_set()) co_return;
+    OwnerEffects effects;
+    if (answer) {
+        Duration& latency = latencies_[effect.replica];
+        latency = latency.ns == 0 ? now() - sent : (latency * 7 + (now() - sent)) / 8;
+        core_.set_latency_hint(effect.replica, latency);
+        core_.appended(effect.segment, effect.replica, effect.number, now(), effects);
+    } else {
+        core_.failed(effect.segment, effect.replica, answer.error(), now(), effects);
+    }
+    execute(std::move(effects));
+    if (readable_.has_waiters() && may_serve()) readable_.notify_all();
+}
+
+Task<void> StreamOwner::send_heartbeat(owner_effect::SendHeartbeat effect) {
+    auto const answer = co_await deps_.replicas.heartbeat(effect.replica, effect.segment, epoch());
+    if (stopped_.is_set()) co_return;
+    OwnerEffects effects;
+    if (answer) {
+        core_.heartbeat_answered(effect.segment, effect.replica, effect.sent, now());
+    } else {
+        core_.failed(effect.segment, effect.replica, answer.error(), now(), effects);
+    }
+    execute(std::move(effects));
+    tick_wanted_.notify_one();
+    if (readable_.has_waiters() && may_serve()) readable_.notify_all();
+}
+
+// --- ends -----------------------------------------------------------------------------------------------------------
+
+// In the order of use, one after the other; until the catalog is there the ends travel in first records.
+Task<void> StreamOwner::ends_loop() {
+    for (;;) {
+        while (ends_.empty()) co_await ends_wanted_.wait();
+        StatedEnd const end = ends_.front();
+        auto const committed = co_await commit_end(end);
+        if (!committed) {
+            if (committed.error().code == Code::kFenced) {
+                stop(committed.error());
+                co_return;
+            }
+            co_await deps_.env.clock.sleep(500_ms);
+            continue;
+        }
+        ends_.pop_front();
+    }
+}
+
+Task<Result<void>> StreamOwner::commit_end(StatedEnd end) {
+    auto const change = [end](pb::Stream& stream) {
+        pb::Segment* const segment = find_segment(stream, end.seq);
+        if (!segment || segment->state() == pb::Segment::ENDED) return segment != nullptr;
+        segment->set_state(pb::Segment::ENDED);
+        segment->set_end_bytes(end.end_bytes);
+        segment->set_last_record(end.last_record.v);
+        // Ended ones stand before listed ones, in the order of use.
+        int at = 0;
+        while (stream.segments(at).seq() != end.seq) ++at;
+        int to = 0;
+        while (to < at && stream.segments(to).state() == pb::Segment::ENDED) ++to;
+        for (; at > to; --at) stream.mutable_segments()->SwapElements(at, at - 1);
+        if (end.end_bytes == 0) stream.mutable_segments()->DeleteSubrange(to, 1);
+        stream.set_kept_record(std::max(stream.kept_record(), end.last_record.v));
+        return true;
+    };
+    LogSegment ended;
+    for (const pb::Segment& segment : record_->value().segments())
+        if (segment.seq() == end.seq) ended = to_spec(record_->space(), segment);
+    CO_TRY_VOID(co_await record_->update(change, catalog_deadline()));
+    SegmentId const id{record_->space(), end.seq};
+    core_.end_committed(id);
+    for (CoreletId replica : ended.replicas)
+        scope_.spawn(end.end_bytes == 0 ? drop_replica(replica, id) : seal_replica(replica, id, end.end_bytes));
+    if (end.end_bytes != 0) sink_.segment_ended(id, end.end_bytes);
+    co_return {};
+}
+
+Task<void> StreamOwner::seal_replica(CoreletId replica, SegmentId segment, u64 end) {
+    auto const sealed = co_await deps_.replicas.seal(replica, segment, end);
+    if (!sealed) log_info(deps_.env.log, "stream.seal_failed", [&] { return to_string(replica) + ": " + sealed.error().to_string(); });
+}
+
+Task<void> StreamOwner::drop_replica(CoreletId replica, SegmentId segment) {
+    // What is not reached is garbage below the horizon and found by inventories.
+    (void)co_await deps_.replicas.drop(replica, segment, epoch());
+}
+
+// --- reading --------------------------------------------------------------------------------------------------------
+
+bool StreamOwner::may_serve() const { return !handing_over_ && !stopped_.is_set() && core_.holds_lease(now()); }
+
+Task<Result<void>> StreamOwner::wait_readable() {
+    while (!may_serve()) {
+        if (stopped_.is_set() || handing_over_) co_return std::unexpected(stop_reason_);
+        co_await readable_.wait_until(deps_.env.clock, now() + 100_ms);
+    }
+    co_return {};
+}
+
+Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, u32 blocks, std::vector<u32> expected_crcs) {
+    CORELET_ASSERT(expected_crcs.size() == blocks);
+    const pb::Segment* found = nullptr;
+    for (const pb::Segment& candidate : record_->value().segments())
+        if (candidate.seq() == segment.seq) found = &candidate;
+    if (!found) co_return fail(Code::kUnknown, "segment " + to_string(segment) + " is not in the stream's record");
+    std::vector<CoreletId> order = to_spec(record_->space(), *found).replicas;
+    // The own device first, then those that are up.
+    std::stable_sort(order.begin(), order.end(), [&](CoreletId a, CoreletId b) {
+        auto const rank = [&](CoreletId id) { return id == deps_.self ? 0 : deps_.placement.is_up(id) ? 1 : 2; };
+        return rank(a) < rank(b);
+    });
+    Error last{Code::kUnknown, false, 0, "segment " + to_string(segment) + " has no replicas"};
+    for (CoreletId replica : order) {
+        auto const bytes = co_await deps_.replicas.read(replica, segment, u64{first_block} * k_block_bytes, u64{blocks} * k_block_bytes);
+        if (!bytes) {
+            last = bytes.error();
+            continue;
+        }
+        BufferChain chain(*bytes);
+        if (bytes->size() == u64{blocks} * k_block_bytes && block_crcs(chain) == expected_crcs) co_return chain;
+        log_warning(deps_.env.log, "stream.bad_replica", [&] { return to_string(segment) + " on " + to_string(replica); });
+        last = Error{Code::kCorrupt, false, 0, "segment " + to_string(segment) + ": no copy verifies"};
+    }
+    co_return std::unexpected(last);
+}
+
+// --- the rest -------------------------------------------------------------------------------------------------------
+
+ChunkId StreamOwner::new_chunk_id() { return ChunkId{record_->space(), make_seq(epoch(), next_counter_++)}; }
+
+void StreamOwner::request_roll() {
+    if (stopped_.is_set()) return;
+    OwnerEffects effects;
+    core_.request_roll(now(), effects);
+    execute(std::move(effects));
+}
+
+Task<Result<void>> StreamOwner::commit_checkpoint(Checkpoint checkpoint) {
+    auto const shared = std::make_shared<Checkpoint>(std::move(checkpoint));
+    auto const change = [shared](pb::Stream& stream) {
+        CORELET_ASSERT(shared->position.v >= stream.root_position() && shared->horizon >= stream.horizon());
+        stream.set_root(shared->root);
+        stream.set_root_position(shared->position.v);
+        stream.set_horizon(shared->horizon);
+        for (SegmentId released : shared->released)
+            for (int i = 0; i < stream.segments_size(); ++i)
+                if (stream.segments(i).seq() == released.seq && stream.segments(i).state() == pb::Segment::ENDED)
+                    stream.mutable_segments()->DeleteSubrange(i--, 1);
+        return true;
+    };
+    std::vector<LogSegment> dropped;
+    for (SegmentId released : shared->released)
+        for (const pb::Segment& segment : record_->value().segments())
+            if (segment.seq() == released.seq && !segment.chunk()) dropped.push_back(to_spec(record_->space(), segment));
+    auto const committed = co_await record_->update(change, catalog_deadline());
+    if (!committed) {
+        if (committed.error().code == Code::kFenced) stop(committed.error());
+        co_return committed;
+    }
+    for (const LogSegment& segment : dropped)
+        for (CoreletId replica : segment.replicas) scope_.spawn(drop_replica(replica, segment.id));
+    co_return {};
+}
+
+u64 StreamOwner::unreleased_bytes() const {
+    u64 bytes = core_.open_bytes();
+    for (const pb::Segment& segment : record_->value().segments())
+        if (segment.state() == pb::Segment::ENDED) bytes += segment.end_bytes();
+    return bytes;
+}
+
+Task<void> StreamOwner::release_replica(CoreletId replica, SegmentId segment) {
+    (void)co_await deps_.replicas.release(replica, segment, epoch());
+}
+
+Task<Result<void>> StreamOwner::hand_over(bool end_segments) {
+    if (stopped_.is_set()) co_return {};
+    handing_over_ = true;
+    auto const open = core_.open_segment();
+    StatedEnd const end{open ? open->id.seq : 0, core_.open_bytes(), core_.last_acknowledged()};
+    bool const clean = core_.waiting_requests() == 0 && waiting_.empty();
+    stop(Error{Code::kShutdown, false, 0, "the stream was handed over"});
+    if (open) {
+        std::vector<Task<bool>> unused;
+        for (CoreletId replica : open->replicas) scope_.spawn(release_replica(replica, open->id));
+    }
+    // With requests in flight the end is not known here: the next owner finds it.
+    bool const end_here = end_segments && clean;
+    auto const change = [end, end_here](pb::Stream& stream) {
+        stream.set_owner(0);
+        stream.set_owner_lease(0);
+        if (!end_here) return true;
+        for (int i = 0; i < stream.segments_size(); ++i) {
+            pb::Segment& segment = *stream.mutable_segments(i);
+            if (segment.state() == pb::Segment::ENDED) continue;
+            if (segment.seq() == end.seq && end.end_bytes != 0) {
+                segment.set_state(pb::Segment::ENDED);
+                segment.set_end_bytes(end.end_bytes);
+                segment.set_last_record(end.last_record.v);
+                stream.set_kept_record(std::max(stream.kept_record(), end.last_record.v));
+            } else {
+                stream.mutable_segments()->DeleteSubrange(i--, 1);
+            }
+        }
+        stream.set_ended_by_caretaker(true);
+        return true;
+    };
+    co_return co_await record_->update(change, catalog_deadline());
+}
+
+void StreamOwner::corelet_lost(CoreletId corelet) {
+    if (stopped_.is_set() || !core_.open_segment()) return;
+    OwnerEffects effects;
+    core_.failed(core_.open_segment()->id, corelet, Error{Code::kReset, false, 0, "confirmed dead"}, now(), effects);
+    execute(std::move(effects));
+    standby_wanted_.notify_one();
+}
+
+StreamStatus StreamOwner::status() const {
+    StreamStatus status;
+    status.epoch = epoch();
+    if (core_.open_segment()) status.open_segment = core_.open_segment()->replicas;
+    for (const LogSegment& standby : core_.standbys()) status.standbys.push_back(standby.replicas);
+    status.width_wanted = deps_.placement.policy(pool()).width;
+    status.stuck = core_.is_stuck() || !core_.open_segment();
+    status.waiting_for = status.stuck ? waiting_for_ : std::string();
+    status.rolls = core_.rolls();
+    status.unreleased_bytes = unreleased_bytes();
+    return status;
+}
+
+}  // namespace corelet

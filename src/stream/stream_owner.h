@@ -1,0 +1,134 @@
+// The owner of a stream: the shell around OwnerCore that carries its effects out, keeps standbys listed, commits ends, and
+// answers the user (LogStream). Made by take_stream() (stream_recovery.h). One executor; destroying it is a crash and safe: nothing is
+// written, the next owner recovers.
+#pragma once
+
+#include <map>
+
+#include "rt/env.h"
+#include "stream/owner_core.h"
+#include "stream/ports.h"
+#include "stream/stream_record.h"
+
+namespace corelet {
+
+struct StreamDeps {
+    Env& env;
+    Catalog& catalog;
+    ReplicaPort& replicas;
+    const LogPlacement& placement;
+    CoreletId self;
+    LeaseId session;
+};
+
+struct StreamOptions {
+    OwnerOptions owner;
+    u64 bytes_in_flight_max = 64 * k_mib;   // of entries submitted and not yet acknowledged
+    Duration catalog_timeout = 5_s;
+    Duration give_up_after = 5_s;           // unable to append or roll for so long: the stream is given up (protocols 3.4)
+};
+
+// Shown by status and `volume info`.
+struct StreamStatus {
+    Epoch epoch;
+    std::vector<CoreletId> open_segment;
+    std::vector<std::vector<CoreletId>> standbys;
+    u32 width_wanted = 0;
+    bool stuck = false;          // writes wait for copies
+    std::string waiting_for;     // what is missing, for people
+    u64 rolls = 0;
+    u64 unreleased_bytes = 0;
+};
+
+class StreamOwner final : public LogStream {
+  public:
+    // After recovery: `start` is where the stream stands, `record` the committed one.
+    StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record, OwnerStart start, LogSink& sink);
+    ~StreamOwner() override;
+
+    [[nodiscard]] Task<Result<RecordNumber>> append(LogEntry entry, bool system) override;
+    [[nodiscard]] Task<Result<BufferChain>> read(SegmentId segment, u32 first_block, u32 blocks, std::vector<u32> expected_crcs) override;
+    [[nodiscard]] bool may_serve() const override;
+    [[nodiscard]] Task<Result<void>> wait_readable() override;
+    [[nodiscard]] ChunkId new_chunk_id() override;
+    [[nodiscard]] Task<Result<void>> commit_checkpoint(Checkpoint checkpoint) override;
+    void request_roll() override;
+    [[nodiscard]] Epoch epoch() const override { return record_->epoch(); }
+    [[nodiscard]] PoolId pool() const override { return PoolId(record_->value().pool()); }
+    [[nodiscard]] RecordNumber last_acknowledged() const override { return core_.last_acknowledged(); }
+    [[nodiscard]] u64 unreleased_bytes() const override;
+
+    // Hands the stream over: answers nothing any more, ends its promises, and gives up the ownership in the catalog. With
+    // `end_segments` (detach) every segment is ended and none stays listed (protocols 7.7).
+    [[nodiscard]] Task<Result<void>> hand_over(bool end_segments);
+    // Set when this owner has stopped for good (fenced, given up, handed over); why, in stop_reason().
+    [[nodiscard]] Event& stopped() { return stopped_; }
+    [[nodiscard]] const Error& stop_reason() const { return stop_reason_; }
+    [[nodiscard]] StreamStatus status() const;
+    // Membership's verdicts: a standby with such a replica is replaced, an open one rolls.
+    void corelet_lost(CoreletId corelet);
+
+  private:
+    struct Waiting {
+        std::optional<Result<RecordNumber>> result;
+        Event done;
+    };
+    void execute(OwnerEffects effects);
+    void carry_out(owner_effect::SendRecord& effect);
+    void carry_out(owner_effect::SendHeartbeat& effect);
+    void carry_out(owner_effect::Acknowledge& effect);
+    void carry_out(owner_effect::Ended& effect);
+    void carry_out(owner_effect::NeedStandby& effect);
+    void carry_out(owner_effect::Stopped& effect);
+    void stop(Error reason);
+    [[nodiscard]] Instant now() const { return deps_.env.clock.now(); }
+    [[nodiscard]] Instant catalog_deadline() const { return now() + options_.catalog_timeout; }
+
+    // Loops, in scope_.
+    [[nodiscard]] Task<void> flush_loop();
+    [[nodiscard]] Task<void> tick_loop();
+    [[nodiscard]] Task<void> ends_loop();
+    [[nodiscard]] Task<void> standby_loop();          // stream_standbys.cc
+    [[nodiscard]] Task<void> send_record(owner_effect::SendRecord effect);
+    [[nodiscard]] Task<void> send_heartbeat(owner_effect::SendHeartbeat effect);
+    [[nodiscard]] Task<void> release_replica(CoreletId replica, SegmentId segment);
+    [[nodiscard]] Task<void> seal_replica(CoreletId replica, SegmentId segment, u64 end);
+    [[nodiscard]] Task<void> drop_replica(CoreletId replica, SegmentId segment);
+    [[nodiscard]] Task<Result<void>> commit_end(StatedEnd end);
+
+    // stream_standbys.cc
+    struct StandbyWish {
+        std::vector<CoreletId> replicas;
+        bool narrow = false;
+        bool activate = false;     // used at once: writes wait for it
+    };
+    [[nodiscard]] std::vector<CoreletId> lost_replicas() const;
+    [[nodiscard]] std::optional<StandbyWish> next_wish();
+    [[nodiscard]] Task<Result<void>> withdraw_bad_standbys();
+    [[nodiscard]] Task<Result<void>> activate_dormant();
+    [[nodiscard]] Task<Result<void>> list_standby(StandbyWish wish);
+
+    StreamDeps deps_;
+    StreamOptions options_;
+    std::unique_ptr<StreamRecord> record_;
+    LogSink& sink_;
+    OwnerCore core_;
+    Semaphore bytes_in_flight_;
+    std::map<u64, std::shared_ptr<Waiting>> waiting_;
+    u64 next_request_ = 1;
+    u64 next_counter_ = 1;          // of names made by this epoch
+    std::deque<StatedEnd> ends_;
+    Notify flush_wanted_, ends_wanted_, tick_wanted_, standby_wanted_, readable_;
+    bool flush_scheduled_ = false;
+    bool standby_urgent_ = false;
+    std::vector<CoreletId> avoid_;  // failed the open segment; a standby that is wanted now does without
+    std::optional<Instant> stuck_since_;
+    std::string waiting_for_;
+    std::map<CoreletId, Duration> latencies_;
+    Event stopped_;
+    Error stop_reason_{Code::kShutdown, false, 0, {}};
+    bool handing_over_ = false;
+    Scope scope_;
+};
+
+}  // namespace corelet

@@ -1,0 +1,44 @@
+// The catalog's record of a stream, as its owner keeps it: every change is conditional on the owner's epoch (protocols 3.1).
+#pragma once
+
+#include "catalog/catalog.h"
+#include "rt/sync.h"
+#include "stream/segment.h"
+#include "stream/stream.pb.h"
+
+namespace corelet {
+
+[[nodiscard]] std::string stream_key(SpaceId space);
+// Present while the corelet has a session; attached to its lease.
+[[nodiscard]] std::string session_key(CoreletId corelet);
+
+[[nodiscard]] LogSegment to_spec(SpaceId space, const pb::Segment& segment);
+[[nodiscard]] pb::Segment to_proto(const LogSegment& segment, pb::Segment::State state);
+[[nodiscard]] pb::Segment* find_segment(pb::Stream& stream, u64 seq);
+
+class StreamRecord {
+  public:
+    StreamRecord(Catalog& catalog, SpaceId space) : catalog_(catalog), space_(space) {}
+
+    // Takes the stream for `owner` at the next epoch, if it has no owner, its owner's session has ended, it is the owner's own, or by force.
+    // kUnavailable: its owner's session lives. kNotFound: no such stream.
+    [[nodiscard]] Task<Result<void>> take(CoreletId owner, LeaseId session, bool force, Instant deadline);
+    // Applies `change` to the present record and commits it; repeats against a newer record while this owner still owns it.
+    // kFenced: another epoch has it. `change` may be called several times; false from it aborts with kConflict.
+    [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline);
+    [[nodiscard]] const pb::Stream& value() const { return value_; }
+    [[nodiscard]] Epoch epoch() const { return Epoch(value_.epoch()); }
+    [[nodiscard]] SpaceId space() const { return space_; }
+
+  private:
+    [[nodiscard]] Task<Result<void>> read(Instant deadline);
+    Catalog& catalog_;
+    SpaceId space_;
+    Mutex mutex_;
+    pb::Stream value_;
+    Revision revision_;
+    CoreletId owner_;
+    Epoch owned_epoch_;
+};
+
+}  // namespace corelet

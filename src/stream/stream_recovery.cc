@@ -1,0 +1,386 @@
+#include "stream/stream_recovery.h"
+
+#include "rt/combine.h"
+
+namespace corelet {
+
+namespace {
+
+constexpr u64 k_read_bytes = k_mib;
+
+// One recovery from taking to serving. Lives in take_stream()'s frame.
+class Recovery {
+  public:
+    Recovery(StreamDeps deps, SpaceId space, TakeOptions options, LogSink& sink)
+        : deps_(deps), options_(options), sink_(sink), record_(std::make_unique<StreamRecord>(deps.catalog, space)) {
+        deadline_ = deps.env.clock.now() + options.timeout;
+    }
+
+    Task<Result<std::unique_ptr<StreamOwner>>> run(RestoreCheckpoint restore);
+
+  private:
+    struct Listed {
+        explicit Listed(LogSegment segment) : chain(std::move(segment)) {}
+        SegmentChain chain;
+        std::vector<CoreletId> fenced;
+        std::vector<CoreletId> unfenced;   // did not answer, do not know the segment, or have forgotten
+    };
+
+    Task<Result<void>> fence_all();
+    Task<void> fence_one(Listed* listed, CoreletId replica, Instant until);
+    Task<Result<void>> enough_fences(Listed* listed);
+    Task<Result<void>> read_chain(Listed* listed);
+    Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
+    Task<Result<void>> write_own(const RecoveryPlan* plan);
+    Task<Result<void>> prepare_own();
+    Task<Result<void>> commit(const RecoveryPlan* plan);
+    Task<Result<void>> replay(const RecoveryPlan* plan);
+    Task<Result<void>> replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after);
+    Task<Result<DecodedRecord>> read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset);
+    Task<void> give_up();
+    [[nodiscard]] SpaceId space() const { return record_->space(); }
+    [[nodiscard]] u64 root_position() const { return record_->value().root_position(); }
+
+    StreamDeps deps_;
+    TakeOptions options_;
+    LogSink& sink_;
+    std::unique_ptr<StreamRecord> record_;
+    Instant deadline_;
+    std::vector<std::unique_ptr<Listed>> listed_;
+    std::map<CoreletId, FenceAnswer> answers_;
+    u64 next_counter_ = 1;
+    std::optional<LogSegment> own_;
+    u64 own_end_ = 0;
+    u32 own_crc_ = 0;
+    RecordNumber own_last_;
+    std::vector<DecodedRecord> tail_;     // as written into the own segment
+    std::vector<EncodedRecord> tail_places_;
+};
+
+Task<void> Recovery::fence_one(Listed* listed, CoreletId replica, Instant until) {
+    auto const answer = co_await deps_.replicas.fence(replica, listed->chain.spec().id, record_->epoch(), until);
+    if (answer) {
+        listed->fenced.push_back(replica);
+        answers_[replica] = *answer;
+    } else {
+        listed->unfenced.push_back(replica);
+        log_info(deps_.env.log, "recovery.not_fenced", [&] { return to_string(listed->chain.spec().id) + " on " + to_string(replica) + ": " + answer.error().to_string(); });
+    }
+}
+
+// All replicas of all listed segments at once; those confirmed dead are not waited for.
+Task<Result<void>> Recovery::fence_all() {
+    for (const pb::Segment& segment : record_->value().segments())
+        if (segment.state() == pb::Segment::LISTED) listed_.push_back(std::make_unique<Listed>(to_spec(space(), segment)));
+    Duration const patience = options_.stream.owner.times.lease + 1_s;
+    for (;;) {
+        Instant const until = std::min(deadline_, deps_.env.clock.now() + patience);
+        Scope fences(deps_.env.executor);
+        bool missing = false;
+        for (auto& listed : listed_) {
+            std::vector<CoreletId> const known = listed->fenced;
+            listed->unfenced.clear();
+            for (CoreletId replica : listed->chain.spec().replicas) {
+                if (std::find(known.begin(), known.end(), replica) != known.end()) continue;
+                if (deps_.placement.is_confirmed_dead(replica)) {
+                    listed->unfenced.push_back(replica);
+                } else {
+                    fences.spawn(fence_one(listed.get(), replica, until));
+                }
+            }
+        }
+        co_await fences.join();
+        for (auto& listed : listed_)
+            if (auto const enough = co_await enough_fences(listed.get()); !enough) {
+                missing = true;
+                if (deps_.env.clock.now() >= deadline_) co_return enough;
+            }
+        if (!missing) co_return {};
+        co_await deps_.env.clock.sleep(200_ms);
+    }
+}
+
+Task<Result<void>> Recovery::enough_fences(Listed* listed) {
+    usize const width = listed->chain.spec().replicas.size();
+    // Liveness of sessions is the catalog's word, never gossip's (protocols 11).
+    usize with_session = 0;
+    for (CoreletId replica : listed->unfenced) {
+        CO_TRY(auto session, co_await deps_.catalog.get(session_key(replica), deadline_));
+        with_session += session ? 1 : 0;
+    }
+    usize const needed = fences_needed(width, width, listed->fenced.size(), with_session);
+    if (listed->fenced.size() >= needed) co_return {};
+    co_return fail(Code::kUnavailable, "segment " + to_string(listed->chain.spec().id) + " needs " + std::to_string(needed) + " of its replicas, " +
+                                           std::to_string(listed->fenced.size()) + " answered");
+}
+
+// Reads from this replica where the chain ends; true if it grew.
+Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
+    bool grew = false;
+    const LogSegment segment = listed->chain.spec();
+    for (;;) {
+        u64 const from = listed->chain.end_bytes();
+        auto bytes = co_await deps_.replicas.read(replica, segment.id, from, k_read_bytes);
+        if (!bytes || bytes->empty()) co_return grew;
+        u64 at = 0;
+        bool more = false;
+        while (at < bytes->size()) {
+            auto decoded = decode_record(bytes->slice(at), segment.id, segment.salt, from + at);
+            if (!decoded && decoded.error().code == Code::kInvalid && decoded.error().detail > bytes->size() - at) {
+                // Cut by the read's end: read it whole.
+                auto whole = co_await deps_.replicas.read(replica, segment.id, from + at, decoded.error().detail);
+                if (!whole || whole->size() < decoded.error().detail) co_return grew;
+                decoded = decode_record(*whole, segment.id, segment.salt, from + at);
+                if (!decoded && decoded.error().code == Code::kInvalid && decoded.error().detail > whole->size()) {
+                    whole = co_await deps_.replicas.read(replica, segment.id, from + at, decoded.error().detail);
+                    if (!whole || whole->size() < decoded.error().detail) co_return grew;
+                    decoded = decode_record(*whole, segment.id, segment.salt, from + at);
+                }
+            }
+            if (!decoded || !listed->chain.offer(decoded->header)) co_return grew;
+            at += decoded->header.size_bytes();
+            grew = more = true;
+        }
+        if (!more) co_return grew;
+    }
+}
+
+// The longest chain over the fenced replicas, each record from whichever has it.
+Task<Result<void>> Recovery::read_chain(Listed* listed) {
+    bool grew = true;
+    while (grew) {
+        grew = false;
+        for (CoreletId replica : listed->fenced) {
+            CO_TRY(bool const extended, co_await extend_chain(listed, replica));
+            grew = grew || extended;
+        }
+        if (listed->fenced.size() < 2) break;
+    }
+    co_return {};
+}
+
+Task<Result<DecodedRecord>> Recovery::read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset) {
+    Error last{Code::kUnknown, false, 0, "segment " + to_string(segment.id) + ": no replica to read from"};
+    for (CoreletId replica : from) {
+        u64 want = 64 * k_kib;
+        for (int attempt = 0; attempt < 3; ++attempt) {
+            auto bytes = co_await deps_.replicas.read(replica, segment.id, offset, want);
+            if (!bytes) {
+                last = bytes.error();
+                break;
+            }
+            auto decoded = decode_record(*bytes, segment.id, segment.salt, offset);
+            if (decoded) co_return decoded;
+            last = decoded.error();
+            if (last.code != Code::kInvalid || last.detail <= bytes->size()) break;
+            want = last.detail;
+        }
+    }
+    co_return std::unexpected(last);
+}
+
+Task<Result<void>> Recovery::prepare_own() {
+    PoolId const pool(record_->value().pool());
+    LogPolicy const policy = deps_.placement.policy(pool);
+    std::vector<CoreletId> avoid;
+    Error last{Code::kUnavailable, false, 0, "too few corelets are up for the stream's log"};
+    for (int attempt = 0; attempt < 4; ++attempt) {
+        auto const replicas = deps_.placement.choose(pool, policy.width, avoid, next_counter_);
+        if (replicas.size() < policy.min_copies) {
+            avoid.clear();
+            co_await deps_.env.clock.sleep(100_ms);
+            continue;
+        }
+        ReplicaPort::PrepareRequest request;
+        request.segment = LogSegment{SegmentId{space(), make_seq(record_->epoch(), next_counter_++)}, deps_.env.random.next(), replicas};
+        request.epoch = record_->epoch();
+        request.reserve_bytes = deps_.placement.packed_reservation(pool, options_.stream.owner.segment_target_bytes);
+        request.system = true;
+        std::vector<Task<Result<void>>> prepares;
+        for (CoreletId replica : replicas) prepares.push_back(deps_.replicas.prepare(replica, request));
+        auto const prepared = co_await join_all<Result<void>>(std::move(prepares));
+        bool all = true;
+        for (usize i = 0; i < prepared.size(); ++i)
+            if (!prepared[i]) {
+                all = false;
+                avoid.push_back(replicas[i]);
+                last = prepared[i].error();
+            }
+        if (!all) continue;
+        own_ = std::move(request.segment);
+        co_return {};
+    }
+    co_return std::unexpected(with_context(last, "the next owner's own segment"));
+}
+
+// What lies beyond the mark is written to a segment of one's own, as yet unlisted.
+Task<Result<void>> Recovery::write_own(const RecoveryPlan* plan) {
+    CO_TRY_VOID(co_await prepare_own());
+    own_last_ = plan->mark;
+    if (!plan->tail_chain) co_return {};
+    const Listed& source = *listed_[*plan->tail_chain];
+    RecordNumber acknowledged = plan->mark;
+    for (const RecordHeader& header : source.chain.records()) {
+        if (header.number <= plan->mark) continue;
+        CO_TRY(auto decoded, co_await read_record(source.chain.spec(), source.fenced, header.offset));
+        RecordHeader next;
+        next.segment = own_->id;
+        next.epoch = record_->epoch();
+        next.number = header.number;
+        next.acknowledged = acknowledged;
+        next.offset = own_end_;
+        next.roll = plan->roll + 1;
+        next.previous_crc = own_crc_;
+        std::vector<const LogEntry*> entries;
+        for (const LogEntry& entry : decoded.entries) entries.push_back(&entry);
+        EncodedRecord encoded = encode_record(std::move(next), own_->salt, entries);
+        std::vector<Task<Result<void>>> writes;
+        for (CoreletId replica : own_->replicas) writes.push_back(deps_.replicas.append(replica, own_->id, own_end_, encoded.bytes));
+        auto const written = co_await join_all<Result<void>>(std::move(writes));
+        for (const auto& result : written)
+            if (!result) co_return result;
+        own_end_ += encoded.header.size_bytes();
+        own_crc_ = encoded.header.crc;
+        own_last_ = encoded.header.number;
+        tail_.push_back(std::move(decoded));
+        tail_places_.push_back(std::move(encoded));
+    }
+    CORELET_ASSERT(own_last_ == plan->last_record);
+    co_return {};
+}
+
+// One transaction: the ends, no further than the mark; the last record kept; whose fences were counted; the own segment.
+Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
+    auto const change = [this, plan](pb::Stream& stream) {
+        std::vector<pb::Segment> kept;
+        for (const pb::Segment& segment : stream.segments())
+            if (segment.state() == pb::Segment::ENDED) kept.push_back(segment);
+        for (const StatedEnd& end : plan->ends) {
+            pb::Segment* const segment = find_segment(stream, end.seq);
+            if (!segment || end.end_bytes == 0) continue;
+            segment->set_state(pb::Segment::ENDED);
+            segment->set_end_bytes(end.end_bytes);
+            segment->set_last_record(end.last_record.v);
+            kept.push_back(*segment);
+        }
+        bool const keeps_own = own_ && (!options_.caretaker || own_end_ != 0);
+        if (keeps_own) {
+            pb::Segment segment = to_proto(*own_, options_.caretaker ? pb::Segment::ENDED : pb::Segment::LISTED);
+            if (options_.caretaker) {
+                segment.set_end_bytes(own_end_);
+                segment.set_last_record(own_last_.v);
+            }
+            kept.push_back(std::move(segment));
+        }
+        stream.clear_segments();
+        for (pb::Segment& segment : kept) *stream.add_segments() = std::move(segment);
+        stream.set_kept_record(plan->last_record.v);
+        stream.set_roll(plan->roll + 1);
+        stream.clear_fences();
+        for (const auto& [corelet, answer] : answers_) {
+            pb::CountedFence* const fence = stream.add_fences();
+            fence->set_corelet(corelet.v);
+            fence->set_incarnation(answer.incarnation.v);
+            fence->set_durable_seq(answer.durable_seq);
+        }
+        if (options_.caretaker) {
+            stream.set_owner(0);
+            stream.set_owner_lease(0);
+            stream.set_ended_by_caretaker(true);
+        }
+        return true;
+    };
+    return record_->update(change, deadline_);
+}
+
+Task<Result<void>> Recovery::replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after) {
+    u64 offset = 0;
+    while (offset < end) {
+        CO_TRY(auto decoded, co_await read_record(segment, from, offset));
+        for (usize i = 0; i < decoded.entries.size() && decoded.header.number > after; ++i)
+            sink_.apply(decoded.header.number, decoded.entries[i], LogPlace{segment.id, decoded.entry_first_block[i]});
+        offset += decoded.header.size_bytes();
+    }
+    CORELET_ASSERT(offset == end, "a committed end falls between records");
+    co_return {};
+}
+
+// Ended segments in the order of use as the committed record has them, then the own one.
+Task<Result<void>> Recovery::replay(const RecoveryPlan* /*plan*/) {
+    RecordNumber const after(root_position());
+    for (const pb::Segment& segment : record_->value().segments()) {
+        if (segment.state() != pb::Segment::ENDED || (own_ && segment.seq() == own_->id.seq)) continue;
+        LogSegment spec = to_spec(space(), segment);
+        std::vector<CoreletId> from;
+        for (CoreletId replica : spec.replicas)
+            if (replica == deps_.self) from.push_back(replica);
+        for (CoreletId replica : spec.replicas)
+            if (replica != deps_.self && !deps_.placement.is_confirmed_dead(replica)) from.push_back(replica);
+        if (segment.last_record() > after.v) CO_TRY_VOID(co_await replay_segment(spec, from, segment.end_bytes(), after));
+        sink_.segment_ended(spec.id, segment.end_bytes());
+    }
+    for (usize n = 0; n < tail_.size(); ++n)
+        for (usize i = 0; i < tail_[n].entries.size(); ++i)
+            sink_.apply(tail_[n].header.number, tail_[n].entries[i], LogPlace{own_->id, tail_places_[n].entry_first_block[i]});
+    co_return {};
+}
+
+Task<void> Recovery::give_up() {
+    auto const change = [](pb::Stream& stream) {
+        stream.set_owner(0);
+        stream.set_owner_lease(0);
+        return true;
+    };
+    (void)co_await record_->update(change, deps_.env.clock.now() + 2_s);
+}
+
+Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint restore) {
+    CO_TRY_VOID(co_await record_->take(deps_.self, deps_.session, options_.force, deadline_));
+    auto const step = co_await fence_all();
+    if (!step) {
+        co_await give_up();
+        co_return std::unexpected(step.error());
+    }
+    std::vector<SegmentChain> chains;
+    for (auto& listed : listed_) {
+        CO_TRY_VOID(co_await read_chain(listed.get()));
+        chains.push_back(listed->chain);
+    }
+    auto const plan = plan_recovery(chains, RecordNumber(record_->value().kept_record()), record_->value().roll());
+    if (!plan) {
+        log_error(deps_.env.log, "recovery.lost", plan.error().to_string());
+        co_await give_up();
+        co_return std::unexpected(plan.error());
+    }
+    bool const needs_own = !options_.caretaker || plan->tail_chain;
+    if (needs_own) {
+        if (auto const written = co_await write_own(&*plan); !written) {
+            co_await give_up();
+            co_return std::unexpected(written.error());
+        }
+    }
+    CO_TRY_VOID(co_await commit(&*plan));
+    if (options_.caretaker) co_return std::unique_ptr<StreamOwner>();
+    CO_TRY_VOID(co_await restore(record_->value().root(), RecordNumber(root_position())));
+    CO_TRY_VOID(co_await replay(&*plan));
+
+    OwnerStart start;
+    start.space = space();
+    start.epoch = record_->epoch();
+    start.last_record = plan->last_record;
+    start.roll = plan->roll + 1;
+    start.open = own_;
+    start.open_end_bytes = own_end_;
+    start.open_previous_crc = own_crc_;
+    co_return std::make_unique<StreamOwner>(deps_, options_.stream, std::move(record_), std::move(start), sink_);
+}
+
+}  // namespace
+
+Task<Result<std::unique_ptr<StreamOwner>>> take_stream(StreamDeps deps, SpaceId space, TakeOptions options, LogSink& sink,
+                                                       RestoreCheckpoint restore) {
+    Recovery recovery(deps, space, options, sink);
+    co_return co_await recovery.run(std::move(restore));
+}
+
+}  // namespace corelet
