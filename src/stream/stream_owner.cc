@@ -84,7 +84,10 @@ void StreamOwner::execute(OwnerEffects effects) {
     }
 }
 
-void StreamOwner::carry_out(owner_effect::SendRecord& effect) { scope_.spawn(send_record(std::move(effect))); }
+void StreamOwner::carry_out(owner_effect::SendRecord& effect) {
+    auto append = deps_.replicas.append(effect.replica, effect.segment, effect.offset, std::move(effect.bytes));
+    scope_.spawn(await_record(effect.segment, effect.replica, effect.number, std::move(append)));
+}
 void StreamOwner::carry_out(owner_effect::SendHeartbeat& effect) { scope_.spawn(send_heartbeat(effect)); }
 
 void StreamOwner::carry_out(owner_effect::Acknowledge& effect) {
@@ -124,18 +127,18 @@ void StreamOwner::stop(Error reason) {
     stopped_.set();
 }
 
-Task<void> StreamOwner::send_record(owner_effect::SendRecord effect) {
+Task<void> StreamOwner::await_record(SegmentId segment, CoreletId replica, RecordNumber number, Task<Result<void>> append) {
     Instant const sent = now();
-    auto const answer = co_await deps_.replicas.append(effect.replica, effect.segment, effect.offset, std::move(effect.bytes));
+    auto const answer = co_await std::move(append);
     if (stopped_.is_set()) co_return;
     OwnerEffects effects;
     if (answer) {
-        Duration& latency = latencies_[effect.replica];
+        Duration& latency = latencies_[replica];
         latency = latency.ns == 0 ? now() - sent : (latency * 7 + (now() - sent)) / 8;
-        core_.set_latency_hint(effect.replica, latency);
-        core_.appended(effect.segment, effect.replica, effect.number, now(), effects);
+        core_.set_latency_hint(replica, latency);
+        core_.appended(segment, replica, number, now(), effects);
     } else {
-        core_.failed(effect.segment, effect.replica, answer.error(), now(), effects);
+        core_.failed(segment, replica, answer.error(), now(), effects);
     }
     execute(std::move(effects));
     if (readable_.has_waiters() && may_serve()) readable_.notify_all();

@@ -89,7 +89,7 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] Task<void> tick_loop();
     [[nodiscard]] Task<void> ends_loop();
     [[nodiscard]] Task<void> standby_loop();          // stream_standbys.cc
-    [[nodiscard]] Task<void> send_record(owner_effect::SendRecord effect);
+    [[nodiscard]] Task<void> await_record(SegmentId segment, CoreletId replica, RecordNumber number, Task<Result<void>> append);
     [[nodiscard]] Task<void> send_heartbeat(owner_effect::SendHeartbeat effect);
     [[nodiscard]] Task<void> release_replica(CoreletId replica, SegmentId segment);
     [[nodiscard]] Task<void> seal_replica(CoreletId replica, SegmentId segment, u64 end);

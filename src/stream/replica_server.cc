@@ -1,0 +1,335 @@
+#include "stream/replica_server.h"
+
+#include "stream/stream.pb.h"
+#include "wire/message.h"
+
+namespace corelet {
+
+namespace {
+
+constexpr u64 k_scan_bytes = k_mib;
+constexpr u64 k_read_bytes_max = 16 * k_mib;
+
+template <class M>
+SegmentId id_of(const M& message) { return SegmentId{SpaceId(message.space()), message.seq()}; }
+
+Reply empty_reply() { return Reply{}; }
+
+}  // namespace
+
+// Appends are admitted in the order of arrival, written beside each other, and answered in order: each waits for those before.
+struct ReplicaServer::Replica {
+    Replica(SegmentId segment, u64 the_salt, ReplicaCore the_core) : id(segment), salt(the_salt), core(std::move(the_core)) {}
+    SegmentId id;
+    u64 salt;
+    ReplicaCore core;
+    bool scanned = false;
+    bool broken = false;          // a write failed: nothing after it may count
+    Mutex scanning;
+    u64 durable_end = 0;          // all before it is on media
+    Notify progress;
+    u64 capacity = 0;
+    Mutex growing;
+};
+
+ReplicaServer::ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes times)
+    : env_(env), store_(store), rpc_(rpc), times_(times), mounted_(env.clock.now()) {
+    // What changes the device runs to its end, whoever waits for it.
+    HandlerOptions const whole{.detached = true};
+    HandlerOptions const append_options{.detached = true, .checks_payload = true};
+    rpc_.register_handler(stream_method::k_prepare, [this](Request r) { return prepare(std::move(r)); }, whole);
+    rpc_.register_handler(stream_method::k_append, [this](Request r) { return append(std::move(r)); }, append_options);
+    rpc_.register_handler(stream_method::k_heartbeat, [this](Request r) { return heartbeat(std::move(r)); });
+    rpc_.register_handler(stream_method::k_release, [this](Request r) { return release(std::move(r)); }, whole);
+    rpc_.register_handler(stream_method::k_fence, [this](Request r) { return fence(std::move(r)); }, whole);
+    rpc_.register_handler(stream_method::k_read, [this](Request r) { return read(std::move(r)); });
+    rpc_.register_handler(stream_method::k_seal, [this](Request r) { return seal(std::move(r)); }, whole);
+    rpc_.register_handler(stream_method::k_drop, [this](Request r) { return drop(std::move(r)); }, whole);
+}
+
+ReplicaServer::~ReplicaServer() {
+    for (Method method : {stream_method::k_prepare, stream_method::k_append, stream_method::k_heartbeat, stream_method::k_release,
+                          stream_method::k_fence, stream_method::k_read, stream_method::k_seal, stream_method::k_drop})
+        rpc_.unregister_handler(method);
+}
+
+Task<Result<ReplicaServer::ReplicaPtr>> ReplicaServer::open(SegmentId segment) {
+    ReplicaPtr replica;
+    if (auto const found = replicas_.find(segment); found != replicas_.end()) {
+        replica = found->second;
+    } else {
+        CO_TRY(SegmentInfo info, store_.segment_info(segment));
+        replica = std::make_shared<Replica>(segment, info.salt, ReplicaCore(segment, info.opened_epoch, info.owner, times_, mounted_));
+        if (info.epoch > info.opened_epoch) CO_TRY_VOID(replica->core.fence(info.epoch, info.owner));
+        replica->capacity = info.capacity_bytes;
+        replicas_.emplace(segment, replica);
+    }
+    if (!replica->scanned) CO_TRY_VOID(co_await scan(replica));
+    co_return replica;
+}
+
+// Finds the end of what was written before the last mount.
+Task<Result<void>> ReplicaServer::scan(ReplicaPtr replica) {
+    Permit const lock = co_await replica->scanning.lock();
+    if (replica->scanned) co_return {};
+    CO_TRY(SegmentInfo info, store_.segment_info(replica->id));
+    u64 const limit = info.sealed ? info.end : info.capacity_bytes;
+    u64 want = k_scan_bytes;
+    for (u64 offset = 0; offset < limit;) {
+        CO_TRY(BufferChain chain, co_await store_.read_segment(replica->id, offset, std::min(want, limit - offset), IoClass::kClient));
+        Buffer const bytes = chain.flatten();
+        u64 at = 0;
+        bool ended = false;
+        while (at < bytes.size()) {
+            auto const record = decode_record(bytes.slice(at), replica->id, replica->salt, offset + at);
+            if (!record && record.error().code == Code::kInvalid && record.error().detail <= limit - offset - at) {
+                want = std::max(k_scan_bytes, record.error().detail);
+                ended = at == 0 && record.error().detail <= bytes.size();
+                break;
+            }
+            if (!record || !replica->core.restore(record->header)) {
+                ended = true;
+                break;
+            }
+            at += record->header.size_bytes();
+        }
+        offset += at;
+        if (ended) break;
+    }
+    replica->durable_end = replica->core.end_bytes();
+    replica->scanned = true;
+    co_return {};
+}
+
+Task<Result<Reply>> ReplicaServer::prepare(Request request) {
+    CO_TRY(auto message, decode_message<pb::PrepareSegment>(request.body));
+    CoreletId const owner = request.from->corelet;
+    SegmentSpec spec;
+    spec.salt = message.salt();
+    spec.epoch = Epoch(message.epoch());
+    spec.owner = owner;
+    spec.initial_bytes = message.initial_bytes();
+    spec.packed_reservation_bytes = message.reserve_bytes();
+    spec.space = message.system() ? SpaceClass::kSystem : SpaceClass::kClient;
+    SegmentId const id = id_of(message);
+    CO_TRY_VOID(co_await store_.prepare_segment(id, spec));
+    auto replica = std::make_shared<Replica>(id, spec.salt, ReplicaCore(id, spec.epoch, owner, times_, mounted_));
+    replica->scanned = true;  // nothing of this salt can be there
+    if (auto const info = store_.segment_info(id)) replica->capacity = info->capacity_bytes;
+    replicas_.emplace(id, std::move(replica));
+    co_return empty_reply();
+}
+
+Task<Result<Reply>> ReplicaServer::append(Request request) {
+    CO_TRY(auto message, decode_message<pb::AppendRecord>(request.body));
+    SegmentId const id = id_of(message);
+    CO_TRY(ReplicaPtr replica, co_await open(id));
+    CO_TRY(RecordHeader header, verify_record(request.payload, id, replica->salt, message.offset()));
+    CoreletId const owner = request.from->corelet;
+    CO_TRY_VOID(replica->core.check_writer(header.epoch, owner));
+    if (replica->broken) co_return fail(Code::kIo, "an earlier record of this segment could not be written");
+    CO_TRY_VOID(replica->core.admit(header));
+    replica->core.promise(env_.clock.now());
+    u64 const end = header.offset + header.size_bytes();
+    Result<void> written;
+    if (end > replica->capacity) {
+        Permit const lock = co_await replica->growing.lock();
+        if (end > replica->capacity) {
+            u64 const more = std::max(end - replica->capacity, std::min(replica->capacity, 16 * k_mib));
+            auto const grown = co_await store_.grow_segment(id, header.epoch, owner, more, SpaceClass::kSystem);
+            if (grown) replica->capacity = grown->capacity_bytes;
+            if (!grown) written = std::unexpected(grown.error());
+        }
+    }
+    if (written) written = co_await store_.write_segment(id, header.epoch, owner, header.offset, request.payload);
+    if (!written) {
+        replica->broken = true;
+        replica->progress.notify_all();
+        co_return std::unexpected(written.error());
+    }
+    while (replica->durable_end < header.offset && !replica->broken) co_await replica->progress.wait();
+    if (replica->broken) co_return fail(Code::kIo, "an earlier record of this segment could not be written");
+    CORELET_ASSERT(replica->durable_end == header.offset);
+    replica->durable_end = end;
+    replica->progress.notify_all();
+    co_return empty_reply();
+}
+
+Task<Result<Reply>> ReplicaServer::heartbeat(Request request) {
+    CO_TRY(auto message, decode_message<pb::Heartbeat>(request.body));
+    CO_TRY(ReplicaPtr replica, co_await open(id_of(message)));
+    if (store_.is_failing()) co_return fail(Code::kIo, "the device has failed");
+    CO_TRY_VOID(replica->core.check_writer(Epoch(message.epoch()), request.from->corelet));
+    replica->core.promise(env_.clock.now());
+    co_return empty_reply();
+}
+
+Task<Result<Reply>> ReplicaServer::release(Request request) {
+    CO_TRY(auto message, decode_message<pb::Heartbeat>(request.body));
+    CO_TRY(ReplicaPtr replica, co_await open(id_of(message)));
+    CO_TRY_VOID(replica->core.release(Epoch(message.epoch()), request.from->corelet));
+    co_return empty_reply();
+}
+
+// Stores the new epoch at once, refuses the old one from then on, and answers when the promise has run out (protocols 6.1).
+Task<Result<Reply>> ReplicaServer::fence(Request request) {
+    CO_TRY(auto message, decode_message<pb::FenceSegment>(request.body));
+    SegmentId const id = id_of(message);
+    if (store_.has_forgotten()) co_return fail(Code::kForgotten, "this device has forgotten promises: " + store_.forgotten_reason());
+    if (store_.is_failing()) co_return fail(Code::kIo, "the device has failed");
+    CO_TRY(ReplicaPtr replica, co_await open(id));
+    Epoch const epoch(message.epoch());
+    CO_TRY_VOID(replica->core.fence(epoch, request.from->corelet));
+    CO_TRY_VOID(co_await store_.fence_segment(id, epoch, request.from->corelet));
+    Instant const answer_at = replica->core.fence_answer_at();
+    if (answer_at > env_.clock.now()) co_await env_.clock.sleep_until(answer_at);
+    pb::FenceReply reply;
+    reply.set_end_bytes(replica->core.end_bytes());
+    reply.set_last_record(replica->core.last_record().v);
+    reply.set_incarnation(store_.incarnation().v);
+    reply.set_durable_seq(store_.durable_seq());
+    co_return Reply{encode_message(reply), {}};
+}
+
+Task<Result<Reply>> ReplicaServer::read(Request request) {
+    CO_TRY(auto message, decode_message<pb::ReadSegment>(request.body));
+    SegmentId const id = id_of(message);
+    CO_TRY(SegmentInfo info, store_.segment_info(id));
+    u64 const limit = info.sealed ? std::min(info.end, info.capacity_bytes) : info.capacity_bytes;
+    if (message.offset() % k_block_bytes != 0 || message.length() % k_block_bytes != 0)
+        co_return fail(Code::kInvalid, "offset and length are multiples of 4096");
+    u64 const length = message.offset() >= limit ? 0 : std::min({message.length(), limit - message.offset(), k_read_bytes_max});
+    if (length == 0) co_return Reply{};
+    CO_TRY(BufferChain chain, co_await store_.read_segment(id, message.offset(), length, IoClass::kClient));
+    co_return Reply{{}, std::move(chain)};
+}
+
+Task<Result<Reply>> ReplicaServer::seal(Request request) {
+    CO_TRY(auto message, decode_message<pb::SealSegment>(request.body));
+    CO_TRY(SegmentInfo info, co_await store_.seal_segment(id_of(message), message.end_bytes()));
+    replicas_.erase(info.id);  // no more appends; scanned anew if ever asked
+    co_return empty_reply();
+}
+
+Task<Result<Reply>> ReplicaServer::drop(Request request) {
+    CO_TRY(auto message, decode_message<pb::DropSegment>(request.body));
+    SegmentId const id = id_of(message);
+    CO_TRY(SegmentInfo info, store_.segment_info(id));
+    if (Epoch(message.epoch()) < info.epoch) co_return fail(Code::kFenced, "the segment knows a newer epoch", info.epoch.v);
+    replicas_.erase(id);
+    CO_TRY_VOID(co_await store_.drop_segment(id));
+    co_return empty_reply();
+}
+
+Task<Result<void>> ReplicaServer::verify_to(SegmentId segment, u64 end_bytes) {
+    replicas_.erase(segment);
+    CO_TRY(ReplicaPtr replica, co_await open(segment));
+    if (replica->core.end_bytes() < end_bytes)
+        co_return fail(Code::kCorrupt, "segment " + to_string(segment) + " verifies here only to " + std::to_string(replica->core.end_bytes()));
+    co_return {};
+}
+
+// --- the asking side ----------------------------------------------------------------------------------------------------
+
+Task<Result<void>> RpcReplicaPort::simple(CoreletId replica, Method method, Buffer body, Duration timeout) {
+    CallOptions options;
+    options.deadline = clock_.now() + timeout;
+    options.lane = Lane::kPrompt;
+    auto const reply = co_await rpc_.call(replica, method, std::move(body), {}, options);
+    if (!reply) co_return std::unexpected(reply.error());
+    co_return {};
+}
+
+Task<Result<void>> RpcReplicaPort::prepare(CoreletId replica, PrepareRequest request) {
+    pb::PrepareSegment message;
+    message.set_space(request.segment.id.space.v);
+    message.set_seq(request.segment.id.seq);
+    message.set_salt(request.segment.salt);
+    message.set_epoch(request.epoch.v);
+    message.set_initial_bytes(request.initial_bytes);
+    message.set_reserve_bytes(request.reserve_bytes);
+    message.set_system(request.system);
+    return simple(replica, stream_method::k_prepare, encode_message(message), 5_s);
+}
+
+namespace {
+Task<Result<void>> await_append(Task<Result<Reply>> call) {
+    auto const reply = co_await std::move(call);
+    if (!reply) co_return std::unexpected(reply.error());
+    co_return {};
+}
+}  // namespace
+
+// All appends of a segment travel in one lane, and a call takes its place in it now, so that they arrive in order. The record
+// carries its own checksums.
+Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record) {
+    pb::AppendRecord message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_offset(offset);
+    CallOptions options;
+    options.deadline = clock_.now() + 10_s;
+    options.lane = Lane::kPrompt;
+    return await_append(rpc_.call(replica, stream_method::k_append, encode_message(message), std::move(record), options));
+}
+
+Task<Result<void>> RpcReplicaPort::heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) {
+    pb::Heartbeat message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_epoch(epoch.v);
+    return simple(replica, stream_method::k_heartbeat, encode_message(message), 2_s);
+}
+
+Task<Result<void>> RpcReplicaPort::release(CoreletId replica, SegmentId segment, Epoch epoch) {
+    pb::Heartbeat message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_epoch(epoch.v);
+    return simple(replica, stream_method::k_release, encode_message(message), 1_s);
+}
+
+Task<Result<FenceAnswer>> RpcReplicaPort::fence(CoreletId replica, SegmentId segment, Epoch epoch, Instant deadline) {
+    pb::FenceSegment message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_epoch(epoch.v);
+    CallOptions options;
+    options.deadline = deadline;
+    options.lane = Lane::kPrompt;
+    CO_TRY(Reply reply, co_await rpc_.call(replica, stream_method::k_fence, encode_message(message), {}, options));
+    CO_TRY(auto answer, decode_message<pb::FenceReply>(reply.body));
+    co_return FenceAnswer{answer.end_bytes(), Incarnation(answer.incarnation()), answer.durable_seq()};
+}
+
+Task<Result<Buffer>> RpcReplicaPort::read(CoreletId replica, SegmentId segment, u64 offset, u64 length) {
+    pb::ReadSegment message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_offset(offset);
+    message.set_length(length);
+    CallOptions options;
+    options.deadline = clock_.now() + 2_s;
+    options.reply_bytes_expected = static_cast<u32>(length);
+    options.checks_payload = true;  // by the records' and the page entries' checksums
+    CO_TRY(Reply reply, co_await rpc_.call(replica, stream_method::k_read, encode_message(message), {}, options));
+    co_return reply.payload.empty() ? Buffer{} : reply.payload.flatten();
+}
+
+Task<Result<void>> RpcReplicaPort::seal(CoreletId replica, SegmentId segment, u64 end_bytes) {
+    pb::SealSegment message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_end_bytes(end_bytes);
+    return simple(replica, stream_method::k_seal, encode_message(message), 5_s);
+}
+
+Task<Result<void>> RpcReplicaPort::drop(CoreletId replica, SegmentId segment, Epoch epoch) {
+    pb::DropSegment message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_epoch(epoch.v);
+    return simple(replica, stream_method::k_drop, encode_message(message), 5_s);
+}
+
+}  // namespace corelet

@@ -1,0 +1,78 @@
+// The replicas that one corelet keeps: ReplicaCore over the chunk store, served over RPC. And the owner's side of the same
+// methods. One executor; the store and the node outlive both.
+#pragma once
+
+#include <map>
+
+#include "device/store.h"
+#include "rt/env.h"
+#include "stream/ports.h"
+#include "stream/replica_core.h"
+#include "wire/rpc.h"
+
+namespace corelet {
+
+namespace stream_method {
+inline constexpr Method k_prepare{0x0701};
+inline constexpr Method k_append{0x0702};
+inline constexpr Method k_heartbeat{0x0703};
+inline constexpr Method k_release{0x0704};
+inline constexpr Method k_fence{0x0705};
+inline constexpr Method k_read{0x0706};
+inline constexpr Method k_seal{0x0707};
+inline constexpr Method k_drop{0x0708};
+}  // namespace stream_method
+
+class ReplicaServer {
+  public:
+    // Serves from now on until destroyed.
+    ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes times);
+    ~ReplicaServer();
+    ReplicaServer(const ReplicaServer&) = delete;
+    ReplicaServer& operator=(const ReplicaServer&) = delete;
+
+    // Verified bytes of records in the segment, for adoption: an error unless they reach `end_bytes`.
+    [[nodiscard]] Task<Result<void>> verify_to(SegmentId segment, u64 end_bytes);
+
+  private:
+    struct Replica;
+    using ReplicaPtr = std::shared_ptr<Replica>;
+    [[nodiscard]] Task<Result<ReplicaPtr>> open(SegmentId segment);
+    [[nodiscard]] Task<Result<void>> scan(ReplicaPtr replica);
+    [[nodiscard]] Task<Result<Reply>> prepare(Request request);
+    [[nodiscard]] Task<Result<Reply>> append(Request request);
+    [[nodiscard]] Task<Result<Reply>> heartbeat(Request request);
+    [[nodiscard]] Task<Result<Reply>> release(Request request);
+    [[nodiscard]] Task<Result<Reply>> fence(Request request);
+    [[nodiscard]] Task<Result<Reply>> read(Request request);
+    [[nodiscard]] Task<Result<Reply>> seal(Request request);
+    [[nodiscard]] Task<Result<Reply>> drop(Request request);
+
+    Env& env_;
+    Store& store_;
+    RpcNode& rpc_;
+    StreamTimes times_;
+    Instant mounted_;
+    std::map<SegmentId, ReplicaPtr> replicas_;
+};
+
+// Replicas on other corelets (and the own one, which skips the socket) by RPC.
+class RpcReplicaPort final : public ReplicaPort {
+  public:
+    RpcReplicaPort(RpcNode& rpc, Clock& clock) : rpc_(rpc), clock_(clock) {}
+    [[nodiscard]] Task<Result<void>> prepare(CoreletId replica, PrepareRequest request) override;
+    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record) override;
+    [[nodiscard]] Task<Result<void>> heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) override;
+    [[nodiscard]] Task<Result<void>> release(CoreletId replica, SegmentId segment, Epoch epoch) override;
+    [[nodiscard]] Task<Result<FenceAnswer>> fence(CoreletId replica, SegmentId segment, Epoch epoch, Instant deadline) override;
+    [[nodiscard]] Task<Result<Buffer>> read(CoreletId replica, SegmentId segment, u64 offset, u64 length) override;
+    [[nodiscard]] Task<Result<void>> seal(CoreletId replica, SegmentId segment, u64 end_bytes) override;
+    [[nodiscard]] Task<Result<void>> drop(CoreletId replica, SegmentId segment, Epoch epoch) override;
+
+  private:
+    [[nodiscard]] Task<Result<void>> simple(CoreletId replica, Method method, Buffer body, Duration timeout);
+    RpcNode& rpc_;
+    Clock& clock_;
+};
+
+}  // namespace corelet
