@@ -45,7 +45,7 @@ void Refill::vacate(Board& board) {
             u16 const who = board.at(slot, position);
             if (who == Board::k_nobody) {
                 vacancies_.push_back({slot, position, Board::k_nobody});
-            } else if (request_.candidates[who].standing == Standing::kLeave) {
+            } else if (request_.candidates[who].standing == Standing::kLeave && !request_.fill_only) {
                 board.set(slot, position, Board::k_nobody);
                 vacancies_.push_back({slot, position, who});
             }
