@@ -1,0 +1,81 @@
+// The catalog's state machine: keys with revisions, transactions, leases, request ids. Deterministic and pure: the same commands in
+// the same order give the same state everywhere, now and in later versions (a command applies only by rules of the committed
+// feature level).
+#pragma once
+
+#include <deque>
+
+#include "base/bytes.h"
+#include "catalog/catalog.h"
+#include "catalog/catalog.pb.h"
+
+namespace corelet {
+
+inline constexpr usize k_catalog_key_bytes_max = 1024;
+inline constexpr usize k_catalog_value_bytes_max = 4 * k_mib;
+inline constexpr usize k_catalog_operations_max = 1024;
+inline constexpr usize k_catalog_requests_kept = 8192;   // results remembered, so that a repeat finds its own success
+inline constexpr usize k_catalog_history_kept = 8192;    // changes remembered for watches
+
+[[nodiscard]] Result<void> check_transaction(const Transaction& transaction);
+void encode_transaction(const Transaction& transaction, pb::CatalogTransaction& out);
+[[nodiscard]] Transaction decode_transaction(const pb::CatalogTransaction& in);
+void encode_item(const KeyValue& item, pb::CatalogItem& out);
+[[nodiscard]] KeyValue decode_item(const pb::CatalogItem& in);
+
+class CatalogState {
+  public:
+    // Applies one entry of the log. A malformed one changes nothing and says so in the result.
+    [[nodiscard]] pb::CatalogResult apply(Bytes command);
+
+    [[nodiscard]] Revision revision() const { return revision_; }
+    [[nodiscard]] const KeyValue* find(std::string_view key) const;
+    [[nodiscard]] RangeResult range(std::string_view prefix) const;
+    struct Lease {
+        Duration ttl;
+        std::set<std::string> keys;
+    };
+    [[nodiscard]] const std::map<LeaseId, Lease>& leases() const { return leases_; }
+
+    struct Change {
+        Revision revision;
+        WatchEvent event;
+    };
+    // Changes after `from`, oldest first; empty optional if some of them are no longer kept.
+    [[nodiscard]] std::optional<std::vector<Change>> changes_after(Revision from) const;
+
+    [[nodiscard]] std::string encode_snapshot() const;
+    // Replaces everything. kCorrupt leaves the state as it was.
+    [[nodiscard]] Result<void> restore_snapshot(Bytes snapshot);
+
+    // For the mirror of a corelet that holds no log: what a pull brought.
+    void mirror(const pb::CatalogPullReply& pulled);
+
+  private:
+    struct Done {
+        u64 client = 0;
+        u64 number = 0;
+        pb::CatalogResult result;   // without values
+    };
+    [[nodiscard]] bool holds(const Compare& compare) const;
+    void put(const Operation& operation);
+    void erase(const std::string& key);
+    void erase_prefix(const std::string& prefix);
+    void end_lease(LeaseId lease);
+    void note(const KeyValue& item, bool deleted);
+    [[nodiscard]] pb::CatalogResult run_transaction(const Transaction& transaction);
+    void remember(const pb::RequestId& request, const pb::CatalogResult& result);
+    [[nodiscard]] const Done* recall(const pb::RequestId& request) const;
+    void add_values(const Transaction& transaction, pb::CatalogResult& result) const;
+
+    Revision revision_{1};
+    u64 next_lease_ = 1;
+    std::map<std::string, KeyValue, std::less<>> items_;
+    std::map<LeaseId, Lease> leases_;
+    std::deque<Done> done_;
+    std::map<std::pair<u64, u64>, pb::CatalogResult> done_index_;
+    std::deque<Change> history_;
+    Revision history_from_{1};      // changes after it are all kept
+};
+
+}  // namespace corelet
