@@ -31,15 +31,11 @@ struct JournalReport {
     std::string what;       // for people; empty when clean
 };
 
-class DeviceIo;
-struct JournalArea;
-struct JournalRecovery;
+class JournalCore;
 
 class Journal {
   public:
     using Record = std::vector<u8>;
-    // Gets each record once, in order, when it is durable and before its waiters run.
-    using Listener = std::function<void(u64 number, Bytes record)>;
 
     ~Journal();
     Journal(const Journal&) = delete;
@@ -75,13 +71,12 @@ class Journal {
     [[nodiscard]] u64 record_bytes_max() const;
     [[nodiscard]] u64 state_bytes_max() const;
 
-    // For the store that owns it.
-    struct Shell;
-    explicit Journal(std::unique_ptr<Shell> shell);
-    [[nodiscard]] Shell& shell() { return *shell_; }
+    // For the store that owns it (device/journal_core.h).
+    explicit Journal(std::unique_ptr<JournalCore> core);
+    [[nodiscard]] JournalCore& core() { return *core_; }
 
   private:
-    std::unique_ptr<Shell> shell_;
+    std::unique_ptr<JournalCore> core_;
 };
 
 }  // namespace corelet

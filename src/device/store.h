@@ -65,10 +65,10 @@ struct DeviceLabel {
 
 // kExists: formatted already (says for which mesh). kNoSpace: too small (says how much is needed). kInvalid:
 // options.
-[[nodiscard]] Task<Result<void>> format_device(File& file, StoreEnv env, FormatOptions options);
+[[nodiscard]] Task<Result<void>> format_device(File* file, StoreEnv env, FormatOptions options);
 // kNotFound: no Corelet device. kCorrupt: both superblocks are bad, or the device is shorter than it was.
 // kUnsupported: of a newer version.
-[[nodiscard]] Task<Result<DeviceLabel>> probe_device(File& file);
+[[nodiscard]] Task<Result<DeviceLabel>> probe_device(File* file);
 
 struct StoreOptions {
     u32 io_depth = 64;                   // operations at the device at once
