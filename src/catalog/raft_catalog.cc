@@ -1,0 +1,297 @@
+#include "catalog/raft_catalog.h"
+
+#include "wire/message.h"
+
+namespace corelet {
+
+namespace {
+constexpr Duration k_pull_wait = 1_s;
+constexpr Duration k_contact_fresh = 3_s;
+constexpr Duration k_try = 2_s;
+}  // namespace
+
+RaftCatalog::RaftCatalog(Env& env, RpcNode& rpc, RaftNode* raft)
+    : env_(env), rpc_(rpc), raft_(raft), client_(env.random.next()), scope_(env.executor) {
+    rpc_.register_handler(catalog_method::k_commit, [this](Request r) { return on_commit(std::move(r)); });
+    rpc_.register_handler(catalog_method::k_range, [this](Request r) { return on_range(std::move(r)); });
+    rpc_.register_handler(catalog_method::k_renew, [this](Request r) { return on_renew(std::move(r)); });
+    rpc_.register_handler(catalog_method::k_pull, [this](Request r) { return on_pull(std::move(r)); });
+    scope_.spawn(mirror_loop());
+    if (raft_) {
+        scope_.spawn(expiry_loop());
+        scope_.spawn(relay_changes());
+    }
+}
+
+RaftCatalog::~RaftCatalog() {
+    for (Method method : {catalog_method::k_commit, catalog_method::k_range, catalog_method::k_renew, catalog_method::k_pull})
+        rpc_.unregister_handler(method);
+}
+
+void RaftCatalog::set_voter_hints(std::vector<CoreletId> voters) { hints_ = std::move(voters); }
+
+std::vector<CoreletId> RaftCatalog::voters() const { return holds_log() ? raft_->configuration().voters : hints_; }
+
+CoreletId RaftCatalog::leader() const { return holds_log() ? raft_->leader() : leader_hint_; }
+
+bool RaftCatalog::is_available() const {
+    if (holds_log()) return raft_->is_leader() || (!raft_->leader().is_zero() && rpc_.is_connected(raft_->leader()));
+    return env_.clock.now() - last_contact_ < k_contact_fresh;
+}
+
+std::unique_ptr<Watch> RaftCatalog::watch(std::string prefix, Revision from) { return hub_.watch(std::move(prefix), from); }
+
+pb::RequestId RaftCatalog::next_request() {
+    pb::RequestId id;
+    id.set_client(client_);
+    id.set_number(next_number_++);
+    return id;
+}
+
+// --- asking ---------------------------------------------------------------------------------------------------------------
+
+Task<Result<Reply>> RaftCatalog::ask(CoreletId whom, Method method, Buffer body, Instant deadline) {
+    CallOptions options;
+    options.deadline = std::min(deadline, env_.clock.now() + k_try);
+    options.traffic = TrafficClass::kControl;
+    return rpc_.call(whom, method, std::move(body), {}, options);
+}
+
+// Tries whoever is said to lead, then the voters one after the other, until the deadline. A repeat carries the same request id.
+Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant deadline) {
+    Error last{Code::kUnavailable, false, 0, "no voter of the catalog is known"};
+    CoreletId next = leader();
+    usize turn = 0;
+    for (;;) {
+        if (next.is_zero()) {
+            auto const all = voters();
+            if (!all.empty()) next = all[turn++ % all.size()];
+        }
+        if (!next.is_zero()) {
+            auto reply = co_await ask(next, method, body, deadline);
+            if (reply) {
+                leader_hint_ = next;
+                last_contact_ = env_.clock.now();
+                co_return reply;
+            }
+            last = reply.error();
+            bool const refused = last.code == Code::kInvalid || last.code == Code::kNotFound || last.code == Code::kDenied;
+            if (refused) co_return reply;
+            CoreletId const hinted(last.code == Code::kNotLeader ? last.detail : 0);
+            next = hinted == next ? CoreletId{} : hinted;
+        }
+        if (env_.clock.now() >= deadline) break;
+        if (next.is_zero()) co_await env_.clock.sleep(100_ms);
+        if (env_.clock.now() >= deadline) break;
+    }
+    co_return fail(Code::kUnavailable, "the catalog has no quorum that answers (" + last.to_string() + ")");
+}
+
+Task<Result<pb::CatalogResult>> RaftCatalog::submit(pb::CatalogCommand command, Instant deadline) {
+    *command.mutable_request() = next_request();
+    CO_TRY(Reply reply, co_await ask_leader(catalog_method::k_commit, encode_message(command), deadline));
+    CO_TRY(auto result, decode_message<pb::CatalogResult>(reply.body));
+    // What this corelet has done it also sees, if it holds the log.
+    if (holds_log()) co_await raft_->hub().wait_beyond(Revision(result.revision() - 1), env_.clock, std::min(deadline, env_.clock.now() + 500_ms));
+    co_return result;
+}
+
+Task<Result<TransactionResult>> RaftCatalog::commit(Transaction transaction, Instant deadline) {
+    CO_TRY_VOID(check_transaction(transaction));
+    pb::CatalogCommand command;
+    encode_transaction(transaction, *command.mutable_transaction());
+    CO_TRY(auto result, co_await submit(std::move(command), deadline));
+    co_return to_transaction_result(result);
+}
+
+Task<Result<RangeResult>> RaftCatalog::range(std::string prefix, Instant deadline) {
+    pb::CatalogRange message;
+    message.set_prefix(prefix);
+    CO_TRY(Reply reply, co_await ask_leader(catalog_method::k_range, encode_message(message), deadline));
+    CO_TRY(auto answer, decode_message<pb::CatalogRangeReply>(reply.body));
+    RangeResult out;
+    out.revision = Revision(answer.revision());
+    for (const auto& item : answer.items()) out.items.push_back(decode_item(item));
+    co_return out;
+}
+
+Task<Result<LeaseId>> RaftCatalog::grant_lease(Duration ttl, Instant deadline) {
+    pb::CatalogCommand command;
+    command.set_grant_lease_ttl_ns(static_cast<u64>(ttl.ns));
+    CO_TRY(auto result, co_await submit(std::move(command), deadline));
+    co_return LeaseId(result.lease());
+}
+
+Task<Result<void>> RaftCatalog::renew_lease(LeaseId lease, Instant deadline) {
+    pb::CatalogRenew message;
+    message.set_lease(lease.v);
+    CO_TRY_VOID(co_await ask_leader(catalog_method::k_renew, encode_message(message), deadline));
+    co_return {};
+}
+
+Task<Result<void>> RaftCatalog::revoke_lease(LeaseId lease, Instant deadline) {
+    pb::CatalogCommand command;
+    command.add_end_leases(lease.v);
+    CO_TRY_VOID(co_await submit(std::move(command), deadline));
+    co_return {};
+}
+
+// --- serving --------------------------------------------------------------------------------------------------------------
+
+Task<Result<pb::CatalogResult>> RaftCatalog::propose_here(pb::CatalogCommand command, Instant deadline) {
+    if (!raft_) co_return fail(Code::kNotLeader, "this corelet has no part in the catalog", leader_hint_.v);
+    co_return co_await raft_->propose(command.SerializeAsString(), deadline);
+}
+
+Task<Result<Reply>> RaftCatalog::on_commit(Request request) {
+    CO_TRY(auto command, decode_message<pb::CatalogCommand>(request.body));
+    CO_TRY(auto result, co_await propose_here(std::move(command), request.deadline));
+    if (result.lease() != 0) {
+        auto const granted = raft_->state().leases().find(LeaseId(result.lease()));
+        if (granted != raft_->state().leases().end()) expiry_[granted->first] = env_.clock.now() + granted->second.ttl;
+    }
+    co_return Reply{encode_message(result), {}};
+}
+
+Task<Result<Reply>> RaftCatalog::on_range(Request request) {
+    CO_TRY(auto message, decode_message<pb::CatalogRange>(request.body));
+    if (!holds_log()) co_return fail(Code::kNotLeader, "this corelet has no part in the catalog", leader_hint_.v);
+    CO_TRY_VOID(co_await raft_->read_barrier(request.deadline));
+    pb::CatalogRangeReply reply;
+    RangeResult const found = raft_->state().range(message.prefix());
+    reply.set_revision(found.revision.v);
+    for (const KeyValue& item : found.items) encode_item(item, *reply.add_items());
+    co_return Reply{encode_message(reply), {}};
+}
+
+// Renewed only after a quorum round begun after the request; it counts at the holder from sending, so here from arrival is enough.
+Task<Result<void>> RaftCatalog::renew_here(LeaseId lease, Instant arrived, Instant deadline) {
+    if (!raft_ || !raft_->is_leader()) co_return fail(Code::kNotLeader, "this corelet does not lead the catalog", leader().v);
+    CO_TRY_VOID(co_await raft_->read_barrier(deadline));
+    if (!raft_->is_leader()) co_return fail(Code::kNotLeader, "leadership changed", leader().v);
+    auto const found = raft_->state().leases().find(lease);
+    if (found == raft_->state().leases().end()) co_return fail(Code::kNotFound, "the lease has ended");
+    (void)arrived;
+    expiry_[lease] = env_.clock.now() + found->second.ttl;
+    co_return {};
+}
+
+Task<Result<Reply>> RaftCatalog::on_renew(Request request) {
+    Instant const arrived = env_.clock.now();
+    CO_TRY(auto message, decode_message<pb::CatalogRenew>(request.body));
+    CO_TRY_VOID(co_await renew_here(LeaseId(message.lease()), arrived, request.deadline));
+    co_return Reply{};
+}
+
+Task<Result<Reply>> RaftCatalog::on_pull(Request request) {
+    CO_TRY(auto message, decode_message<pb::CatalogPull>(request.body));
+    Instant const until = std::min(request.deadline, env_.clock.now() + k_pull_wait);
+    Revision const after(message.after());
+    co_await hub_.wait_beyond(after, env_.clock, until);
+    const CatalogState& state = view();
+    pb::CatalogPullReply reply;
+    reply.set_revision(state.revision().v);
+    reply.set_leader(leader().v);
+    for (CoreletId voter : voters()) reply.add_voters(voter.v);
+    auto const changes = after.is_zero() ? std::nullopt : state.changes_after(after);
+    if (changes && after <= state.revision()) {
+        for (const CatalogState::Change& change : *changes) {
+            auto* const out = reply.add_changes();
+            encode_item(change.event.item, *out->mutable_item());
+            out->set_deleted(change.event.deleted);
+        }
+    } else {
+        reply.set_whole(true);
+        for (const KeyValue& item : state.range("").items) encode_item(item, *reply.add_changes()->mutable_item());
+    }
+    co_return Reply{encode_message(reply), {}};
+}
+
+// --- loops ----------------------------------------------------------------------------------------------------------------
+
+bool RaftCatalog::learn(const pb::CatalogPullReply& reply) {
+    mirror_.mirror(reply);
+    std::vector<CoreletId> voters;
+    for (u64 voter : reply.voters()) voters.push_back(CoreletId(voter));
+    if (!voters.empty()) hints_ = std::move(voters);
+    leader_hint_ = CoreletId(reply.leader());
+    if (reply.leader() != 0) last_contact_ = env_.clock.now();
+    hub_.changed();
+    return reply.leader() != 0;
+}
+
+// Whoever holds no log follows a voter that does; if it goes silent or lags without a leader, the next one.
+Task<void> RaftCatalog::mirror_loop() {
+    usize turn = static_cast<usize>(client_ % 7);
+    for (;;) {
+        if (holds_log()) {
+            if (!hub_on_log_) {
+                hub_on_log_ = true;
+                hub_.follow(raft_->state());
+            }
+            co_await env_.clock.sleep(1_s);
+            continue;
+        }
+        if (hub_on_log_) {
+            hub_on_log_ = false;
+            mirror_ = CatalogState();
+            hub_.follow(mirror_);
+        }
+        std::vector<CoreletId> candidates;
+        for (CoreletId voter : hints_)
+            if (voter != rpc_.id()) candidates.push_back(voter);
+        if (candidates.empty()) {
+            co_await env_.clock.sleep(200_ms);
+            continue;
+        }
+        CoreletId const whom = candidates[turn % candidates.size()];
+        pb::CatalogPull message;
+        message.set_after(mirror_.revision().v <= 1 ? 0 : mirror_.revision().v);
+        auto const reply = co_await ask(whom, catalog_method::k_pull, encode_message(message), env_.clock.now() + k_pull_wait + 1_s);
+        bool good = false;
+        if (reply)
+            if (auto const decoded = decode_message<pb::CatalogPullReply>(reply->body)) good = learn(*decoded);
+        if (!good) {
+            ++turn;
+            co_await env_.clock.sleep(100_ms);
+        }
+    }
+}
+
+// A voter's watches hear of what its log applies.
+Task<void> RaftCatalog::relay_changes() {
+    Revision seen;
+    for (;;) {
+        co_await raft_->hub().wait_beyond(seen, env_.clock, env_.clock.now() + 5_s);
+        if (raft_->state().revision() == seen) continue;
+        seen = raft_->state().revision();
+        if (hub_on_log_) hub_.changed();
+    }
+}
+
+// The leader ends leases by entries of the log; a new leader gives each its full length.
+Task<void> RaftCatalog::expiry_loop() {
+    for (;;) {
+        co_await env_.clock.sleep(250_ms);
+        if (!raft_->is_leader()) {
+            expiry_.clear();
+            expiry_term_ = {};
+            continue;
+        }
+        Instant const now = env_.clock.now();
+        bool const fresh = expiry_term_ != raft_->term();
+        if (fresh) {
+            expiry_.clear();
+            expiry_term_ = raft_->term();
+        }
+        pb::CatalogCommand command;
+        for (auto const& [lease, details] : raft_->state().leases()) {
+            auto const [entry, added] = expiry_.try_emplace(lease, now + details.ttl);
+            if (!added && entry->second <= now) command.add_end_leases(lease.v);
+        }
+        std::erase_if(expiry_, [&](const auto& entry) { return !raft_->state().leases().contains(entry.first); });
+        if (command.end_leases_size() != 0) (void)co_await propose_here(std::move(command), now + 2_s);
+    }
+}
+
+}  // namespace corelet
