@@ -18,6 +18,8 @@ namespace corelet {
 
 inline constexpr u32 k_frame_magic = 0x57544C43;  // "CLTW"
 inline constexpr usize k_preamble_bytes = 32;
+// Room for the header beside a body of the largest size.
+inline constexpr usize k_header_slack_bytes = 8 << 10;
 
 // Fixed for all versions: what a frame is must be known before any version is agreed.
 struct Preamble {

@@ -43,16 +43,16 @@ struct Request {
     std::shared_ptr<const Hello> from;  // what the caller said of itself when it connected; never null
     Method method;
     TrafficClass traffic = TrafficClass::kClient;
-    Instant deadline;     // by this corelet's clock
-    MapEpoch map_epoch;   // the caller's, when it sent this
-    Buffer body;          // a slice of a larger receive buffer: copy what is kept for long
-    BufferChain payload;  // 4 KiB and more: one part, aligned to 4 KiB, memory of its own
-    u32 payload_crc = 0;  // CRC32C of the payload
+    Instant deadline;                  // by this corelet's clock
+    MapEpoch map_epoch;                // the caller's, when it sent this
+    Buffer body;                       // a slice of a larger receive buffer: copy what is kept for long
+    BufferChain payload;               // 4 KiB and more: one part, aligned to 4 KiB, memory of its own
+    std::optional<u32> payload_crc{};  // CRC32C of the payload; always there if it came over a connection
 };
 
 struct Reply {
-    Buffer body;
-    BufferChain payload;
+    Buffer body{};
+    BufferChain payload{};
     // CRC32C of the payload, where the replier has it already (crc32c_combine of block checksums); computed
     // otherwise. In a reply received: always there.
     std::optional<u32> payload_crc{};
@@ -113,6 +113,7 @@ struct RpcLimits {
     u32 bulk_bytes = 128 << 10;    // Lane::kAuto
     u32 batch_bytes = 1 << 20;     // one write: as many frames as fit, at least one
     u32 calls_in_flight = 4096;    // per connection; further calls wait unsent
+    u32 calls_waiting = 16384;     // unsent, per connection; beyond: kOverloaded at once
     u32 session_requests = 1024;   // in progress per inbound connection; beyond: not read from
     u64 session_bytes = 64 << 20;  // the same in bytes: requests, expected and unsent replies
     u32 sessions = 1024;           // inbound connections; beyond: kOverloaded

@@ -1,0 +1,118 @@
+#include "wire/rpc.h"
+
+#include "wire/node.h"
+
+namespace corelet {
+
+std::string to_string(const Target& target) {
+    if (const auto* id = std::get_if<CoreletId>(&target)) return "corelet " + to_string(*id);
+    return std::get<Address>(target).to_string();
+}
+
+// ---- LocalBus
+
+LocalBus::~LocalBus() {
+    CORELET_ASSERT(nodes_.empty(), "a bus outlives its nodes");
+}
+
+RpcNode* LocalBus::find(CoreletId id) const {
+    auto const found = nodes_.find(id);
+    return found == nodes_.end() ? nullptr : found->second;
+}
+
+void LocalBus::add(CoreletId id, RpcNode& node) {
+    bool const added = nodes_.emplace(id, &node).second;
+    CORELET_ASSERT(added, "two nodes of one id in a process");
+}
+
+void LocalBus::remove(CoreletId id) {
+    nodes_.erase(id);
+}
+
+// ---- RpcNode
+
+RpcNode::RpcNode(Env& env, HelloPolicy& policy, RpcOptions options, PeerEvents* events, LocalBus* bus)
+    : impl_(std::make_unique<Impl>(*this, env, policy, std::move(options), events, bus)) {
+    if (bus && !impl_->id.is_zero()) bus->add(impl_->id, *this);
+}
+
+RpcNode::~RpcNode() {
+    if (impl_->bus && !impl_->id.is_zero()) impl_->bus->remove(impl_->id);
+}
+
+CoreletId RpcNode::id() const {
+    return impl_->id;
+}
+
+Result<Address> RpcNode::listen(const Address& address, ListenOptions options) {
+    return impl_->listen(address, options);
+}
+
+void RpcNode::stop_listening() {
+    // Their tasks end with kClosed; the listeners live on until the node goes.
+    for (auto& listener : impl_->listeners) listener->close();
+}
+
+void RpcNode::register_handler(Method method, Handler handler, HandlerOptions options) {
+    impl_->dispatcher.set_handler(method, std::move(handler), options);
+}
+void RpcNode::unregister_handler(Method method) {
+    impl_->dispatcher.remove_handler(method);
+}
+
+void RpcNode::set_addresses(CoreletId peer, std::vector<Address> addresses) {
+    impl_->set_addresses(peer, std::move(addresses));
+}
+std::vector<Address> RpcNode::addresses(CoreletId peer) const {
+    return impl_->addresses_of(peer);
+}
+
+Task<Result<Reply>> await_reply(std::unique_ptr<PendingCall> call, Clock* clock) {
+    co_await call->done.wait_until(*clock, call->deadline);
+    if (!call->result) {
+        CORELET_ASSERT(call->path != nullptr);
+        call->path->withdraw(*call, true);
+        call->finish(fail(Code::kTimeout, "no answer before the deadline"));
+    }
+    co_return *std::move(call->result);
+}
+
+namespace {
+Task<Result<void>> await_sent(std::unique_ptr<PendingCall> call, Clock* clock) {
+    Result<Reply> const sent = co_await await_reply(std::move(call), clock);
+    if (!sent) co_return std::unexpected(sent.error());
+    co_return {};
+}
+}  // namespace
+
+Task<Result<Reply>> RpcNode::call(Target target, Method method, Buffer body, BufferChain payload,
+                                  CallOptions options) {
+    return await_reply(
+        impl_->begin(std::move(target), FrameKind::kRequest, method, std::move(body), std::move(payload), options),
+        &impl_->env.clock);
+}
+
+Task<Result<void>> RpcNode::send(Target target, Method method, Buffer body, BufferChain payload,
+                                 CallOptions options) {
+    return await_sent(
+        impl_->begin(std::move(target), FrameKind::kOneWay, method, std::move(body), std::move(payload), options),
+        &impl_->env.clock);
+}
+
+void RpcNode::disconnect(CoreletId peer, const std::string& reason) {
+    impl_->disconnect(peer, reason);
+}
+bool RpcNode::is_connected(CoreletId peer) const {
+    return impl_->is_connected(peer);
+}
+void RpcNode::set_map_epoch(MapEpoch epoch) {
+    impl_->map_epoch = epoch;
+}
+const RpcStats& RpcNode::stats() const {
+    return impl_->stats;
+}
+const RpcLimits& RpcNode::limits() const {
+    return impl_->options.limits;
+}
+
+}  // namespace corelet
