@@ -1,0 +1,36 @@
+// What makes a corelet: read from its directory by the app, made up by tests and the simulator.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "mesh/location.h"
+#include "mesh/map.h"
+#include "rt/network.h"
+#include "stream/stream_owner.h"
+
+namespace corelet {
+
+struct NodeConfig {
+    MeshId mesh;
+    std::string device_path;              // formatted for this mesh; never empty in this version
+    mesh::Location location;
+    mesh::Role role = mesh::Role::kStorage;
+    std::vector<Address> listen;          // where peers reach it
+    std::vector<Address> seeds;           // whom to ask on the first start
+    std::string export_directory;         // default NBD sockets: <directory>/<volume>.nbd
+    bool bootstrap = false;               // first start of a new mesh: the only voter, the first map
+    bool insecure = false;                // may listen beyond this host without TLS
+    std::optional<u32> own_uid;
+    Duration out_after = 600_s;
+    Duration session_ttl = 4_s;
+    Duration session_renewal = 1300_ms;
+    StreamTimes stream_times;
+    u64 segment_target_bytes = 64 * k_mib;
+    u64 cache_bytes = 256 * k_mib;        // of blocks, for each volume owned
+    u64 page_cache_bytes = 64 * k_mib;
+    std::string version = "0.1.0";
+};
+
+}  // namespace corelet

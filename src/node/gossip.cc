@@ -1,0 +1,204 @@
+#include "node/gossip.h"
+
+#include "base/codec.h"
+
+namespace corelet {
+
+namespace {
+
+constexpr const char* k_note = "peers";
+
+mesh::PeerMemory memory_of(const Hello& hello) { return {hello.incarnation, hello.boot_nonce, hello.durable_sequence}; }
+mesh::PeerMemory own_memory(const Store& store) { return {store.incarnation(), store.boot_nonce(), store.durable_seq()}; }
+
+}  // namespace
+
+Hello PeerPolicy::local_hello() {
+    Hello hello;
+    hello.role = PeerRole::kCorelet;
+    hello.mesh = mesh_;
+    hello.corelet = store_.identity();
+    hello.incarnation = store_.incarnation();
+    hello.boot_nonce = store_.boot_nonce();
+    hello.durable_sequence = store_.durable_seq();
+    if (maps_) hello.map_epoch = maps_->current()->epoch;
+    return hello;
+}
+
+Result<void> PeerPolicy::judge(const Hello& remote, const PeerContext& /*context*/) {
+    bool const asks_first = remote.role == PeerRole::kClient && remote.mesh.is_zero();
+    if (remote.mesh != mesh_ && !asks_first)
+        return fail(Code::kDenied, "this corelet belongs to mesh " + hex64(mesh_.v) + ", the caller to " + hex64(remote.mesh.v));
+    if (remote.role != PeerRole::kCorelet || !maps_) return {};
+    auto const map = maps_->current();
+    for (const mesh::Corelet& corelet : map->corelets)
+        for (const mesh::FormerIdentity& former : corelet.former)
+            if (former.id == remote.corelet && remote.incarnation <= former.incarnation)
+                return fail(Code::kDenied, to_string(remote.corelet) + " was replaced by " + to_string(corelet.id) + "; it joins as a new corelet");
+    const mesh::Corelet* const known = map->find(remote.corelet);
+    if (!known) return {};
+    if (remote.incarnation < known->incarnation)
+        return fail(Code::kDenied, "incarnation " + std::to_string(remote.incarnation.v) + " of " + to_string(remote.corelet) + " is over");
+    return {};
+}
+
+bool PeerPolicy::knows_better(CoreletId id, const pb::VoterGreeting& greeting, std::string& reason) const {
+    mesh::PeerMemory const said{Incarnation(greeting.incarnation()), greeting.nonce(), greeting.durable_sequence()};
+    auto const known = membership_ ? membership_->memory(id) : std::nullopt;
+    if (!known) return false;
+    if (known->other_body_of(said)) {
+        reason = "another body of " + to_string(id) + " shows itself";
+        return true;
+    }
+    if (known->incarnation > said.incarnation || (known->incarnation == said.incarnation && known->durable_sequence > said.durable_sequence)) {
+        reason = to_string(id) + " was seen at incarnation " + std::to_string(known->incarnation.v) + ", further on than it says";
+        return true;
+    }
+    return false;
+}
+
+pb::VoterGreeting PeerPolicy::own() const {
+    pb::VoterGreeting greeting;
+    greeting.set_incarnation(store_.incarnation().v);
+    greeting.set_nonce(store_.boot_nonce());
+    greeting.set_durable_sequence(store_.durable_seq());
+    return greeting;
+}
+
+Gossip::Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh, Callbacks callbacks)
+    : env_(env),
+      rpc_(rpc),
+      store_(store),
+      maps_(maps),
+      callbacks_(std::move(callbacks)),
+      random_(env.random.fork("gossip")),
+      membership_(mesh::MembershipConfig{}, mesh, store.identity(), own_memory(store)),
+      scope_(env.executor) {
+    policy.attach(&maps, &membership_);
+    rpc_.register_handler(mesh_method::k_heartbeat, [this](Request r) { return on_heartbeat(std::move(r)); });
+    if (auto const note = store_.note(k_note)) {
+        Reader r(*note);
+        while (r.remaining() != 0 && !r.failed()) {
+            CoreletId const id = r.get<CoreletId>();
+            Incarnation const incarnation = r.get<Incarnation>();
+            u64 const nonce = r.get<u64>();
+            u64 const sequence = r.get<u64>();
+            if (r.failed()) break;
+            memories_[id] = mesh::PeerMemory{incarnation, nonce, sequence};
+        }
+    }
+    map_changed();
+    for (auto const& [id, memory] : memories_) step(mesh::MemoryKnown{id, memory, false});
+    scope_.spawn(tick_loop());
+    scope_.spawn(remember());
+}
+
+Gossip::~Gossip() { rpc_.unregister_handler(mesh_method::k_heartbeat); }
+
+void Gossip::map_changed() {
+    auto const map = maps_.current();
+    mesh::MapChanged event;
+    event.epoch = map->epoch;
+    for (const mesh::Corelet& corelet : map->corelets)
+        event.peers.push_back(mesh::PeerEntry{corelet.id, corelet.incarnation, corelet.presence == mesh::Presence::kDown,
+                                              corelet.presence == mesh::Presence::kOut});
+    step(event);
+}
+
+void Gossip::step(const mesh::MembershipEvent& event) {
+    for (const mesh::MembershipEffect& effect : membership_.step(event, env_.clock.now(), random_))
+        std::visit([&](const auto& e) { carry_out(e); }, effect);
+}
+
+Task<void> Gossip::tick_loop() {
+    for (;;) {
+        co_await env_.clock.sleep_until(membership_.next_tick());
+        step(mesh::SequenceAdvanced{store_.durable_seq()});
+        step(mesh::Tick{});
+    }
+}
+
+void Gossip::carry_out(const mesh::SendHeartbeat& effect) {
+    auto const bytes = mesh::encode_heartbeat(effect.heartbeat);
+    Buffer const body = Buffer::copy_of(bytes);
+    for (CoreletId to : effect.to) scope_.spawn(send_one(to, body));
+}
+
+Task<void> Gossip::send_one(CoreletId to, Buffer body) {
+    CallOptions options;
+    options.deadline = env_.clock.now() + 1_s;
+    options.traffic = TrafficClass::kControl;
+    (void)co_await rpc_.send(to, mesh_method::k_heartbeat, std::move(body), {}, options);
+}
+
+Task<Result<Reply>> Gossip::on_heartbeat(Request request) {
+    CO_TRY(auto heartbeat, mesh::decode_heartbeat(request.body));
+    if (heartbeat.from != request.from->corelet) co_return fail(Code::kDenied, "a heartbeat in another's name");
+    step(mesh::HeartbeatReceived{std::move(heartbeat)});
+    co_return Reply{};
+}
+
+void Gossip::carry_out(const mesh::PeerSuspected& effect) {
+    log_info(env_.log, "mesh.suspected", to_string(effect.peer));
+    if (callbacks_.suspected) callbacks_.suspected(effect.peer);
+}
+
+void Gossip::carry_out(const mesh::PeerConfirmedDown& effect) {
+    log_info(env_.log, "mesh.confirmed_down", to_string(effect.peer));
+    if (callbacks_.confirmed_down) callbacks_.confirmed_down(effect.peer);
+    if (proposing_.insert(effect.peer).second)
+        scope_.spawn(propose(mesh::CoreletDown{effect.peer, effect.incarnation}, to_string(effect.peer)));
+}
+
+void Gossip::carry_out(const mesh::PeerRecovered& effect) {
+    log_info(env_.log, "mesh.recovered", to_string(effect.peer));
+    if (proposing_.insert(effect.peer).second)
+        scope_.spawn(propose(mesh::CoreletUp{effect.peer, effect.incarnation, {}}, to_string(effect.peer)));
+}
+
+// Several observers come to the same verdict: a short random wait lets one of them be first.
+Task<void> Gossip::propose(mesh::MapEvent event, std::string what) {
+    co_await env_.clock.sleep(Duration{static_cast<i64>(random_.below(200'000'000))});
+    auto const changed = co_await maps_.change(event, env_.clock.now() + 2_s);
+    if (!changed) log_info(env_.log, "mesh.verdict_not_committed", [&] { return what + ": " + changed.error().to_string(); });
+    std::visit(
+        [&](const auto& e) {
+            if constexpr (requires { e.incarnation; e.id; }) proposing_.erase(e.id);
+        },
+        event);
+}
+
+void Gossip::carry_out(const mesh::NewerMapSeen& effect) { maps_.heard_of(effect.epoch); }
+
+void Gossip::carry_out(const mesh::RememberPeers& effect) {
+    for (auto const& [id, memory] : effect.memories) memories_[id] = memory;
+    dirty_ = true;
+    remember_wanted_.notify_one();
+}
+
+Task<void> Gossip::remember() {
+    for (;;) {
+        while (!dirty_) co_await remember_wanted_.wait();
+        dirty_ = false;
+        Writer w;
+        for (auto const& [id, memory] : memories_) w.put(id).put(memory.incarnation).put(memory.nonce).put(memory.durable_sequence);
+        (void)co_await store_.put_note(k_note, w.data());
+    }
+}
+
+void Gossip::carry_out(const mesh::OwnLifeForgotten& effect) {
+    if (callbacks_.forgotten)
+        callbacks_.forgotten(to_string(effect.witness) + " has seen incarnation " + std::to_string(effect.seen.incarnation.v) +
+                             " of this corelet further on than its device knows");
+}
+
+void Gossip::carry_out(const mesh::TwoBodies& effect) {
+    log_warning(env_.log, "mesh.two_bodies", to_string(effect.id));
+    if (effect.id == store_.identity() && callbacks_.two_bodies) callbacks_.two_bodies();
+}
+
+void Gossip::carry_out(const mesh::IsolationChanged& effect) {
+    log_info(env_.log, "mesh.isolation", effect.isolated ? "this corelet hears nobody" : "this corelet hears others again");
+}
+
+}  // namespace corelet

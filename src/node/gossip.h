@@ -1,0 +1,82 @@
+// The shell around mesh::Membership: heartbeats as one-way messages, verdicts to the map, memories to the device. And the judge of
+// whoever connects (protocols 1.1 to 1.5).
+#pragma once
+
+#include "catalog/raft_node.h"
+#include "mesh/membership.h"
+#include "node/map_service.h"
+
+namespace corelet {
+
+namespace mesh_method {
+inline constexpr Method k_heartbeat{0x0101};
+}
+
+// Who this corelet says it is, and whom it lets in. Made before anything else of the node.
+class PeerPolicy final : public HelloPolicy, public RaftNode::Identities {
+  public:
+    PeerPolicy(MeshId mesh, Store& store) : mesh_(mesh), store_(store) {}
+    void attach(const MapService* maps, const mesh::Membership* membership) {
+        maps_ = maps;
+        membership_ = membership;
+    }
+    [[nodiscard]] Hello local_hello() override;
+    [[nodiscard]] Result<void> judge(const Hello& remote, const PeerContext& context) override;
+    [[nodiscard]] bool knows_better(CoreletId id, const pb::VoterGreeting& greeting, std::string& reason) const override;
+    [[nodiscard]] pb::VoterGreeting own() const override;
+
+  private:
+    MeshId mesh_;
+    Store& store_;
+    const MapService* maps_ = nullptr;
+    const mesh::Membership* membership_ = nullptr;
+};
+
+class Gossip {
+  public:
+    // What the node does with verdicts on itself.
+    struct Callbacks {
+        std::function<void(std::string reason)> forgotten;    // a later life of this identity is known
+        std::function<void()> two_bodies;
+        std::function<void(CoreletId)> suspected;
+        std::function<void(CoreletId)> confirmed_down;
+    };
+    Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh, Callbacks callbacks);
+    ~Gossip();
+    [[nodiscard]] const mesh::Membership& membership() const { return membership_; }
+    void map_changed();
+    void recorded(CoreletId id, mesh::PeerMemory memory) { step(mesh::MemoryKnown{id, memory, true}); }
+
+  private:
+    void step(const mesh::MembershipEvent& event);
+    void carry_out(const mesh::SendHeartbeat& effect);
+    void carry_out(const mesh::PeerSuspected& effect);
+    void carry_out(const mesh::PeerConfirmedDown& effect);
+    void carry_out(const mesh::PeerRecovered& effect);
+    void carry_out(const mesh::NewerMapSeen& effect);
+    void carry_out(const mesh::RememberPeers& effect);
+    void carry_out(const mesh::OwnLifeForgotten& effect);
+    void carry_out(const mesh::TwoBodies& effect);
+    void carry_out(const mesh::StaleLifeSeen&) {}
+    void carry_out(const mesh::IsolationChanged& effect);
+    [[nodiscard]] Task<void> tick_loop();
+    [[nodiscard]] Task<void> send_one(CoreletId to, Buffer body);
+    [[nodiscard]] Task<void> propose(mesh::MapEvent event, std::string what);
+    [[nodiscard]] Task<void> remember();
+    [[nodiscard]] Task<Result<Reply>> on_heartbeat(Request request);
+
+    Env& env_;
+    RpcNode& rpc_;
+    Store& store_;
+    MapService& maps_;
+    Callbacks callbacks_;
+    Prng random_;
+    mesh::Membership membership_;
+    std::map<CoreletId, mesh::PeerMemory> memories_;
+    std::set<CoreletId> proposing_;
+    Notify remember_wanted_;
+    bool dirty_ = false;
+    Scope scope_;
+};
+
+}  // namespace corelet

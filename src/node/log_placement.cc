@@ -1,0 +1,66 @@
+#include "node/log_placement.h"
+
+#include "base/hash.h"
+
+namespace corelet {
+
+LogPolicy MapLogPlacement::policy(PoolId id) const {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(id);
+    if (!pool) return {};
+    return LogPolicy{pool->spec.redundancy.m + 1U, pool->spec.copies_min()};
+}
+
+// As even over the failure domains as they allow: each next one is of the domain least used so far, at the largest level first;
+// among equals a pinned hash decides.
+std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std::vector<CoreletId>& avoid, u64 salt) const {
+    auto const map = maps_.current();
+    std::vector<const mesh::Corelet*> candidates;
+    for (const mesh::Corelet& corelet : map->corelets) {
+        bool const stores = corelet.role == mesh::Role::kStorage && corelet.duty == mesh::Duty::kServe;
+        bool const avoided = std::find(avoid.begin(), avoid.end(), corelet.id) != avoid.end();
+        if (stores && !avoided && is_up(corelet.id)) candidates.push_back(&corelet);
+    }
+    std::vector<const mesh::Corelet*> chosen;
+    auto const crowding = [&](const mesh::Corelet& corelet) {
+        std::array<usize, 3> used{};
+        for (const mesh::Corelet* other : chosen) {
+            used[0] += other->location.domain(mesh::Level::kZone) == corelet.location.domain(mesh::Level::kZone);
+            used[1] += other->location.domain(mesh::Level::kRack) == corelet.location.domain(mesh::Level::kRack);
+            used[2] += other->location.domain(mesh::Level::kChassis) == corelet.location.domain(mesh::Level::kChassis);
+        }
+        return used;
+    };
+    while (chosen.size() < width && !candidates.empty()) {
+        auto const rank = [&](const mesh::Corelet* corelet) {
+            return std::tuple(chosen.empty() && corelet->id != self_, crowding(*corelet), hash64(id.v, salt, corelet->id.v));
+        };
+        auto const best = std::min_element(candidates.begin(), candidates.end(), [&](auto a, auto b) { return rank(a) < rank(b); });
+        chosen.push_back(*best);
+        candidates.erase(best);
+    }
+    std::vector<CoreletId> out;
+    for (const mesh::Corelet* corelet : chosen) out.push_back(corelet->id);
+    return out;
+}
+
+bool MapLogPlacement::is_up(CoreletId corelet) const {
+    if (!maps_.current()->is_up(corelet)) return false;
+    return corelet == self_ || !membership_ || membership_->health(corelet) == mesh::PeerHealth::kHeard;
+}
+
+bool MapLogPlacement::is_confirmed_dead(CoreletId id) const {
+    const auto map = maps_.current();
+    const mesh::Corelet* const corelet = map->find(id);
+    return !corelet || corelet->presence == mesh::Presence::kDown || corelet->presence == mesh::Presence::kOut;
+}
+
+// Its share of k + m fragments over the replicas that reserve: each keeps free what the chunk takes on one corelet, at most.
+u64 MapLogPlacement::packed_reservation(PoolId id, u64 segment_bytes) const {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(id);
+    if (!pool || pool->spec.redundancy.is_replicated()) return 0;  // adopted in place
+    return round_up(segment_bytes / pool->spec.redundancy.k, k_block_bytes);
+}
+
+}  // namespace corelet

@@ -1,0 +1,112 @@
+#include "node/map_service.h"
+
+namespace corelet {
+
+namespace {
+constexpr const char* k_note = "map";
+}
+
+MapService::MapService(Env& env, Catalog& catalog, Store& store, RpcNode& rpc)
+    : env_(env), catalog_(catalog), store_(store), rpc_(rpc), current_(std::make_shared<mesh::Map>()), scope_(env.executor) {
+    if (auto const note = store_.note(k_note)) {
+        if (auto const offered = offer(*note); !offered) log_warning(env_.log, "map.note_unreadable", offered.error().to_string());
+    }
+    scope_.spawn(follow());
+    scope_.spawn(remember());
+}
+
+Result<mesh::Map> MapService::decode(std::string_view bytes) const { return mesh::decode_map(as_bytes(bytes)); }
+
+std::string MapService::encoded() const {
+    auto const bytes = mesh::encode_map(*current_);
+    return std::string(bytes.begin(), bytes.end());
+}
+
+Result<void> MapService::offer(Bytes encoded) {
+    TRY(mesh::Map map, mesh::decode_map(encoded));
+    if (map.epoch > current_->epoch) take(std::move(map));
+    return {};
+}
+
+void MapService::heard_of(MapEpoch epoch) { heard_ = std::max(heard_, epoch); }
+
+void MapService::take(mesh::Map map) {
+    CORELET_ASSERT(map.epoch > current_->epoch, "the map never goes back");
+    current_ = std::make_shared<const mesh::Map>(std::move(map));
+    rpc_.set_map_epoch(current_->epoch);
+    for (const mesh::Corelet& corelet : current_->corelets) {
+        std::vector<Address> addresses;
+        for (const std::string& text : corelet.addresses)
+            if (auto parsed = Address::parse(text)) addresses.push_back(*std::move(parsed));
+        if (corelet.id != rpc_.id()) rpc_.set_addresses(corelet.id, std::move(addresses));
+    }
+    dirty_ = true;
+    remember_wanted_.notify_one();
+    for (const auto& listener : listeners_) listener();
+}
+
+// The catalog's word reaches everybody by watches; what was missed is read again.
+Task<void> MapService::follow() {
+    for (;;) {
+        auto watch = catalog_.watch(k_key, {});
+        for (const KeyValue& item : catalog_.local_range(k_key).items)
+            if (item.key == k_key)
+                if (auto map = decode(item.value); map && map->epoch > current_->epoch) take(*std::move(map));
+        for (;;) {
+            auto const batch = co_await watch->next();
+            if (!batch) break;
+            for (const WatchEvent& event : batch->events) {
+                if (event.deleted || event.item.key != k_key) continue;
+                auto map = decode(event.item.value);
+                if (!map) {
+                    log_error(env_.log, "map.unreadable", map.error().to_string());
+                } else if (map->epoch > current_->epoch) {
+                    take(*std::move(map));
+                }
+            }
+        }
+    }
+}
+
+// The last map is on the device too, for a start without anybody else (protocols 1.2).
+Task<void> MapService::remember() {
+    for (;;) {
+        while (!dirty_) co_await remember_wanted_.wait();
+        dirty_ = false;
+        std::string const bytes = encoded();
+        auto const written = co_await store_.put_note(k_note, std::vector<u8>(bytes.begin(), bytes.end()));
+        if (!written) log_warning(env_.log, "map.not_remembered", written.error().to_string());
+        co_await env_.clock.sleep(200_ms);
+    }
+}
+
+Task<Result<void>> MapService::create(MeshId mesh, Instant deadline) {
+    auto const bytes = mesh::encode_map(mesh::first_map(mesh));
+    Transaction transaction;
+    transaction.require_missing(k_key).put(k_key, std::string(bytes.begin(), bytes.end()));
+    CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));
+    if (!result.succeeded) co_return fail(Code::kExists, "the mesh has a map");
+    co_return {};
+}
+
+Task<Result<void>> MapService::change(mesh::MapEvent event, Instant deadline) {
+    for (;;) {
+        CO_TRY(auto item, co_await catalog_.get(k_key, deadline));
+        if (!item) co_return fail(Code::kUnavailable, "the mesh has no map yet");
+        CO_TRY(mesh::Map map, decode(item->value));
+        CO_TRY(mesh::Map next, mesh::apply(map, event));
+        if (next.epoch == map.epoch) {
+            if (map.epoch > current_->epoch) take(std::move(map));
+            co_return {};
+        }
+        auto const bytes = mesh::encode_map(next);
+        Transaction transaction;
+        transaction.require_revision(k_key, item->mod_revision).put(k_key, std::string(bytes.begin(), bytes.end()));
+        CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));
+        if (!result.succeeded) continue;
+        if (next.epoch > current_->epoch) take(std::move(next));
+        co_return {};
+    }
+}
+
+}  // namespace corelet
