@@ -37,6 +37,7 @@ struct PendingCall : ListNode {
     bool queued = false;       // waits in path's CallQueue
     u64 correlation = 0;       // not zero: sent, in the path's table
     Instant sent_at;
+    u64 cost_bytes = 0;           // what it counts in the server's bound: request and expected reply
     ServerCall* local = nullptr;  // its other half, where both are in one process
 
     std::optional<Result<Reply>> result;

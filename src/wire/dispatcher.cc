@@ -166,7 +166,10 @@ void Dispatcher::cancel(ServerCall& call) {
     if (shut_down_) return;
     CORELET_ASSERT(call.state != ServerCall::State::kFree);
     if (call.state == ServerCall::State::kRunning && call.handler->options.detached) {
+        // Runs on, for nobody.
         call.silent = true;
+        call.in_origin.unlink();
+        if (call.origin) std::exchange(call.origin, nullptr)->released(call);
         return;
     }
     stop(call);
@@ -184,14 +187,7 @@ void Dispatcher::expire(ServerCall& call) {
 void Dispatcher::abandon(CallOrigin& origin) {
     if (shut_down_) return;
     ++paused_;
-    while (!origin.calls.empty()) {
-        ServerCall& call = *origin.calls.front().call;
-        cancel(call);
-        if (call.state == ServerCall::State::kFree) continue;
-        // Detached: runs on, for nobody.
-        call.in_origin.unlink();
-        std::exchange(call.origin, nullptr)->released(call);
-    }
+    while (!origin.calls.empty()) cancel(*origin.calls.front().call);
     CORELET_ASSERT(origin.parked.empty());
     --paused_;
     start_next();

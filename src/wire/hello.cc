@@ -29,6 +29,8 @@ Buffer encode_hello(const Hello& hello) {
     message.set_boot_nonce(hello.boot_nonce);
     message.set_durable_sequence(hello.durable_sequence);
     message.set_map_epoch(hello.map_epoch.v);
+    message.set_window_requests(hello.window_requests);
+    message.set_window_bytes(hello.window_bytes);
     return encode_message(message);
 }
 
@@ -49,6 +51,8 @@ Result<Hello> decode_hello(Bytes body) {
     hello.boot_nonce = message.boot_nonce();
     hello.durable_sequence = message.durable_sequence();
     hello.map_epoch = MapEpoch(message.map_epoch());
+    hello.window_requests = message.window_requests();
+    hello.window_bytes = message.window_bytes();
     if ((hello.role == PeerRole::kCorelet) == hello.corelet.is_zero())
         return fail(Code::kCorrupt, "hello of a corelet without an id, or of a client with one");
     return hello;

@@ -31,13 +31,17 @@ struct Hello {
     u16 version_min = k_wire_version_min;
     u16 version_max = k_wire_version;
     PeerRole role = PeerRole::kClient;
-    Lane lane = Lane::kPrompt;  // filled in by the connecting side's node
+    Lane lane = Lane::kPrompt;  // filled in by the node
     MeshId mesh;                // zero: none yet (a joiner, or a tool that does not know)
     CoreletId corelet;
     Incarnation incarnation;
     u64 boot_nonce = 0;
     u64 durable_sequence = 0;
     MapEpoch map_epoch;
+    // Filled in by the node: how many requests, and bytes of requests and expected replies, it takes on one
+    // connection at a time. The caller keeps the rest to itself, where it can still be withdrawn. Zero: not said.
+    u32 window_requests = 0;
+    u64 window_bytes = 0;
     friend bool operator==(const Hello&, const Hello&) = default;
 };
 

@@ -93,6 +93,7 @@ u64 Link::enter(PendingCall& call) {
     CORELET_ASSERT(table_[slot] == nullptr);
     table_[slot] = &call;
     ++in_flight_;
+    in_flight_bytes_ += call.cost_bytes;
     call.correlation = (++sequence_ << k_slot_bits) | slot;
     return call.correlation;
 }
@@ -103,6 +104,7 @@ void Link::leave(PendingCall& call) {
     table_[slot] = nullptr;
     free_.push_back(slot);
     --in_flight_;
+    in_flight_bytes_ -= call.cost_bytes;
     call.correlation = 0;
     if (has_work()) work_.notify_one();
 }
@@ -122,9 +124,22 @@ void Link::fail_all(const Error& reason) {
 
 // ---- batches out
 
-bool Link::has_work() const {
+bool Link::has_work() {
     if (state_ != State::kUp) return false;
-    return !cancels_.empty() || (!queue_.empty() && in_flight_ < node_.options.limits.calls_in_flight);
+    return !cancels_.empty() || (!queue_.empty() && may_send(queue_.front()));
+}
+
+// Within what the server said that it takes; an eighth of it is kept for control, so that heartbeats pass.
+bool Link::may_send(const PendingCall& call) const {
+    if (call.kind == FrameKind::kOneWay) return true;
+    u64 requests = node_.options.limits.calls_in_flight;
+    if (peer_.window_requests != 0) requests = std::min<u64>(requests, peer_.window_requests);
+    u64 bytes = peer_.window_bytes != 0 ? peer_.window_bytes : UINT64_MAX;
+    if (call.options.traffic != TrafficClass::kControl) {
+        requests -= requests / 8;
+        bytes -= bytes / 8;
+    }
+    return in_flight_ < requests && (in_flight_bytes_ == 0 || in_flight_bytes_ + call.cost_bytes <= bytes);
 }
 
 Task<void> Link::write_loop() {
@@ -204,6 +219,7 @@ Task<Error> Link::read_loop() {
             continue;
         }
         if (done) continue;
+        if (done.error().code != Code::kCorrupt) co_return done.error();  // they hung up on us, with a reason
         ++node_.stats.malformed;
         log_warning(node_.env.log, "wire.malformed", [&] {
             return fmt::format("connection to {} closed: {}", to_string(target_), done.error().message);

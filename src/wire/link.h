@@ -41,7 +41,8 @@ class Link final : public CallPath {
     [[nodiscard]] Task<void> write_loop();
     [[nodiscard]] Task<void> probe();
 
-    [[nodiscard]] bool has_work() const;
+    [[nodiscard]] bool has_work();
+    [[nodiscard]] bool may_send(const PendingCall& call) const;
     void fill_batch();
     void encode(PendingCall& call);
     [[nodiscard]] u64 enter(PendingCall& call);
@@ -59,6 +60,7 @@ class Link final : public CallPath {
     std::vector<PendingCall*> table_;  // sent and unanswered, by the lower 16 bits of the correlation id
     std::vector<u16> free_;
     u32 in_flight_ = 0;
+    u64 in_flight_bytes_ = 0;
     u64 sequence_ = 0;
     std::vector<u64> cancels_;  // to be sent; at most as many as there were in flight when the last batch was made
     IntrusiveList<PendingCall> writing_;  // one-way calls of the batch under way

@@ -61,8 +61,7 @@ Task<Result<std::unique_ptr<FrameStream>>> Link::connect_to(Address address) {
 }
 
 Task<Result<void>> Link::exchange_hellos(FrameStream* stream, Address address) {
-    Hello mine = node_.policy.local_hello();
-    mine.lane = lane_;
+    Hello const mine = node_.hello(lane_);
     stream->encode_hello_frame(mine);
     CO_TRY_VOID(co_await stream->flush());
     CO_TRY(Frame const frame, co_await stream->read_frame());

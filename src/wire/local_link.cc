@@ -81,7 +81,7 @@ void LocalLink::hand_over(PendingCall& call) {
     ServerCall& served = to_->dispatcher.acquire(*this);
     served.traffic = call.options.traffic;
     served.silent = call.kind == FrameKind::kOneWay;
-    served.cost_bytes = call.body.size() + call.payload.size() + call.options.reply_bytes_expected;
+    served.cost_bytes = call.cost_bytes;
     ++requests_;
     bytes_ += served.cost_bytes;
     ++to_->stats.requests;

@@ -45,6 +45,15 @@ Result<void> Impl::may_use(const Address& address) const {
                             address.to_string()));
 }
 
+Hello Impl::hello(Lane lane) {
+    Hello hello = policy.local_hello();
+    CORELET_ASSERT(hello.corelet == id, "a node keeps its identity");
+    hello.lane = lane;
+    hello.window_requests = options.limits.session_requests;
+    hello.window_bytes = options.limits.session_bytes;
+    return hello;
+}
+
 // ---- calls out
 
 std::unique_ptr<PendingCall> Impl::begin(Target target, FrameKind kind, Method method, Buffer body,
@@ -58,6 +67,7 @@ std::unique_ptr<PendingCall> Impl::begin(Target target, FrameKind kind, Method m
         call_options.deadline == Instant{} ? now() + options.limits.default_timeout : call_options.deadline;
     call->body = std::move(body);
     call->payload = std::move(payload);
+    call->cost_bytes = u64{call->body.size()} + call->payload.size() + call_options.reply_bytes_expected;
     if (Result<void> const checked = check(*call); !checked) {
         call->finish(std::unexpected(checked.error()));
         return call;
@@ -266,8 +276,8 @@ struct Counted {
 
 Task<void> Impl::serve(std::unique_ptr<Connection> connection, bool is_local, bool is_unix) {
     Counted const counted(session_count);
-    // Beyond the bound a refusal is still told to a few; the rest is closed without a word.
-    if (session_count > 2 * options.limits.sessions) co_return;
+    // Beyond the bound a refusal is still told; beyond this one the connection is closed without a word.
+    if (session_count > 2 * options.limits.sessions + 64) co_return;
     if (!is_local && options.security) {
         auto secured = co_await options.security->secure(std::move(connection), true);
         if (!secured) {

@@ -33,6 +33,8 @@ class RpcNode::Impl {
     // Remaining time in whole milliseconds, at least one.
     [[nodiscard]] u32 remaining_ms(Instant deadline) const;
 
+    // What this node says of itself on a connection of `lane`.
+    [[nodiscard]] Hello hello(Lane lane);
     // A peer was heard of: links to it may connect at once.
     void forgive(CoreletId peer);
     void epoch_shown(CoreletId peer, MapEpoch* last, MapEpoch shown);
@@ -63,7 +65,8 @@ class RpcNode::Impl {
     std::map<Address, Peer> bare_peers;
     IntrusiveList<LocalLink> local_callers;  // of other nodes of this process
     IntrusiveList<Session> sessions;
-    u32 session_count = 0;
+    u32 session_count = 0;  // those still greeting included
+    u32 sessions_admitted = 0;
     std::vector<std::unique_ptr<Listener>> listeners;
     Scope scope;
 

@@ -109,12 +109,13 @@ class TransportSecurity {
 struct RpcLimits {
     u32 header_bytes = 1 << 20;  // header and body of a frame; beyond: connection closed
     u32 payload_bytes =
-        (64 << 20) + (1 << 20);    // of a frame; beyond: kInvalid at the caller, closed at the receiver
-    u32 bulk_bytes = 128 << 10;    // Lane::kAuto
-    u32 batch_bytes = 1 << 20;     // one write: as many frames as fit, at least one
-    u32 calls_in_flight = 4096;    // per connection; further calls wait unsent
-    u32 calls_waiting = 16384;     // unsent, per connection; beyond: kOverloaded at once
-    u32 session_requests = 1024;   // in progress per inbound connection; beyond: not read from
+        (64 << 20) + (1 << 20);  // of a frame; beyond: kInvalid at the caller, closed at the receiver
+    u32 bulk_bytes = 128 << 10;  // Lane::kAuto
+    u32 batch_bytes = 1 << 20;   // one write: as many frames as fit, at least one
+    u32 calls_in_flight = 4096;  // per connection; further calls wait unsent
+    u32 calls_waiting = 16384;   // unsent, per connection; beyond: kOverloaded at once
+    // In progress per inbound connection. The hello tells callers, who wait with the rest; beyond: not read from.
+    u32 session_requests = 1024;
     u64 session_bytes = 64 << 20;  // the same in bytes: requests, expected and unsent replies
     u32 sessions = 1024;           // inbound connections; beyond: kOverloaded
     u32 links = 4096;              // outbound; idle ones to bare addresses are closed beyond it

@@ -20,6 +20,7 @@ Session::Session(RpcNode::Impl& node, std::unique_ptr<Connection> connection)
 }
 
 Session::~Session() {
+    if (peer_) --node_.sessions_admitted;
     node_.dispatcher.abandon(*this);
 }
 
@@ -47,8 +48,7 @@ Task<void> Session::serve(bool is_unix) {
 Task<Result<void>> Session::greet(bool is_unix) {
     CO_TRY(Frame const frame, co_await stream_.read_frame());
     CO_TRY(Hello const theirs, hello_of(frame));
-    Hello mine = node_.policy.local_hello();
-    mine.lane = theirs.lane;
+    Hello const mine = node_.hello(theirs.lane);
     Result<u16> const version = judge(mine, theirs, is_unix);
     if (!version) {
         refusal_ = version.error();
@@ -56,6 +56,7 @@ Task<Result<void>> Session::greet(bool is_unix) {
         co_return std::unexpected(version.error());
     }
     peer_ = std::make_shared<const Hello>(theirs);
+    ++node_.sessions_admitted;
     peer_epoch_ = theirs.map_epoch;
     stream_.encode_hello_frame(mine);
     CO_TRY_VOID(co_await stream_.flush());
@@ -65,8 +66,8 @@ Task<Result<void>> Session::greet(bool is_unix) {
 
 Result<u16> Session::judge(const Hello& mine, const Hello& theirs, bool is_unix) {
     TRY_VOID(check_credentials(stream_.connection(), is_unix, node_.options.own_uid));
-    if (node_.session_count > node_.options.limits.sessions)
-        return fail(Code::kOverloaded, fmt::format("{} connections stand already", node_.session_count - 1));
+    if (node_.sessions_admitted >= node_.options.limits.sessions)
+        return fail(Code::kOverloaded, fmt::format("{} connections stand already", node_.sessions_admitted));
     TRY(u16 const version, negotiate_version(mine, theirs));
     TRY_VOID(node_.policy.judge(theirs, context_));
     return version;
@@ -113,6 +114,7 @@ Task<Error> Session::read_loop() {
             continue;
         }
         if (done) continue;
+        if (done.error().code != Code::kCorrupt) co_return done.error();  // they hung up on us, with a reason
         ++node_.stats.malformed;
         log_warning(node_.env.log, "wire.malformed", [&] {
             return fmt::format("connection from {} closed: {}", context_.address.to_string(), done.error().message);
