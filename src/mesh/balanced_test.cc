@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "base/checksum.h"
 #include "base/hash.h"
@@ -342,6 +343,33 @@ TEST(Balanced, ZonesThatReturnUndoTheRaisedCap) {
     TablePtr const again = place(request);
     EXPECT_EQ(most_in_a_domain(request, *again, Level::kZone), 2u);
     expect_within_two_percent(request, *again);
+}
+
+TEST(Balanced, SpreadComesBackWithTheMissingOne) {
+    // Three zones of four; one goes, so that some rows have two of a zone; one comes in its place, and takes just
+    // those.
+    auto request = make_request(make_candidates({3, 1, 1, 4}), 3, 2);
+    TablePtr const full = place(request);
+    Candidate const gone = request.candidates[1];
+    request.candidates.erase(request.candidates.begin() + 1);
+    request.previous = full.get();
+    TablePtr const fewer = place(request);
+    EXPECT_EQ(most_in_a_domain(request, *fewer, Level::kZone), 2u);
+    request.candidates.push_back(gone);
+    request.candidates.back().id = CoreletId(50);
+    request.previous = fewer.get();
+    TablePtr const again = place(request);
+    u32 crowded = 0;
+    for (u32 slot = 0; slot < again->slots(); ++slot) {
+        std::set<std::string> zones;
+        for (CoreletId id : again->row(slot)) {
+            for (const Candidate& c : request.candidates) {
+                if (c.id == id) zones.insert(c.location.zone);
+            }
+        }
+        crowded += zones.size() < 3;
+    }
+    EXPECT_LE(crowded, again->slots() / 100);
 }
 
 TEST(Balanced, SlotsDoubleWithoutMoving) {

@@ -42,6 +42,17 @@ void expect_same(const Map& a, const Map& b) {
     }
 }
 
+// The envelope of map_codec.h around any payload.
+std::vector<u8> sealed(const std::vector<u8>& payload) {
+    auto const some = encode_outline(first_map(MeshId(1)));
+    auto out = std::vector<u8>(some.begin(), some.begin() + 8);
+    for (u32 word : {static_cast<u32>(payload.size()), crc32c(payload)}) {
+        for (int i = 0; i < 4; ++i) out.push_back(static_cast<u8>(word >> 8 * i));
+    }
+    out.insert(out.end(), payload.begin(), payload.end());
+    return out;
+}
+
 TEST(Redundancy, TextRoundTrips) {
     for (const char* text : {"rep:1", "rep:3", "rep:9", "ec:2+0", "ec:4+2", "ec:16+8"}) {
         EXPECT_EQ(Redundancy::parse(text).value().to_string(), text);
@@ -134,6 +145,16 @@ TEST(MapCodec, NonsenseThatVerifiesIsRefused) {
     EXPECT_TRUE(refused(map)) << "tables from the future";
 }
 
+TEST(MapCodec, ATableMustHaveTheHashItClaims) {
+    auto const bytes = encode_map(rich_map());
+    pb::Map message;
+    ASSERT_TRUE(message.ParseFromArray(bytes.data() + 16, static_cast<int>(bytes.size() - 16)));
+    auto* table = message.mutable_pools(0)->mutable_tables(0);
+    table->set_hash(table->hash() + 1);
+    std::string const text = message.SerializeAsString();
+    EXPECT_EQ(decode_map(sealed({text.begin(), text.end()})).error().code, Code::kInvalid);
+}
+
 TEST(MapCodec, RandomBytesNeverCrash) {
     Prng rng(17);
     auto const bytes = encode_map(rich_map());
@@ -145,13 +166,7 @@ TEST(MapCodec, RandomBytesNeverCrash) {
         if (rng.chance(1, 4)) damaged.resize(rng.below(damaged.size()));
         pb::Map message;
         if (!message.ParseFromArray(damaged.data(), static_cast<int>(damaged.size()))) continue;
-        auto sealed = std::vector<u8>(bytes.begin(), bytes.begin() + 8);
-        u32 const length = static_cast<u32>(damaged.size()), crc = crc32c(damaged);
-        for (u32 word : {length, crc}) {
-            for (int i = 0; i < 4; ++i) sealed.push_back(static_cast<u8>(word >> 8 * i));
-        }
-        sealed.insert(sealed.end(), damaged.begin(), damaged.end());
-        auto const decoded = decode_map(sealed);
+        auto const decoded = decode_map(sealed(damaged));
         if (decoded) EXPECT_TRUE(check_map(*decoded).has_value());
     }
 }

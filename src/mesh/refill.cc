@@ -11,7 +11,6 @@ namespace {
 // Receivers looked at for one place. Enough to find one that suits the row; bounded so that a thousand corelets and
 // sixty-five thousand slots take seconds.
 constexpr usize k_receivers_tried = 64;
-constexpr u32 k_shed_passes = 4;
 constexpr u64 k_search_tables = 32;
 constexpr i64 k_any_cost = std::numeric_limits<i64>::max();
 constexpr usize k_absent = ~usize{0};
@@ -169,13 +168,10 @@ u32 Refill::nth_slot(u32 n) const {
     return static_cast<u32>((draw + n * (draw >> 32 | 1U)) & (request_.slots - 1));
 }
 
+// First where a row's spread gains, then where it loses nothing, then anywhere.
 void Refill::shed(Board& board) {
-    for (u32 pass = 0; pass < k_shed_passes; ++pass) {
-        bool progress = false;
-        for (u32 n = 0; n < board.slots() && !receivers_.empty(); ++n) {
-            progress |= shed_one(board, nth_slot(n), pass == 0 ? 0 : k_any_cost);
-        }
-        if (pass > 0 && !progress) return;
+    for (i64 cost_max : {i64{-1}, i64{0}, k_any_cost, k_any_cost}) {
+        for (u32 n = 0; n < board.slots() && !receivers_.empty(); ++n) (void)shed_one(board, nth_slot(n), cost_max);
     }
 }
 

@@ -80,6 +80,17 @@ TEST(Survival, WhileMovingTheNewOnesAreNotTrustedYet) {
     EXPECT_EQ(losses(map), 0);
 }
 
+TEST(Survival, WhoHasNotReportedCleanCannotStandInForTheOldOne) {
+    Map map = all_clean(with_pool(make_map(5), "rep:2"));
+    map = after(map, DutyChanged{CoreletId(1), Duty::kDrain});
+    ASSERT_FALSE(map.pools[0].current().has(CoreletId(1)));
+    EXPECT_EQ(losses(map), 1);
+    Map const too_early = after(map, CoreletDown{CoreletId(1), Incarnation(1)});
+    EXPECT_EQ(losses(too_early), 0);
+    Map const in_time = after(all_clean(map), CoreletDown{CoreletId(1), Incarnation(1)});
+    EXPECT_EQ(losses(in_time), 1);
+}
+
 TEST(Survival, HolesCount) {
     Map map = all_clean(with_pool(make_map(3), "rep:3"));
     map = after(map, CoreletDown{CoreletId(2), Incarnation(1)});

@@ -128,6 +128,31 @@ TEST(Transition, FormerMembersAreWaitedForTheOutAreNot) {
     EXPECT_EQ(map.find(CoreletId(1)), nullptr);
 }
 
+// A former member may still have puts under way that it admitted by the old table.
+TEST(Transition, OldTablesStayUntilFormerMembersReportToo) {
+    Map map = all_clean(with_pool(make_map(5), "rep:2"));
+    map = after(map, DutyChanged{CoreletId(1), Duty::kDrain});
+    const SlotTable& table = map.pools[0].current();
+    MapEpoch const epoch = table.epoch();
+    u64 const hash = table.hash();
+    for (u64 id = 2; id <= 5; ++id) map = after(map, SlotsClean{map.pools[0].id, CoreletId(id), epoch, hash});
+    EXPECT_EQ(map.pools[0].tables.size(), 2u);
+    map = after(map, SlotsClean{map.pools[0].id, CoreletId(1), epoch, hash});
+    EXPECT_EQ(map.pools[0].tables.size(), 1u);
+}
+
+TEST(Transition, TheDownGetNoNewPlaces) {
+    Map map = all_clean(with_pool(make_map(6), "rep:3"));
+    map = after(map, CoreletDown{CoreletId(2), Incarnation(1)});
+    auto const places = map.pools[0].current().places_of(CoreletId(2));
+    map = after(map, CoreletOut{CoreletId(5), false});
+    EXPECT_EQ(map.pools[0].current().places_of(CoreletId(2)), places);
+    EXPECT_EQ(holes(map.pools[0].current()), 0u);
+    map = after(map, CoreletUp{CoreletId(2), Incarnation(1), {}});
+    EXPECT_GT(map.pools[0].current().places_of(CoreletId(2)).size(), places.size())
+        << "it takes its share when it is back";
+}
+
 TEST(Transition, ANewerCleanReportCoversOlderTables) {
     Map map = all_clean(with_pool(make_map(4), "rep:2"));
     map = with_corelet(map, make_corelet(5, "z/r/c5"));

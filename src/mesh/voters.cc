@@ -79,7 +79,6 @@ class Chooser {
     [[nodiscard]] usize least() const { return media_ >= 3 ? 3 : 1; }
 
     [[nodiscard]] std::optional<VoterChange> remove_lost() const {
-        if (voters_.size() <= least()) return std::nullopt;
         // Without a replacement at hand it stays: one voter fewer tolerates no loss more.
         if (voters_.size() <= wanted_) return std::nullopt;
         return VoterChange{VoterChange::Kind::kRemove, lost_.front()};

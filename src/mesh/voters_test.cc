@@ -114,9 +114,12 @@ TEST(Voters, ExchangeForSpreadOnlyWhenItGetsBetter) {
     voters = settle(map, voters, 3);
     EXPECT_EQ(zones(map, voters), (std::set<std::string>{"a", "b"}));
     EXPECT_EQ(voters.size(), 3u);
-    map = with_corelet(map, make_corelet(11, "a/r/c"));
-    map = after(map, CoreletOut{CoreletId(11), false});
-    EXPECT_EQ(settle(map, voters), voters) << "an equal group stays";
+    Map const flat = make_map(9);
+    for (u64 start = 1; start <= 4; ++start) {
+        std::vector<CoreletId> five;
+        for (u64 id = start; id < start + 5; ++id) five.push_back(CoreletId(id));
+        EXPECT_EQ(settle(flat, five), five) << "an equal group stays";
+    }
 }
 
 TEST(Voters, ADrainingOneHandsOn) {
