@@ -18,6 +18,10 @@ Task<Result<Reply>> echo(Request request) {
 Task<Result<Reply>> big(usize size) {
     co_return Reply{{}, Buffer::allocate(size)};
 }
+Task<Result<Reply>> big_later(Event* finish, usize size) {
+    co_await finish->wait();
+    co_return Reply{{}, Buffer::allocate(size)};
+}
 // Notes that it was begun, then waits to be let go.
 Task<Result<Reply>> work(std::vector<std::string>* begun, Event* let_go, Request request) {
     begun->push_back(text_of(request.body));
@@ -163,6 +167,41 @@ TEST_F(Bounds, LiesAboutTheReplysSizeAreBoundedToo) {
     world.settle();
     EXPECT_EQ(order, expected) << "those held back kept their place";
     for (auto const& one : asked) EXPECT_TRUE(one->is_ok());
+}
+
+TEST_F(Bounds, WhatWasHeldBackKeepsItsPlaceBeforeLaterRequests) {
+    RpcOptions options;
+    options.limits.session_bytes = 128 << 10;
+    options.limits.running = {1, 1, 1, 1};
+    build(options);
+    world.network.capacity = 16 << 10;
+    TestNode c(world, 3);
+    c.meet(*b);
+    Event finish;
+    b->node->register_handler(k_big, [&](Request) { return big_later(&finish, 100 << 10); });
+    (void)call(k_echo);
+    world.settle();
+    Pipe& back = *world.network.wires.front().to_client;
+    back.stalled = true;
+    (void)call(k_big);
+    world.settle();
+    (void)call(k_work, "a1");
+    world.settle();
+    auto asked = std::make_shared<Asked>();
+    scope.spawn(ask(c.node->call(CoreletId(2), k_work, text("c1")), asked, &world.clock));
+    world.settle();
+    (void)call(k_work, "a2");
+    world.settle();
+    EXPECT_TRUE(begun.empty()) << "one at a time";
+    finish.set();
+    world.settle();
+    EXPECT_EQ(begun, (std::vector<std::string>{"c1"})) << "replies to the first one pile up";
+    back.stalled = false;
+    back.changed.notify_all();
+    world.settle();
+    let_go.set();
+    world.settle();
+    EXPECT_EQ(begun, (std::vector<std::string>{"c1", "a1", "a2"}));
 }
 
 TEST_F(Bounds, CallersWaitWithWhatTheServerDoesNotTakeAndTheirDeadlineStands) {
