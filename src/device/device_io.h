@@ -34,7 +34,8 @@ class DeviceIo {
     // What a write on a failing device is answered.
     [[nodiscard]] Error failing_error() const;
 
-    [[nodiscard]] u64 size_bytes() const { return file_->size_bytes(); }
+    // For what precedes any decision about the device: its superblocks.
+    [[nodiscard]] File& file() { return *file_; }
     [[nodiscard]] Telemetry& telemetry() { return telemetry_; }
     [[nodiscard]] const IoScheduler& scheduler() const { return scheduler_; }
 

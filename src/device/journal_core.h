@@ -41,7 +41,9 @@ class JournalCore {
     [[nodiscard]] u64 durable_number() const { return durable_; }
     [[nodiscard]] u64 submitted_number() const { return submitted_; }
     [[nodiscard]] bool wants_snapshot() const { return room_left() < area_.half_bytes / 4; }
-    [[nodiscard]] u64 record_bytes_max() const { return std::min(area_.half_bytes / 8, 1 * k_mib) - k_block_bytes; }
+    [[nodiscard]] u64 record_bytes_max() const {
+        return std::min(area_.half_bytes / 4, 1 * k_mib + k_unit_bytes) - k_block_bytes;
+    }
     [[nodiscard]] u64 state_bytes_max() const { return area_.half_bytes / 2; }
     [[nodiscard]] bool is_idle() const { return queue_.empty() && !committing_ && !snapshotting_; }
     // Wakes with each batch that became durable, each finished snapshot, and on failure.

@@ -8,22 +8,24 @@
 namespace corelet {
 
 namespace {
-constexpr u64 k_half_bytes_min = 64 * k_kib;
+constexpr u64 k_half_bytes_min = 256 * k_kib;
+constexpr u64 k_witness_metadata_half = 2 * k_mib;
 constexpr u64 k_half_bytes_max = 1 * k_gib;
 constexpr u64 k_data_units_min = 16;
 
 // A fragment takes some 60 bytes in a snapshot and at least one unit of data: this holds even a device full of the
 // smallest ones, with as much again for the log.
 u64 default_metadata_half(const LayoutRequest& request) {
-    if (request.witness) return 512 * k_kib;
-    return std::clamp(round_up(request.device_bytes / 512, k_unit_bytes), 1 * k_mib, k_half_bytes_max);
+    if (request.witness) return k_witness_metadata_half;
+    return std::clamp(round_up(request.device_bytes / 512, k_unit_bytes), 4 * k_mib, k_half_bytes_max);
 }
 
 u64 default_consensus_half(const LayoutRequest& request) {
     if (!request.witness)
-        return std::clamp(round_up(request.device_bytes / 64, k_unit_bytes), 1 * k_mib, 64 * k_mib);
+        return std::clamp(round_up(request.device_bytes / 64, k_unit_bytes), 4 * k_mib, 64 * k_mib);
     // A witness has nothing else: all the rest of its small file.
-    u64 const rest = round_down(request.device_bytes, k_block_bytes) - 4 * k_unit_bytes - 2 * 512 * k_kib;
+    u64 const rest =
+        round_down(request.device_bytes, k_block_bytes) - 4 * k_unit_bytes - 2 * k_witness_metadata_half;
     return std::min(round_down(rest / 2, k_unit_bytes), 64 * k_mib);
 }
 
@@ -89,7 +91,7 @@ Result<Layout> plan_layout(const LayoutRequest& request) {
     layout.consensus_half_bytes =
         request.consensus_half_bytes ? request.consensus_half_bytes : default_consensus_half(request);
     if (!is_sound_half(layout.metadata_half_bytes) || !is_sound_half(layout.consensus_half_bytes))
-        return fail(Code::kInvalid, "a journal's half is a multiple of 4 KiB between 64 KiB and 1 GiB");
+        return fail(Code::kInvalid, "a journal's half is a multiple of 4 KiB between 256 KiB and 1 GiB");
     if (needed_bytes(layout) > layout.device_bytes)
         return fail(Code::kNoSpace, fmt::format("the device has {} bytes; this layout needs at least {}",
                                                 request.device_bytes, needed_bytes(layout)));

@@ -40,7 +40,7 @@ struct LayoutRequest {
     u64 metadata_half_bytes = 0;   // 0: chosen
     u64 consensus_half_bytes = 0;  // 0: chosen
 };
-// kNoSpace when the device is too small, kInvalid for halves that are no multiple of 4 KiB or below 64 KiB.
+// kNoSpace when the device is too small, kInvalid for halves that are no multiple of 4 KiB or below 256 KiB.
 [[nodiscard]] Result<Layout> plan_layout(const LayoutRequest& request);
 // True if the areas fit the device as described; for a layout that was read.
 [[nodiscard]] bool is_sound(const Layout& layout);

@@ -35,8 +35,8 @@ struct SegmentEntry {
 // needed; of the spaces that were longest without a drop, nothing.
 class DroppedSegments {
   public:
-    static constexpr usize k_names_max = 4096;
-    static constexpr usize k_spaces_max = 4096;
+    static constexpr usize k_names_max = 2048;
+    static constexpr usize k_spaces_max = 1024;
     void add(const SegmentId& id);
     [[nodiscard]] bool has(const SegmentId& id) const;
     struct Floor {

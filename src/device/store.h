@@ -217,6 +217,7 @@ class Reservation {
   private:
     friend class StoreCore;
     Reservation(StoreCore* core, u64 units) : core_(core), units_(units) {}
+    [[nodiscard]] Reservation split(u64 units);
     StoreCore* core_ = nullptr;
     u64 units_ = 0;
 };

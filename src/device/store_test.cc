@@ -1,0 +1,481 @@
+#include "device/store.h"
+
+#include <gtest/gtest.h>
+
+#include "device/device_testing.h"
+
+namespace corelet {
+namespace {
+
+using namespace corelet::testing;
+
+constexpr u64 k_size = 16 * k_mib;
+
+FragmentId fragment(u64 space, u64 seq, u8 position = 0) {
+    return {{SpaceId(space), seq}, position};
+}
+SegmentId segment(u64 space, u64 seq) {
+    return {SpaceId(space), seq};
+}
+
+class StoreTest : public ::testing::Test {
+  protected:
+    StoreTest() {
+        EXPECT_TRUE(format(rig, media, small_format()).has_value());
+        remount();
+    }
+    void remount() {
+        store.reset();
+        media.kill();
+        auto mounted = mount(rig, media);
+        ASSERT_TRUE(mounted.has_value()) << mounted.error().to_string();
+        store = *std::move(mounted);
+    }
+    Result<void> put(FragmentId id, u64 seed, u64 blocks, PutOptions options = {}) {
+        Buffer const data = pattern(seed, blocks);
+        FragmentHeader header;
+        header.k = 4;
+        header.m = 2;
+        header.chunk_data_bytes = blocks * k_block_bytes * 4;
+        header.map_epoch = MapEpoch(3);
+        header.opaque = {1, 2, 3};
+        return rig.run(store->put_fragment(id, header, data, crcs_of(data), options));
+    }
+    Result<FragmentData> read(FragmentId id, u64 offset, u64 length, bool verify = true) {
+        ReadOptions options;
+        options.verify = verify;
+        return rig.run(store->read_fragment(id, offset, length, options));
+    }
+    Result<void> prepare(SegmentId id, u64 bytes = 256 * k_kib, u64 reserve = 0) {
+        SegmentSpec spec;
+        spec.salt = 99;
+        spec.epoch = Epoch(5);
+        spec.owner = CoreletId(1);
+        spec.opaque = {7};
+        spec.initial_bytes = bytes;
+        spec.packed_reservation_bytes = reserve;
+        return rig.run(store->prepare_segment(id, spec));
+    }
+    Result<void> write(SegmentId id, u64 offset, u64 seed, u64 blocks, Epoch epoch = Epoch(5),
+                       CoreletId owner = CoreletId(1)) {
+        return rig.run(store->write_segment(id, epoch, owner, offset, pattern(seed, blocks)));
+    }
+    Rig rig;
+    FakeMedia media{k_size};
+    std::unique_ptr<Store> store;
+};
+
+TEST_F(StoreTest, KeepsWhoItIsAndCountsItsMounts) {
+    EXPECT_EQ(store->identity(), CoreletId(7));
+    EXPECT_EQ(store->label().mesh, MeshId(42));
+    EXPECT_EQ(store->label().location, "z1/r1/c1");
+    EXPECT_EQ(store->incarnation(), Incarnation(1));
+    u64 const nonce = store->boot_nonce();
+    u64 const seq = store->durable_seq();
+    remount();
+    EXPECT_EQ(store->incarnation(), Incarnation(2));
+    EXPECT_NE(store->boot_nonce(), nonce);
+    EXPECT_GT(store->durable_seq(), seq);
+    ASSERT_TRUE(rig.run(store->raise_incarnation()).has_value());
+    ASSERT_TRUE(rig.run(store->set_location("z2/r1/c1")).has_value());
+    remount();
+    EXPECT_EQ(store->incarnation(), Incarnation(4));
+    EXPECT_EQ(store->label().location, "z2/r1/c1");
+}
+
+TEST_F(StoreTest, FormatRefusesWhatIsFormattedAlreadyUnlessForced) {
+    store.reset();
+    media.kill();
+    Result<void> const again = format(rig, media, small_format(8));
+    ASSERT_FALSE(again.has_value());
+    EXPECT_EQ(again.error().code, Code::kExists);
+    EXPECT_NE(again.error().message.find("000000000000002a"), std::string::npos) << again.error().message;
+    FormatOptions forced = small_format(8);
+    forced.force = true;
+    ASSERT_TRUE(format(rig, media, forced).has_value());
+    remount();
+    EXPECT_EQ(store->identity(), CoreletId(8));
+    EXPECT_EQ(store->incarnation(), Incarnation(1));
+    EXPECT_EQ(store->fragment_count(), 0U);
+}
+
+TEST(Format, SaysWhatIsWrong) {
+    Rig rig;
+    FakeMedia tiny(1 * k_mib);
+    FormatOptions options = small_format();
+    Result<void> const small = format(rig, tiny, options);
+    ASSERT_FALSE(small.has_value());
+    EXPECT_EQ(small.error().code, Code::kNoSpace);
+    FakeMedia medium(32 * k_mib);
+    options.metadata_half_bytes = options.consensus_half_bytes = 0;
+    EXPECT_EQ(format(rig, medium, options).error().code, Code::kNoSpace);
+    options = small_format();
+    options.identity = {};
+    EXPECT_EQ(format(rig, medium, options).error().code, Code::kInvalid);
+    options = small_format();
+    options.metadata_half_bytes = 1000;
+    EXPECT_EQ(format(rig, medium, options).error().code, Code::kInvalid);
+    EXPECT_EQ(mount(rig, medium).error().code, Code::kNotFound) << "nothing was written by refused formats";
+}
+
+TEST(Format, DefaultLayoutsFitTheSmallestDevices) {
+    Rig rig;
+    FakeMedia device(k_device_bytes_min);
+    FormatOptions options;
+    options.mesh = MeshId(1);
+    options.identity = CoreletId(2);
+    ASSERT_TRUE(format(rig, device, options).has_value());
+    auto const store = mount(rig, device);
+    ASSERT_TRUE(store.has_value());
+    EXPECT_GT((*store)->space().capacity_bytes, 40 * k_mib);
+    FakeMedia file(k_witness_bytes_min);
+    options.witness = true;
+    ASSERT_TRUE(format(rig, file, options).has_value());
+    auto const witness = mount(rig, file);
+    ASSERT_TRUE(witness.has_value());
+    EXPECT_TRUE((*witness)->label().witness);
+    EXPECT_EQ((*witness)->space().capacity_bytes, 0U);
+    EXPECT_TRUE(rig.run((*witness)->put_note("last_map", std::vector<u8>(100 * k_kib, 1))).has_value());
+    Buffer const data = pattern(1, 1);
+    EXPECT_EQ(rig.run((*witness)->put_fragment(fragment(1, 1), {}, data, crcs_of(data), {})).error().code,
+              Code::kNoSpace);
+    EXPECT_TRUE(rig.run((*witness)->consensus_journal().append({{1, 2, 3}})).has_value());
+}
+
+TEST_F(StoreTest, ReturnsTheBytesOfAFragment) {
+    ASSERT_TRUE(put(fragment(1, 10), 5, 40).has_value());
+    for (int round = 0; round < 2; ++round, remount()) {
+        auto const all = read(fragment(1, 10), 0, 40 * k_block_bytes);
+        ASSERT_TRUE(all.has_value()) << all.error().to_string();
+        EXPECT_TRUE(std::ranges::equal(all->data.flatten().bytes(), pattern(5, 40).bytes()));
+        EXPECT_EQ(all->block_crcs, crcs_of(pattern(5, 40)));
+        auto const part = read(fragment(1, 10), 8192, 4096);
+        ASSERT_TRUE(part.has_value());
+        EXPECT_TRUE(std::ranges::equal(part->data.flatten().bytes(), pattern(5, 40).bytes().subspan(8192, 4096)));
+        auto const header = rig.run(store->read_fragment_header(fragment(1, 10), IoClass::kClient));
+        ASSERT_TRUE(header.has_value());
+        EXPECT_EQ(header->k, 4);
+        EXPECT_EQ(header->chunk_data_bytes, 40 * k_block_bytes * 4);
+        EXPECT_EQ(header->map_epoch, MapEpoch(3));
+        EXPECT_EQ(header->opaque, (std::vector<u8>{1, 2, 3}));
+    }
+    EXPECT_EQ(read(fragment(1, 11), 0, 4096).error().code, Code::kUnknown);
+    EXPECT_EQ(read(fragment(1, 10), 40 * k_block_bytes, 4096).error().code, Code::kInvalid);
+    EXPECT_EQ(read(fragment(1, 10), 1, 4096).error().code, Code::kInvalid);
+}
+
+TEST_F(StoreTest, AnIdHasOneContent) {
+    ASSERT_TRUE(put(fragment(1, 1), 1, 3).has_value());
+    u64 const seq = store->durable_seq();
+    EXPECT_TRUE(put(fragment(1, 1), 1, 3).has_value());
+    EXPECT_EQ(store->durable_seq(), seq) << "the same again changes nothing";
+    EXPECT_EQ(put(fragment(1, 1), 2, 3).error().code, Code::kExists);
+    EXPECT_EQ(put(fragment(1, 1), 1, 2).error().code, Code::kExists);
+    EXPECT_TRUE(put(fragment(1, 1, 1), 2, 3).has_value()) << "another position is another fragment";
+    Buffer const data = pattern(3, 2);
+    auto wrong = crcs_of(data);
+    wrong[1] ^= 1;
+    EXPECT_EQ(rig.run(store->put_fragment(fragment(1, 2), {}, data, wrong, {})).error().code, Code::kCorrupt);
+    EXPECT_FALSE(store->fragment_info(fragment(1, 2)).has_value());
+}
+
+TEST_F(StoreTest, ListsInOrderAndDigestsAgree) {
+    for (u64 i = 0; i < 30; ++i) ASSERT_TRUE(put(fragment(1 + i % 3, 1000 - i), i, 1).has_value());
+    ASSERT_TRUE(rig.run(store->remove_fragment(fragment(1, 1000))).has_value());
+    EXPECT_EQ(rig.run(store->remove_fragment(fragment(1, 1000))).error().code, Code::kUnknown);
+    std::vector<FragmentInfo> all;
+    for (std::optional<FragmentId> after;;) {
+        auto const some = store->list_fragments(after, 7);
+        if (some.empty()) break;
+        all.insert(all.end(), some.begin(), some.end());
+        after = some.back().id;
+    }
+    EXPECT_EQ(all.size(), 29U);
+    EXPECT_TRUE(std::ranges::is_sorted(all, {}, &FragmentInfo::id));
+    FragmentDigest sum;
+    for (usize b = 0; b < Store::k_digest_buckets; ++b) {
+        sum.count += store->digest_bucket(b).count;
+        sum.sum += store->digest_bucket(b).sum;
+    }
+    EXPECT_EQ(sum, store->digest_if([](const FragmentId&) { return true; }));
+    EXPECT_EQ(store->digest_if([](const FragmentId& id) { return id.chunk.space == SpaceId(2); }).count, 10U);
+}
+
+TEST_F(StoreTest, QuarantineIsRemembered) {
+    ASSERT_TRUE(put(fragment(1, 1), 1, 1).has_value());
+    ASSERT_TRUE(rig.run(store->set_quarantine(fragment(1, 1), true)).has_value());
+    remount();
+    EXPECT_TRUE(store->fragment_info(fragment(1, 1))->quarantined);
+    ASSERT_TRUE(rig.run(store->set_quarantine(fragment(1, 1), false)).has_value());
+    EXPECT_FALSE(store->fragment_info(fragment(1, 1))->quarantined);
+    EXPECT_EQ(rig.run(store->set_quarantine(fragment(9, 9), true)).error().code, Code::kUnknown);
+}
+
+TEST_F(StoreTest, SegmentsTakeWritesOfWhoOpenedThem) {
+    SegmentId const id = segment(3, make_seq(Epoch(5), 1));
+    ASSERT_TRUE(prepare(id).has_value());
+    EXPECT_EQ(prepare(id).error().code, Code::kExists);
+    ASSERT_TRUE(write(id, 0, 1, 4).has_value());
+    EXPECT_EQ(write(id, 4 * k_block_bytes, 1, 1, Epoch(4)).error().code, Code::kFenced);
+    EXPECT_EQ(write(id, 4 * k_block_bytes, 1, 1, Epoch(6)).error().code, Code::kFenced);
+    EXPECT_EQ(write(id, 4 * k_block_bytes, 1, 1, Epoch(5), CoreletId(2)).error().code, Code::kFenced);
+    EXPECT_EQ(write(id, 256 * k_kib, 1, 1).error().code, Code::kInvalid);
+    EXPECT_EQ(write(segment(3, 9), 0, 1, 1).error().code, Code::kUnknown);
+    remount();
+    auto const data = rig.run(store->read_segment(id, 0, 4 * k_block_bytes, IoClass::kClient));
+    ASSERT_TRUE(data.has_value());
+    EXPECT_TRUE(std::ranges::equal(data->flatten().bytes(), pattern(1, 4).bytes()));
+    auto const info = store->segment_info(id);
+    ASSERT_TRUE(info.has_value());
+    EXPECT_EQ(info->salt, 99U);
+    EXPECT_EQ(info->opened_epoch, Epoch(5));
+    EXPECT_EQ(info->owner, CoreletId(1));
+    EXPECT_EQ(info->opaque, (std::vector<u8>{7}));
+    EXPECT_EQ(info->capacity_bytes, 256 * k_kib);
+    EXPECT_TRUE(write(id, 4 * k_block_bytes, 2, 1).has_value())
+        << "the owner writes on after a restart of the replica";
+}
+
+TEST_F(StoreTest, AFenceIsDurableAndExcludesOlderOwners) {
+    SegmentId const id = segment(3, 1);
+    ASSERT_TRUE(prepare(id).has_value());
+    EXPECT_EQ(rig.run(store->fence_segment(id, Epoch(5), CoreletId(2))).error().code, Code::kFenced)
+        << "another owner's equal epoch";
+    EXPECT_TRUE(rig.run(store->fence_segment(id, Epoch(5), CoreletId(1))).has_value());
+    ASSERT_TRUE(rig.run(store->fence_segment(id, Epoch(7), CoreletId(2))).has_value());
+    for (int round = 0; round < 2; ++round, remount()) {
+        auto const late = write(id, 0, 1, 1);
+        ASSERT_FALSE(late.has_value());
+        EXPECT_EQ(late.error().code, Code::kFenced);
+        EXPECT_EQ(late.error().detail, 7U);
+        EXPECT_EQ(write(id, 0, 1, 1, Epoch(7), CoreletId(2)).error().code, Code::kFenced)
+            << "nobody appends to what another epoch opened";
+        EXPECT_EQ(rig.run(store->fence_segment(id, Epoch(6), CoreletId(3))).error().code, Code::kFenced);
+        EXPECT_TRUE(rig.run(store->fence_segment(id, Epoch(7), CoreletId(2))).has_value());
+        EXPECT_EQ(store->segment_info(id)->epoch, Epoch(7));
+    }
+}
+
+TEST_F(StoreTest, AWriteUnderWayWhenTheFenceComesIsAnsweredFenced) {
+    SegmentId const id = segment(3, 1);
+    ASSERT_TRUE(prepare(id).has_value());
+    std::optional<Result<void>> written;
+    std::optional<Result<SegmentInfo>> fenced;
+    media.set_latency(Prng(3), 50);
+    rig.scope.spawn(detail::store_result<Result<void>>(
+        store->write_segment(id, Epoch(5), CoreletId(1), 0, pattern(1, 1)), &written));
+    rig.scope.spawn(
+        detail::store_result<Result<SegmentInfo>>(store->fence_segment(id, Epoch(6), CoreletId(2)), &fenced));
+    rig.settle();
+    ASSERT_TRUE(written && fenced);
+    EXPECT_TRUE(fenced->has_value());
+    ASSERT_FALSE(written->has_value());
+    EXPECT_EQ(written->error().code, Code::kFenced);
+}
+
+TEST_F(StoreTest, GrowsSealsAndDropsSegments) {
+    SegmentId const id = segment(3, 1);
+    u64 const before = store->space().used_bytes;
+    ASSERT_TRUE(prepare(id, 128 * k_kib).has_value());
+    ASSERT_TRUE(put(fragment(1, 1), 1, 4).has_value());  // so that the next extent is no neighbour
+    auto const grown = rig.run(store->grow_segment(id, Epoch(5), CoreletId(1), 100 * k_kib, SpaceClass::kClient));
+    ASSERT_TRUE(grown.has_value());
+    EXPECT_EQ(grown->capacity_bytes, 256 * k_kib);
+    ASSERT_TRUE(write(id, 96 * k_kib, 4, 16).has_value()) << "over the edge of an extent";
+    auto const across = rig.run(store->read_segment(id, 96 * k_kib, 64 * k_kib, IoClass::kClient));
+    EXPECT_TRUE(std::ranges::equal(across->flatten().bytes(), pattern(4, 16).bytes()));
+    EXPECT_EQ(rig.run(store->grow_segment(id, Epoch(4), CoreletId(1), 1, SpaceClass::kClient)).error().code,
+              Code::kFenced);
+    auto const sealed = rig.run(store->seal_segment(id, 100 * k_kib));
+    ASSERT_TRUE(sealed.has_value());
+    EXPECT_TRUE(sealed->sealed);
+    EXPECT_EQ(sealed->end, 100 * k_kib);
+    EXPECT_EQ(store->space().used_bytes, before + 2 * k_unit_bytes + k_unit_bytes);
+    EXPECT_TRUE(rig.run(store->seal_segment(id, 100 * k_kib)).has_value());
+    EXPECT_EQ(rig.run(store->seal_segment(id, 96 * k_kib)).error().code, Code::kConflict);
+    EXPECT_EQ(write(id, 0, 1, 1).error().code, Code::kClosed);
+    EXPECT_EQ(rig.run(store->read_segment(id, 96 * k_kib, 8192, IoClass::kClient)).error().code, Code::kInvalid)
+        << "what lies beyond the end is cut";
+    remount();
+    EXPECT_EQ(store->segment_info(id)->end, 100 * k_kib);
+    ASSERT_TRUE(rig.run(store->drop_segment(id)).has_value());
+    EXPECT_EQ(store->segment_info(id).error().code, Code::kUnknown);
+    EXPECT_EQ(prepare(id).error().code, Code::kExists) << "prepared once, never again";
+    remount();
+    EXPECT_EQ(prepare(id).error().code, Code::kExists);
+    EXPECT_EQ(store->space().used_bytes, before + k_unit_bytes);
+    EXPECT_TRUE(store->list_segments().empty());
+}
+
+TEST_F(StoreTest, AShorterReplicaIsSealedAtWhatItHas) {
+    SegmentId const id = segment(3, 1);
+    ASSERT_TRUE(prepare(id, 64 * k_kib).has_value());
+    auto const sealed = rig.run(store->seal_segment(id, 1 * k_mib));
+    ASSERT_TRUE(sealed.has_value());
+    EXPECT_EQ(sealed->end, 64 * k_kib);
+    EXPECT_TRUE(rig.run(store->seal_segment(id, 1 * k_mib)).has_value());
+}
+
+TEST_F(StoreTest, AdoptsASealedSegmentInPlace) {
+    SegmentId const id = segment(3, 1);
+    ASSERT_TRUE(prepare(id, 128 * k_kib).has_value());
+    ASSERT_TRUE(put(fragment(1, 1), 1, 1).has_value());
+    ASSERT_TRUE(rig.run(store->grow_segment(id, Epoch(5), CoreletId(1), 1, SpaceClass::kClient)).has_value());
+    ASSERT_TRUE(write(id, 0, 8, 40).has_value());
+    FragmentHeader header;
+    header.chunk_data_bytes = 40 * k_block_bytes;
+    FragmentId const as{id, 2};
+    EXPECT_EQ(rig.run(store->adopt_segment(id, as, header, {})).error().code, Code::kInvalid) << "not sealed";
+    ASSERT_TRUE(rig.run(store->seal_segment(id, 40 * k_block_bytes)).has_value());
+    EXPECT_EQ(rig.run(store->adopt_segment(id, as, header, crcs_of(pattern(9, 40)))).error().code, Code::kCorrupt);
+    u64 const written = store->telemetry().writes[0].bytes;
+    ASSERT_TRUE(rig.run(store->adopt_segment(id, as, header, crcs_of(pattern(8, 40)))).has_value());
+    EXPECT_EQ(store->telemetry().writes[0].bytes, written);
+    EXPECT_EQ(store->segment_info(id).error().code, Code::kUnknown);
+    for (int round = 0; round < 2; ++round, remount()) {
+        auto const data = read(as, 16 * k_block_bytes, 24 * k_block_bytes);
+        ASSERT_TRUE(data.has_value()) << data.error().to_string();
+        EXPECT_TRUE(
+            std::ranges::equal(data->data.flatten().bytes(), pattern(8, 40).bytes().subspan(16 * k_block_bytes)));
+        EXPECT_TRUE(store->fragment_info(as)->adopted);
+        EXPECT_TRUE(rig.run(store->verify_fragment(as, IoClass::kScrub)).has_value());
+        EXPECT_EQ(prepare(id).error().code, Code::kExists);
+    }
+    u64 const used = store->space().used_bytes;
+    ASSERT_TRUE(rig.run(store->remove_fragment(as)).has_value());
+    EXPECT_EQ(store->space().used_bytes, used - 4 * k_unit_bytes) << "three of data, one of header";
+}
+
+TEST_F(StoreTest, NotesAreKept) {
+    EXPECT_FALSE(store->note("map").has_value());
+    ASSERT_TRUE(rig.run(store->put_note("map", {1, 2})).has_value());
+    ASSERT_TRUE(rig.run(store->put_note("peers", {3})).has_value());
+    ASSERT_TRUE(rig.run(store->put_note("map", {4, 5, 6})).has_value());
+    remount();
+    EXPECT_EQ(store->note("map"), (std::vector<u8>{4, 5, 6}));
+    ASSERT_TRUE(rig.run(store->put_note("peers", {})).has_value());
+    remount();
+    EXPECT_FALSE(store->note("peers").has_value());
+    EXPECT_EQ(rig.run(store->put_note("", {1})).error().code, Code::kInvalid);
+    Result<void> last;
+    for (int i = 0; i < 100 && last; ++i)
+        last = rig.run(store->put_note("n" + std::to_string(i), std::vector<u8>(4000, 1)));
+    EXPECT_EQ(last.error().code, Code::kNoSpace) << "notes have a bound";
+}
+
+TEST_F(StoreTest, FullIsNotBroken) {
+    u64 n = 0;
+    Result<void> last;
+    while ((last = put(fragment(1, ++n), 1, 15))) {
+    }
+    ASSERT_EQ(last.error().code, Code::kNoSpace);
+    SpaceUse const use = store->space();
+    EXPECT_LT(use.client_free_bytes(), k_unit_bytes * 2);
+    EXPECT_GE(use.capacity_bytes - use.used_bytes, use.system_reserve_bytes);
+    EXPECT_EQ(prepare(segment(1, 1)).error().code, Code::kNoSpace);
+    PutOptions system;
+    system.space = SpaceClass::kSystem;
+    EXPECT_TRUE(put(fragment(1, ++n), 1, 15, system).has_value()) << "healing goes on";
+    while (put(fragment(1, ++n), 1, 15, system)) {
+    }
+    EXPECT_TRUE(read(fragment(1, 1), 0, 4096).has_value());
+    EXPECT_TRUE(rig.run(store->remove_fragment(fragment(1, 1))).has_value());
+    EXPECT_TRUE(put(fragment(1, ++n), 1, 15, system).has_value());
+    remount();
+    EXPECT_TRUE(read(fragment(1, 2), 0, 4096).has_value());
+}
+
+TEST_F(StoreTest, ReservationsHoldSpaceForTheirOwners) {
+    SpaceUse const before = store->space();
+    u64 const most = before.client_free_bytes() / k_unit_bytes;
+    {
+        auto held = store->reserve((most - 1) * k_unit_bytes, SpaceClass::kClient);
+        ASSERT_TRUE(held.has_value());
+        EXPECT_EQ(store->reserve(2 * k_unit_bytes, SpaceClass::kClient).error().code, Code::kNoSpace);
+        EXPECT_TRUE(put(fragment(1, 1), 1, 15).has_value());
+        EXPECT_EQ(put(fragment(1, 2), 1, 15).error().code, Code::kNoSpace);
+        PutOptions promised;
+        promised.reservation = &*held;
+        EXPECT_TRUE(put(fragment(1, 2), 1, 15, promised).has_value());
+        EXPECT_EQ(held->bytes(), (most - 2) * k_unit_bytes);
+    }
+    EXPECT_EQ(store->space().reserved_bytes, 0U);
+    ASSERT_TRUE(prepare(segment(5, 1), 64 * k_kib, 128 * k_kib).has_value());
+    EXPECT_EQ(store->space().reserved_bytes, 128 * k_kib);
+    PutOptions packed;
+    packed.reserved_by = segment(5, 1);
+    EXPECT_TRUE(put(fragment(5, 9), 1, 15, packed).has_value());
+    EXPECT_EQ(store->space().reserved_bytes, 64 * k_kib);
+    remount();
+    EXPECT_EQ(store->space().reserved_bytes, 128 * k_kib) << "what was used is not remembered: careful, not wrong";
+    ASSERT_TRUE(rig.run(store->drop_segment(segment(5, 1))).has_value());
+    EXPECT_EQ(store->space().reserved_bytes, 0U);
+}
+
+TEST_F(StoreTest, ScatteredSpaceIsUsedToo) {
+    u64 n = 0;
+    while (put(fragment(1, ++n), 1, 15)) {
+    }
+    for (u64 i = 1; i < n; i += 2) ASSERT_TRUE(rig.run(store->remove_fragment(fragment(1, i))).has_value());
+    ASSERT_TRUE(put(fragment(2, 1), 77, 100).has_value());
+    SegmentId const id = segment(3, 1);
+    ASSERT_TRUE(prepare(id, 512 * k_kib).has_value());
+    ASSERT_TRUE(write(id, 0, 5, 128).has_value());
+    remount();
+    auto const data = read(fragment(2, 1), 0, 100 * k_block_bytes);
+    ASSERT_TRUE(data.has_value()) << data.error().to_string();
+    EXPECT_TRUE(std::ranges::equal(data->data.flatten().bytes(), pattern(77, 100).bytes()));
+    auto const log = rig.run(store->read_segment(id, 0, 512 * k_kib, IoClass::kClient));
+    EXPECT_TRUE(std::ranges::equal(log->flatten().bytes(), pattern(5, 128).bytes()));
+}
+
+TEST_F(StoreTest, TheConsensusJournalIsTheConsensusCoresOwn) {
+    Journal& log = store->consensus_journal();
+    for (u8 i = 1; i <= 5; ++i) EXPECT_EQ(*rig.run(log.append({{i}})), i);
+    ASSERT_TRUE(rig.run(log.snapshot(3, {9, 9})).has_value());
+    remount();
+    std::vector<u64> numbers;
+    u64 through = 0;
+    store->consensus_journal().replay(
+        [&](u64 upto, Bytes state) {
+            through = upto;
+            EXPECT_EQ(state.size(), 2U);
+        },
+        [&](u64 number, Bytes record) {
+            numbers.push_back(number);
+            EXPECT_EQ(record[0], number);
+        });
+    EXPECT_EQ(through, 3U);
+    EXPECT_EQ(numbers, (std::vector<u64>{4, 5}));
+    EXPECT_EQ(*rig.run(store->consensus_journal().append({{6}})), 6U);
+}
+
+TEST_F(StoreTest, DroppingTheCallerStopsNothingHalfWay) {
+    media.set_latency(Prng(5), 30);
+    {
+        Scope caller(rig.executor);
+        std::optional<Result<void>> never;
+        Buffer const data = pattern(6, 20);
+        caller.spawn(detail::store_result<Result<void>>(
+            store->put_fragment(fragment(1, 1), {}, data, crcs_of(data), {}), &never));
+        rig.executor.run_ready(40);
+        EXPECT_FALSE(never.has_value());
+    }
+    rig.settle();
+    EXPECT_TRUE(read(fragment(1, 1), 0, 20 * k_block_bytes).has_value());
+}
+
+TEST_F(StoreTest, CloseWaitsForWhatIsUnderWay) {
+    media.set_latency(Prng(5), 30);
+    std::optional<Result<void>> done;
+    Buffer const data = pattern(6, 20);
+    rig.scope.spawn(detail::store_result<Result<void>>(
+        store->put_fragment(fragment(1, 1), {}, data, crcs_of(data), {}), &done));
+    rig.executor.run_ready(10);
+    rig.run(store->close());
+    EXPECT_TRUE(done.has_value() && done->has_value());
+    EXPECT_EQ(put(fragment(1, 2), 1, 1).error().code, Code::kShutdown);
+}
+
+}  // namespace
+}  // namespace corelet
