@@ -10,6 +10,7 @@
 // 1998): one alone gets half, and there is always some left for one that comes anew.
 #pragma once
 
+#include "gateway/nbd/protocol.h"
 #include "rt/sync.h"
 
 namespace corelet::nbd {
@@ -32,28 +33,23 @@ class MemoryBudget {
     [[nodiscard]] Semaphore& whole() { return whole_; }
     // Whether a connection that holds `held` bytes of the common lane may take `more`.
     [[nodiscard]] bool is_fair(u64 held, u64 more) const { return held == 0 || held + more <= common_.available(); }
-    // How many connections wait for memory now.
-    [[nodiscard]] u32 waiting() const { return waiting_; }
-    [[nodiscard]] bool is_idle() const {
-        return common_.available() == common_.total() && whole_.available() == whole_.total() && waiting_ == 0;
+    // Bytes that connections hold now; the whole lane counts as its largest reply.
+    [[nodiscard]] u64 held_bytes() const {
+        u64 const whole = whole_.available() == 0 ? k_block_maximum : 0;
+        return common_.total() - common_.available() + whole;
     }
 
-    // Counts the one who waits, for as long as it lives.
-    class Waiting {
-      public:
-        explicit Waiting(MemoryBudget& budget) : budget_(budget) { ++budget_.waiting_; }
-        Waiting(const Waiting&) = delete;
-        Waiting& operator=(const Waiting&) = delete;
-        ~Waiting() { --budget_.waiting_; }
-
-      private:
-        MemoryBudget& budget_;
-    };
+    void give_back(u64 bytes) {
+        common_.release(bytes);
+        released_.notify_all();
+    }
+    // For who found a share unfair: something was given back.
+    [[nodiscard]] WaitAwaiter wait_for_release() { return released_.wait(); }
 
   private:
     Semaphore common_{k_common_lane_bytes};
     Semaphore whole_{1};
-    u32 waiting_ = 0;
+    Notify released_;
 };
 
 }  // namespace corelet::nbd

@@ -25,6 +25,7 @@ struct NbdExportStats {
     u64 bytes_written = 0;
     u64 errors = 0;  // requests answered with one
     u64 connections = 0;
+    u64 held_bytes = 0;  // of memory, now
     // latency[i]: requests answered within [2^i, 2^(i+1)) microseconds from their arrival; 0 holds what is below 2
     // us.
     std::array<u64, 32> latency{};

@@ -148,7 +148,6 @@ Task<void> NbdServer::drain(Instant deadline) {
     for (const auto& listening : listening_) listening->listener->close();
     listening_.clear();
     handshakes_.for_each([](Handshake& handshake) { handshake.connection->close(); });
-    std::vector<Task<void>> drains;
     Scope draining(env_.executor);
     for (const std::string& name : export_names()) draining.spawn(drain_export(name, deadline));
     co_await draining.join();
@@ -157,7 +156,9 @@ Task<void> NbdServer::drain(Instant deadline) {
 std::optional<NbdExportStats> NbdServer::export_stats(std::string_view name) const {
     auto const it = exports_.find(name);
     if (it == exports_.end()) return std::nullopt;
-    return it->second->stats;
+    NbdExportStats stats = it->second->stats;
+    stats.held_bytes = it->second->budget.held_bytes();
+    return stats;
 }
 
 const ExportInfo* NbdServer::find_export(std::string_view name) const {
@@ -221,7 +222,7 @@ Task<void> NbdServer::watch_for_stalls() {
     while (connections_ > 0) {
         co_await env_.clock.sleep(options_.stall_timeout / 4);
         for (const auto& [name, exported] : exports_) {
-            if (exported->budget.waiting() > 0) abort_stalled(*exported);
+            abort_stalled(*exported);
         }
     }
     watching_ = false;
@@ -229,10 +230,17 @@ Task<void> NbdServer::watch_for_stalls() {
 
 void NbdServer::abort_stalled(Export& exported) {
     Instant const limit = env_.clock.now() - options_.stall_timeout;
-    exported.sessions.for_each([limit](Session& session) {
+    auto const is_stalled = [limit](const Session& session) {
         std::optional<Instant> const since = session.stalled_since();
-        if (since && *since <= limit)
-            session.abort("it held memory and took nothing while others waited for memory");
+        return since && *since <= limit;
+    };
+    // Who waits for what its own client could free does not count.
+    bool needed = false;
+    exported.sessions.for_each(
+        [&](Session& session) { needed |= session.waits_for_memory() && !is_stalled(session); });
+    if (!needed) return;
+    exported.sessions.for_each([&](Session& session) {
+        if (is_stalled(session)) session.abort("it held memory and took nothing while others waited for memory");
     });
 }
 

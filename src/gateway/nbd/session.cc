@@ -26,7 +26,7 @@ Session::~Session() {
     jobs_scope_.cancel();
     writer_scope_.cancel();
     MemoryBudget& budget = export_->budget;
-    budget.common().release(held_bytes_ + receive_held_bytes_);
+    budget.give_back(held_bytes_ + receive_held_bytes_);
     export_->receive_bytes -= receive_held_bytes_;
     if (holds_whole_lane_) budget.whole().release(1);
     unlink();
@@ -109,8 +109,7 @@ void Session::written(const ReplyBatch& batch) {
 void Session::give_back(u64 bytes) {
     CORELET_ASSERT(bytes <= held_bytes_, "more given back than was held");
     held_bytes_ -= bytes;
-    export_->budget.common().release(bytes);
-    room_.notify_all();
+    export_->budget.give_back(bytes);
 }
 
 }  // namespace corelet::nbd

@@ -46,6 +46,7 @@ class Session : public ListNode {
     void abort(std::string_view reason);
     // Since when it holds memory and waits for its client to read or send; nothing if it does not.
     [[nodiscard]] std::optional<Instant> stalled_since() const;
+    [[nodiscard]] bool waits_for_memory() const { return waits_for_memory_; }
     [[nodiscard]] std::string_view end_reason() const { return end_reason_; }
 
   private:
@@ -105,7 +106,7 @@ class Session : public ListNode {
     bool holds_whole_lane_ = false;
     u32 requests_in_flight_ = 0;
     u32 jobs_ = 0;
-    Notify room_;
+    bool waits_for_memory_ = false;
 
     Outbox outbox_;
     Notify outbox_filled_;

@@ -198,7 +198,7 @@ void Session::fit_receive_buffer(usize wanted) {
         size = k_receive_bytes_busy;
     } else if (receive_held_bytes_ != 0 && small_receives_ > k_small_receives_max &&
                buffered() < k_receive_bytes_idle) {
-        lane.release(receive_held_bytes_);
+        export_->budget.give_back(receive_held_bytes_);
         export_->receive_bytes -= receive_held_bytes_;
         receive_held_bytes_ = 0;
         size = k_receive_bytes_idle;
@@ -221,18 +221,21 @@ bool Session::try_hold(u64 bytes) {
 
 Task<void> Session::hold(u64 bytes) {
     MemoryBudget& budget = export_->budget;
-    while (requests_in_flight_ >= k_requests_in_flight_max || !budget.is_fair(held_bytes_, bytes))
-        co_await room_.wait();
-    MemoryBudget::Waiting const waiting(budget);
+    waits_for_memory_ = true;
+    while (requests_in_flight_ >= k_requests_in_flight_max || !budget.is_fair(held_bytes_, bytes)) {
+        co_await budget.wait_for_release();
+    }
     co_await budget.common().acquire(bytes);
     held_bytes_ += bytes;
+    waits_for_memory_ = false;
 }
 
 Task<void> Session::hold_whole_lane() {
-    MemoryBudget::Waiting const waiting(export_->budget);
+    waits_for_memory_ = true;
     co_await export_->budget.whole().acquire(1);
     CORELET_ASSERT(!holds_whole_lane_);
     holds_whole_lane_ = true;
+    waits_for_memory_ = false;
 }
 
 }  // namespace corelet::nbd

@@ -179,6 +179,11 @@ usize Client::available() {
     return wire_->to_client.bytes.size();
 }
 
+void Client::set_room(usize bytes) {
+    wire_->to_client.room = bytes;
+    wire_->to_client.changed.notify_all();
+}
+
 void Client::hang_up() {
     wire_->to_server.ended = true;
     wire_->to_server.changed.notify_all();

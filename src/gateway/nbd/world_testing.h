@@ -107,7 +107,7 @@ class Client {
     [[nodiscard]] std::vector<u8> receive(usize count);
     [[nodiscard]] usize available();
     // How many bytes the server may send before it has to wait for receive(); SIZE_MAX at first.
-    void set_room(usize bytes) { wire_->to_client.room = bytes; }
+    void set_room(usize bytes);
     void hang_up();  // in order
     void vanish();   // with a reset
     [[nodiscard]] bool is_closed();
