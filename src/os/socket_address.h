@@ -1,0 +1,33 @@
+// Address to and from the kernel's sockaddr.
+#pragma once
+
+#include <sys/socket.h>
+
+#include "os/loop.h"
+#include "rt/network.h"
+
+namespace corelet::os {
+
+struct SocketAddress {
+    sockaddr_storage storage{};
+    socklen_t size = 0;
+    [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+    [[nodiscard]] sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+    [[nodiscard]] int family() const { return storage.ss_family; }
+    // Of an unnamed unix socket: an empty path.
+    [[nodiscard]] Address to_address() const;
+};
+
+// The longest path that fits a unix socket's address.
+inline constexpr usize k_unix_path_max = 107;
+
+// kInvalid if the path is empty or too long.
+[[nodiscard]] Result<SocketAddress> unix_address(const std::string& path);
+// An IPv4 or IPv6 address in digits, "localhost" (127.0.0.1), or "" and "*" (any IPv4); nothing for a name.
+[[nodiscard]] std::optional<SocketAddress> numeric_address(const std::string& host, u16 port);
+// Asks the system's resolver, which may block for long. kNotFound, kUnavailable.
+[[nodiscard]] Result<std::vector<SocketAddress>> resolve_blocking(const std::string& host, u16 port);
+// Digits at once, names on a worker thread.
+[[nodiscard]] Task<Result<std::vector<SocketAddress>>> resolve(Loop& loop, Address address);
+
+}  // namespace corelet::os
