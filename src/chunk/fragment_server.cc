@@ -13,8 +13,8 @@ IoClass io_class(TrafficClass traffic) {
     }
 }
 
-FragmentServer::FragmentServer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps)
-    : env_(env), store_(store), rpc_(rpc), maps_(maps) {
+FragmentServer::FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps)
+    : store_(store), rpc_(rpc), maps_(maps) {
     HandlerOptions const whole{.detached = true};
     // The store compares the payload with the block checksums before it writes.
     HandlerOptions const put_options{.detached = true, .checks_payload = true};

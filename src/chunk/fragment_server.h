@@ -20,7 +20,7 @@ inline constexpr Method k_remove{0x0504};
 class FragmentServer {
   public:
     // Serves until destroyed; all arguments outlive it.
-    FragmentServer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps);
+    FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps);
     ~FragmentServer();
     FragmentServer(const FragmentServer&) = delete;
     FragmentServer& operator=(const FragmentServer&) = delete;
@@ -35,7 +35,6 @@ class FragmentServer {
     [[nodiscard]] Task<Result<Reply>> remove(Request request);
     [[nodiscard]] Result<void> check_place(PoolId pool, FragmentId fragment, MapEpoch table_epoch, u64 table_hash) const;
 
-    Env& env_;
     Store& store_;
     RpcNode& rpc_;
     mesh::MapSource& maps_;

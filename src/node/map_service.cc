@@ -94,7 +94,7 @@ Task<Result<void>> MapService::change(mesh::MapEvent event, Instant deadline) {
         CO_TRY(auto item, co_await catalog_.get(k_key, deadline));
         if (!item) co_return fail(Code::kUnavailable, "the mesh has no map yet");
         CO_TRY(mesh::Map map, decode(item->value));
-        CO_TRY(mesh::Map next, mesh::apply(map, event));
+        CO_TRY(mesh::Map next, mesh::apply_event(map, event));
         if (next.epoch == map.epoch) {
             if (map.epoch > current_->epoch) take(std::move(map));
             co_return {};

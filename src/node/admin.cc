@@ -1,0 +1,271 @@
+// The commands of the command line, as the corelet carries them out.
+
+#include <nlohmann/json.hpp>
+
+#include "base/codec.h"
+#include "mesh/survival.h"
+#include "node/node_services.h"
+#include "node/status.h"
+#include "stream/stream_record.h"
+#include "wire/message.h"
+
+namespace corelet {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration k_catalog_patience = 9_s;  // a command that needs the catalog ends within 10 s without quorum
+
+std::string text(const Json& arguments, const char* key) {
+    auto const found = arguments.find(key);
+    return found != arguments.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+u64 number(const Json& arguments, const char* key) {
+    auto const found = arguments.find(key);
+    return found != arguments.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
+}
+
+Instant patience(NodeServices& node) { return node.env.clock.now() + k_catalog_patience; }
+
+Error no_quorum(Error error) {
+    if (error.code == Code::kUnavailable || error.code == Code::kTimeout)
+        error.message = "the catalog has no quorum, so nothing can be changed now; see `corelet status` (" + error.message + ")";
+    return error;
+}
+
+// --- pools ------------------------------------------------------------------------------------------------------------------
+
+Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
+    mesh::PoolSpec spec;
+    spec.name = text(arguments, "name");
+    CO_TRY(spec.redundancy, mesh::Redundancy::parse(text(arguments, "redundancy")));
+    std::string const domain = text(arguments, "failure_domain");
+    spec.level = mesh::Level::kCorelet;
+    if (!domain.empty()) {
+        auto const level = mesh::parse_level(domain);
+        if (!level) co_return fail(Code::kInvalid, "'" + domain + "' is no failure domain; choose corelet, chassis, rack or zone");
+        spec.level = *level;
+    }
+    spec.min_copies = static_cast<u8>(number(arguments, "min_copies"));
+    if (u64 const chunk = number(arguments, "chunk_bytes"); chunk != 0) spec.chunk_bytes = chunk;
+    auto const changed = co_await node.maps->change(mesh::PoolCreated{spec}, patience(node));
+    if (!changed) co_return std::unexpected(no_quorum(changed.error()));
+    auto const map = node.maps->current();
+    const mesh::Pool* const pool = map->find_pool(spec.name);
+    if (!pool) co_return fail(Code::kUnavailable, "the pool was created; its table is not here yet");
+    mesh::Survival const survives = mesh::survival(*map, *pool);
+    co_return Json{{"name", spec.name}, {"id", pool->id.v}, {"redundancy", spec.redundancy.to_string()}, {"can_lose", survives.losses[0]},
+                   {"survives", survives.sentence}};
+}
+
+Task<Result<Json>> pool_remove(NodeServices& node, Json arguments) {
+    std::string const name = text(arguments, "name");
+    auto const map = node.maps->current();
+    const mesh::Pool* const pool = map->find_pool(name);
+    if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
+    auto const volumes = co_await node.catalog->range("volumes/", patience(node));
+    if (!volumes) co_return std::unexpected(no_quorum(volumes.error()));
+    for (const KeyValue& item : volumes->items) {
+        pb::Volume volume;
+        if (volume.ParseFromString(item.value) && volume.pool() == pool->id.v)
+            co_return fail(Code::kConflict, "volume '" + volume.name() + "' lies in pool '" + name + "'; remove it first: corelet volume rm " + volume.name());
+    }
+    auto const changed = co_await node.maps->change(mesh::PoolRemoved{pool->id}, patience(node));
+    if (!changed) co_return std::unexpected(no_quorum(changed.error()));
+    co_return Json{{"removed", name}};
+}
+
+// --- volumes ----------------------------------------------------------------------------------------------------------------
+
+Result<pb::Volume> parse_volume(const std::optional<KeyValue>& item, const std::string& name) {
+    if (!item) return fail(Code::kNotFound, "there is no volume '" + name + "'; `corelet volume ls` lists them");
+    pb::Volume volume;
+    if (!volume.ParseFromString(item->value)) return fail(Code::kCorrupt, "the record of volume '" + name + "' does not parse");
+    return volume;
+}
+
+bool valid_name(std::string_view name) {
+    if (name.empty() || name.size() > 64) return false;
+    return std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    });
+}
+
+Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
+    std::string const name = text(arguments, "name");
+    std::string const pool_name = text(arguments, "pool");
+    u64 const size = number(arguments, "size_bytes");
+    if (!valid_name(name)) co_return fail(Code::kInvalid, "a volume's name has 1 to 64 characters of A-Z a-z 0-9 . _ -");
+    if (size == 0 || size % k_block_bytes != 0) co_return fail(Code::kInvalid, "a volume's size is a multiple of 4096 bytes, not 0");
+    const auto map = node.maps->current();
+    const mesh::Pool* const pool = map->find_pool(pool_name);
+    if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + pool_name + "'; make one: corelet pool create " + pool_name + " --redundancy rep:3");
+    for (;;) {
+        auto const counter = co_await node.catalog->get("counters/space", patience(node));
+        if (!counter) co_return std::unexpected(no_quorum(counter.error()));
+        u64 next = 1;
+        if (*counter) next = Reader(as_bytes((*counter)->value)).get<u64>() + 1;
+        pb::Volume volume;
+        volume.set_name(name);
+        volume.set_space(next);
+        volume.set_size_bytes(size);
+        volume.set_pool(pool->id.v);
+        pb::Stream stream;
+        stream.set_space(next);
+        stream.set_pool(pool->id.v);
+        Writer encoded;
+        encoded.put(next);
+        Transaction transaction;
+        transaction.require_revision("counters/space", *counter ? (*counter)->mod_revision : Revision{})
+            .require_missing(volume_key(name))
+            .put("counters/space", std::string(as_text(encoded.bytes())))
+            .put(volume_key(name), volume.SerializeAsString())
+            .put(stream_key(SpaceId(next)), stream.SerializeAsString())
+            .read(volume_key(name));
+        auto const result = co_await node.catalog->commit(std::move(transaction), patience(node));
+        if (!result) co_return std::unexpected(no_quorum(result.error()));
+        if (result->succeeded) co_return Json{{"name", name}, {"size_bytes", size}, {"pool", pool_name}};
+        if (result->find(volume_key(name))) co_return fail(Code::kExists, "there is a volume '" + name + "' already");
+    }
+}
+
+// Changes a volume's record by compare-and-set.
+Task<Result<pb::Volume>> change_volume(NodeServices& node, std::string name, std::function<Result<void>(pb::Volume&)> change) {
+    for (;;) {
+        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
+        if (!item) co_return std::unexpected(no_quorum(item.error()));
+        CO_TRY(pb::Volume volume, parse_volume(*item, name));
+        CO_TRY_VOID(change(volume));
+        Transaction transaction;
+        transaction.require_revision(volume_key(name), (*item)->mod_revision).put(volume_key(name), volume.SerializeAsString());
+        auto const result = co_await node.catalog->commit(std::move(transaction), patience(node));
+        if (!result) co_return std::unexpected(no_quorum(result.error()));
+        if (result->succeeded) co_return volume;
+    }
+}
+
+Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
+    std::string const name = text(arguments, "name");
+    std::string const listen = text(arguments, "nbd");
+    if (!listen.empty()) CO_TRY_VOID(Address::parse(listen));
+    CoreletId at;
+    if (std::string const wanted = text(arguments, "at"); !wanted.empty()) {
+        for (const mesh::Corelet& corelet : node.maps->current()->corelets)
+            if (to_string(corelet.id) == wanted) at = corelet.id;
+        if (at.is_zero()) co_return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
+        const mesh::Corelet* const chosen = node.maps->current()->find(at);
+        if (chosen->role != mesh::Role::kStorage) co_return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
+    }
+    bool const here = at.is_zero();
+    CoreletId const self = node.store->identity();
+    bool const self_serves = node.config.role == mesh::Role::kStorage;
+    CoreletId fallback = self;
+    if (!self_serves)
+        for (const mesh::Corelet& corelet : node.maps->current()->corelets)
+            if (corelet.role == mesh::Role::kStorage && corelet.is_up()) fallback = corelet.id;
+    auto const change = [=](pb::Volume& volume) -> Result<void> {
+        bool const attached = volume.attached_to() != 0;
+        CoreletId const target = here ? (attached ? CoreletId(volume.attached_to()) : fallback) : at;
+        bool const same_listen = listen.empty() || listen == volume.listen();
+        if (attached && CoreletId(volume.attached_to()) == target && same_listen && !volume.uri().empty()) return {};
+        if (!attached || CoreletId(volume.attached_to()) != target || !same_listen) {
+            volume.set_attachment(volume.attachment() + 1);
+            volume.set_move_wanted(attached);
+            volume.clear_uri();
+        }
+        volume.set_attached_to(target.v);
+        if (!listen.empty()) volume.set_listen(listen);
+        return {};
+    };
+    CO_TRY(pb::Volume volume, co_await change_volume(node, name, change));
+    Instant const until = node.env.clock.now() + 20_s;
+    while (node.env.clock.now() < until) {
+        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
+        if (item && *item && volume.ParseFromString((*item)->value) && !volume.uri().empty() && !volume.move_wanted())
+            co_return Json{{"name", name}, {"uri", volume.uri()}, {"attached_to", to_string(CoreletId(volume.attached_to()))}};
+        co_await node.env.clock.sleep(50_ms);
+    }
+    co_return fail(Code::kTimeout, "volume '" + name + "' is attached but not served yet; `corelet volume info " + name + "` says what it waits for");
+}
+
+Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
+    std::string const name = text(arguments, "name");
+    auto const change = [](pb::Volume& volume) -> Result<void> {
+        if (volume.attached_to() != 0) volume.set_attachment(volume.attachment() + 1);
+        volume.set_attached_to(0);
+        volume.set_move_wanted(false);
+        volume.clear_uri();
+        volume.clear_listen();
+        return {};
+    };
+    CO_TRY(pb::Volume volume, co_await change_volume(node, name, change));
+    std::string const key = stream_key(SpaceId(volume.space()));
+    Instant const until = node.env.clock.now() + 10_s;
+    while (node.env.clock.now() < until) {
+        auto const item = co_await node.catalog->get(key, patience(node));
+        pb::Stream stream;
+        if (item && *item && stream.ParseFromString((*item)->value) && stream.owner() == 0) co_return Json{{"name", name}, {"detached", true}};
+        co_await node.env.clock.sleep(50_ms);
+    }
+    co_return fail(Code::kTimeout, "volume '" + name + "' is detached; its last owner has not let go yet");
+}
+
+Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
+    std::string const name = text(arguments, "name");
+    for (;;) {
+        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
+        if (!item) co_return std::unexpected(no_quorum(item.error()));
+        CO_TRY(pb::Volume volume, parse_volume(*item, name));
+        if (volume.attached_to() != 0) co_return fail(Code::kConflict, "volume '" + name + "' is attached; detach it first: corelet volume detach " + name);
+        SpaceId const space(volume.space());
+        auto const stream_item = co_await node.catalog->get(stream_key(space), patience(node));
+        if (!stream_item) co_return std::unexpected(no_quorum(stream_item.error()));
+        pb::Stream stream;
+        if (*stream_item && stream.ParseFromString((*stream_item)->value) && stream.owner() != 0)
+            co_return fail(Code::kConflict, "volume '" + name + "' is still owned by " + to_string(CoreletId(stream.owner())) + "; try again in a moment");
+        Writer mark;
+        mark.put(space);
+        Transaction transaction;
+        transaction.require_revision(volume_key(name), (*item)->mod_revision)
+            .require_revision(stream_key(space), *stream_item ? (*stream_item)->mod_revision : Revision{})
+            .remove(volume_key(name))
+            .remove(stream_key(space))
+            .put(deleted_space_key(space), std::string(as_text(mark.bytes())));
+        auto const result = co_await node.catalog->commit(std::move(transaction), patience(node));
+        if (!result) co_return std::unexpected(no_quorum(result.error()));
+        if (result->succeeded) co_return Json{{"removed", name}};
+    }
+}
+
+}  // namespace
+
+Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string encoded) {
+    Json arguments = Json::parse(encoded.empty() ? "{}" : encoded, nullptr, false);
+    if (arguments.is_discarded() || !arguments.is_object()) co_return fail(Code::kInvalid, "arguments are a JSON object");
+    Result<Json> result = fail(Code::kUnsupported, "there is no command '" + name + "'");
+    if (name == "info") {
+        co_return node_info(node).dump();
+    } else if (name == "status") {
+        result = co_await mesh_status(node);
+    } else if (name == "volume.info") {
+        result = co_await volume_info(node, text(arguments, "name"));
+    } else if (name == "pool.create") {
+        result = co_await pool_create(node, std::move(arguments));
+    } else if (name == "pool.rm") {
+        result = co_await pool_remove(node, std::move(arguments));
+    } else if (name == "volume.create") {
+        result = co_await volume_create(node, std::move(arguments));
+    } else if (name == "volume.attach") {
+        result = co_await volume_attach(node, std::move(arguments));
+    } else if (name == "volume.detach") {
+        result = co_await volume_detach(node, std::move(arguments));
+    } else if (name == "volume.rm") {
+        result = co_await volume_remove(node, std::move(arguments));
+    }
+    if (!result) co_return std::unexpected(result.error());
+    co_return result->dump();
+}
+
+}  // namespace corelet

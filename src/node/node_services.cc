@@ -1,0 +1,257 @@
+#include "node/node_services.h"
+
+#include "base/codec.h"
+#include "stream/stream.pb.h"
+#include "wire/message.h"
+
+namespace corelet {
+
+namespace {
+constexpr const char* k_voters_note = "voters";
+}
+
+// --- spaces ---------------------------------------------------------------------------------------------------------------
+
+void CatalogSpaces::refresh() const {
+    RangeResult const streams = catalog_.local_range("streams/");
+    if (streams.revision == cached_at_ && !cached_at_.is_zero()) return;
+    cached_at_ = streams.revision;
+    pools_.clear();
+    deleted_.clear();
+    for (const KeyValue& item : streams.items) {
+        pb::Stream stream;
+        if (stream.ParseFromString(item.value)) pools_[SpaceId(stream.space())] = PoolId(stream.pool());
+    }
+    for (const KeyValue& item : catalog_.local_range("deleted/").items) {
+        Reader r(as_bytes(item.value));
+        deleted_.insert(r.get<SpaceId>());
+    }
+}
+
+std::optional<PoolId> CatalogSpaces::pool_of(SpaceId space) const {
+    refresh();
+    auto const found = pools_.find(space);
+    return found == pools_.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool CatalogSpaces::seems_deleted(SpaceId space) const {
+    refresh();
+    return deleted_.contains(space);
+}
+
+// --- life -----------------------------------------------------------------------------------------------------------------
+
+NodeServices::NodeServices(Env& the_env, NodeConfig the_config, std::unique_ptr<Store> the_store)
+    : env(the_env), config(std::move(the_config)), store(std::move(the_store)), scope_(the_env.executor) {}
+
+NodeServices::~NodeServices() = default;
+
+Task<Result<void>> NodeServices::start() {
+    policy = std::make_unique<PeerPolicy>(config.mesh, *store);
+    RpcOptions rpc_options;
+    rpc_options.own_uid = config.own_uid;
+    rpc_options.insecure = config.insecure;
+    rpc = std::make_unique<RpcNode>(env, *policy, rpc_options);
+    Journal& journal = store->consensus_journal();
+    if (config.bootstrap && journal.durable_number() == 0) CO_TRY_VOID(co_await RaftNode::bootstrap(journal, store->identity()));
+    CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, {}));
+    catalog = std::make_unique<RaftCatalog>(env, *rpc, raft.get());
+    spaces = std::make_unique<CatalogSpaces>(*catalog);
+    maps = std::make_unique<MapService>(env, *catalog, *store, *rpc);
+    if (auto const note = store->note(k_voters_note)) {
+        Reader r(*note);
+        std::vector<CoreletId> voters;
+        while (r.remaining() >= 8) voters.push_back(r.get<CoreletId>());
+        catalog->set_voter_hints(std::move(voters));
+    }
+    Gossip::Callbacks callbacks;
+    callbacks.forgotten = [this](std::string reason) { forgotten(std::move(reason)); };
+    callbacks.two_bodies = [this] {
+        own_trouble = "another body of this identity shows itself: the same device image is mounted twice";
+        raft->bar(raft::Bar::kTwoBodies);
+    };
+    callbacks.confirmed_down = [this](CoreletId id) {
+        if (volumes) volumes->corelet_lost(id);
+    };
+    gossip = std::make_unique<Gossip>(env, *rpc, *store, *maps, *policy, config.mesh, std::move(callbacks));
+    placement = std::make_unique<MapLogPlacement>(*maps, store->identity());
+    placement->attach(&gossip->membership());
+    if (config.role == mesh::Role::kStorage) {
+        fragments = std::make_unique<FragmentServer>(*store, *rpc, *maps);
+        replica_server = std::make_unique<ReplicaServer>(env, *store, *rpc, config.stream_times);
+    }
+    chunks = std::make_unique<MeshChunks>(env, *rpc, *maps, MeshChunks::Options{});
+    replica_port = std::make_unique<RpcReplicaPort>(*rpc, env.clock);
+    if (fragments) healer = std::make_unique<Healer>(env, *store, *rpc, *maps, *chunks, *fragments, *spaces, *this, Healer::Options{});
+    session = std::make_unique<SessionKeeper>(env, *catalog, *store, config, [this](std::string reason) { forgotten(std::move(reason)); });
+    keeper = std::make_unique<MapKeeper>(env, *raft, *maps, config.out_after);
+    if (config.role == mesh::Role::kStorage)
+        volumes = std::make_unique<VolumeHost>(env, config, *catalog, *replica_port, *placement, *maps, *chunks, *session, store->identity());
+    maps->on_change([this] { map_changed(); });
+    rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
+    rpc->register_handler(node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); }, HandlerOptions{.detached = true});
+    for (const Address& address : config.listen) {
+        CO_TRY(Address actual, rpc->listen(address, ListenOptions{.replace = true}));
+        listening.push_back(std::move(actual));
+    }
+    scope_.spawn(enter_mesh());
+    scope_.spawn(remember_voters());
+    scope_.spawn(watch_device());
+    co_return {};
+}
+
+Task<void> NodeServices::shut_down(Duration limit) {
+    Instant const deadline = env.clock.now() + limit;
+    if (volumes) co_await volumes->hand_over_all(deadline);
+    raft->step_down();
+    co_await session->end();
+    // Leave the network before the device: what still arrives finds nobody.
+    rpc->stop_listening();
+}
+
+// Promises of this identity are void: it neither fences, nor tells a log's end, nor votes (protocols 1.3).
+void NodeServices::forgotten(std::string reason) {
+    if (!own_trouble.empty()) return;
+    own_trouble = "this device has forgotten promises (" + reason + "); replace it: corelet join with a fresh device";
+    log_warning(env.log, "node.forgotten", own_trouble);
+    raft->bar(raft::Bar::kForgotten);
+    struct Mark {
+        static Task<void> run(Store* store, std::string why) { (void)co_await store->mark_forgotten(std::move(why)); }
+    };
+    scope_.spawn(Mark::run(store.get(), std::move(reason)));
+}
+
+void NodeServices::map_changed() {
+    gossip->map_changed();
+    if (healer) healer->wake();
+    if (volumes) volumes->wake();
+}
+
+Task<void> NodeServices::watch_device() {
+    co_await store->failed().wait();
+    own_trouble = "the device has failed: " + store->failure();
+    log_warning(env.log, "node.device_failed", own_trouble);
+    while (!co_await maps->change(mesh::DutyChanged{store->identity(), mesh::Duty::kFailing}, env.clock.now() + 5_s)) co_await env.clock.sleep(1_s);
+}
+
+// --- entering the mesh ------------------------------------------------------------------------------------------------------
+
+Task<Result<void>> NodeServices::ask_seed(Address seed) {
+    CallOptions options;
+    options.deadline = env.clock.now() + 2_s;
+    options.traffic = TrafficClass::kControl;
+    CO_TRY(Reply reply, co_await rpc->call(seed, node_method::k_introduce, {}, {}, options));
+    CO_TRY(auto answer, decode_message<pb::IntroduceReply>(reply.body));
+    if (!answer.map().empty()) CO_TRY_VOID(maps->offer(as_bytes(answer.map())));
+    std::vector<CoreletId> voters;
+    for (u64 voter : answer.voters()) voters.push_back(CoreletId(voter));
+    if (!voters.empty() && catalog->voters().empty()) catalog->set_voter_hints(std::move(voters));
+    co_return {};
+}
+
+Task<void> NodeServices::enter_mesh() {
+    if (config.bootstrap) {
+        for (;;) {
+            auto const created = co_await maps->create(config.mesh, env.clock.now() + 5_s);
+            if (created || created.error().code == Code::kExists) break;
+            co_await env.clock.sleep(100_ms);
+        }
+    }
+    usize next = 0;
+    while (maps->current()->epoch.is_zero() && !config.seeds.empty()) {
+        auto const asked = co_await ask_seed(config.seeds[next++ % config.seeds.size()]);
+        if (!asked) {
+            log_info(env.log, "node.seed_not_reached", asked.error().to_string());
+            co_await env.clock.sleep(200_ms);
+        }
+    }
+    co_await session->first_session().wait();
+    for (;;) {
+        auto const entered = co_await introduce_self();
+        if (entered) break;
+        log_info(env.log, "node.not_entered", entered.error().to_string());
+        co_await env.clock.sleep(300_ms);
+    }
+}
+
+// The map has this corelet, at this incarnation and these addresses, as up.
+Task<Result<void>> NodeServices::introduce_self() {
+    Instant const deadline = env.clock.now() + 5_s;
+    CO_TRY(auto item, co_await catalog->get(MapService::k_key, deadline));
+    if (item) CO_TRY_VOID(maps->offer(as_bytes(item->value)));
+    std::vector<std::string> addresses;
+    for (const Address& address : listening) addresses.push_back(address.to_string());
+    const mesh::Corelet* const known = maps->current()->find(store->identity());
+    if (!known || known->presence == mesh::Presence::kOut) {
+        mesh::Corelet self;
+        self.id = store->identity();
+        self.incarnation = store->incarnation();
+        self.addresses = addresses;
+        self.location = config.location;
+        self.role = config.role;
+        self.capacity_bytes = store->space().capacity_bytes;
+        // A new identity at the location of a lost one takes its place and fills (hot swap).
+        const mesh::Corelet* lost = nullptr;
+        auto const map = maps->current();
+        for (const mesh::Corelet& other : map->corelets) {
+            bool const gone = other.presence == mesh::Presence::kDown || other.presence == mesh::Presence::kOut;
+            if (gone && other.location == self.location && other.role == self.role && other.id != self.id) lost = &other;
+        }
+        if (!known && lost) {
+            auto const replaced = co_await maps->change(mesh::CoreletReplaced{lost->id, self}, deadline);
+            if (replaced) co_return {};
+        }
+        auto const joined = co_await maps->change(mesh::CoreletJoined{self}, deadline);
+        if (!joined && joined.error().code != Code::kExists) co_return joined;
+    }
+    co_return co_await maps->change(mesh::CoreletUp{store->identity(), store->incarnation(), addresses}, deadline);
+}
+
+Task<void> NodeServices::remember_voters() {
+    std::vector<CoreletId> remembered;
+    for (;;) {
+        auto const voters = catalog->voters();
+        if (voters != remembered && !voters.empty()) {
+            Writer w;
+            for (CoreletId voter : voters) w.put(voter);
+            if (co_await store->put_note(k_voters_note, w.data())) remembered = voters;
+        }
+        co_await env.clock.sleep(1_s);
+        // A corelet that the map has as down although it runs says so.
+        const auto map = maps->current();
+        const mesh::Corelet* const self = map->find(store->identity());
+        if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() && session->first_session().is_set()) {
+            if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation()) (void)co_await store->raise_incarnation();
+            (void)co_await introduce_self();
+        }
+    }
+}
+
+// --- answering ------------------------------------------------------------------------------------------------------------
+
+Task<Result<Reply>> NodeServices::on_introduce(Request /*request*/) {
+    pb::IntroduceReply reply;
+    reply.set_mesh(config.mesh.v);
+    if (!maps->current()->epoch.is_zero()) reply.set_map(maps->encoded());
+    for (CoreletId voter : catalog->voters()) reply.add_voters(voter.v);
+    co_return Reply{encode_message(reply), {}};
+}
+
+Task<Result<Reply>> NodeServices::on_admin(Request request) {
+    CO_TRY(auto message, decode_message<pb::AdminRequest>(request.body));
+    CO_TRY(std::string result, co_await run_command(*this, message.command(), message.arguments()));
+    pb::AdminReply reply;
+    reply.set_result(std::move(result));
+    co_return Reply{encode_message(reply), {}};
+}
+
+Task<Result<void>> NodeServices::report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) {
+    return maps->change(mesh::SlotsClean{pool, store->identity(), table_epoch, table_hash}, env.clock.now() + 5_s);
+}
+
+Task<Result<bool>> NodeServices::is_space_deleted(SpaceId space) {
+    CO_TRY(auto found, co_await catalog->get(deleted_space_key(space), env.clock.now() + 3_s));
+    co_return found.has_value();
+}
+
+}  // namespace corelet

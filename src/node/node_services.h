@@ -1,0 +1,81 @@
+// The parts of a corelet, in the order in which they lean on each other.
+#pragma once
+
+#include "catalog/raft_catalog.h"
+#include "heal/healer.h"
+#include "node/config.h"
+#include "node/gossip.h"
+#include "node/map_keeper.h"
+#include "node/volume_host.h"
+
+namespace corelet {
+
+namespace node_method {
+inline constexpr Method k_introduce{0x0901};
+inline constexpr Method k_admin{0x0902};
+}  // namespace node_method
+
+// Streams and deleted spaces, as the local view of the catalog has them.
+class CatalogSpaces final : public SpaceDirectory {
+  public:
+    explicit CatalogSpaces(const Catalog& catalog) : catalog_(catalog) {}
+    [[nodiscard]] std::optional<PoolId> pool_of(SpaceId space) const override;
+    [[nodiscard]] bool seems_deleted(SpaceId space) const override;
+
+  private:
+    const Catalog& catalog_;
+    mutable Revision cached_at_;
+    mutable std::map<SpaceId, PoolId> pools_;
+    mutable std::set<SpaceId> deleted_;
+    void refresh() const;
+};
+
+class NodeServices final : public HealPort {
+  public:
+    NodeServices(Env& env, NodeConfig config, std::unique_ptr<Store> store);
+    ~NodeServices() override;
+    [[nodiscard]] Task<Result<void>> start();
+    [[nodiscard]] Task<void> shut_down(Duration limit);
+
+    [[nodiscard]] Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) override;
+    [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
+
+    Env& env;
+    NodeConfig config;
+    std::unique_ptr<Store> store;
+    std::unique_ptr<PeerPolicy> policy;
+    std::unique_ptr<RpcNode> rpc;
+    std::unique_ptr<RaftNode> raft;
+    std::unique_ptr<RaftCatalog> catalog;
+    std::unique_ptr<CatalogSpaces> spaces;
+    std::unique_ptr<MapService> maps;
+    std::unique_ptr<Gossip> gossip;
+    std::unique_ptr<MapLogPlacement> placement;
+    std::unique_ptr<FragmentServer> fragments;
+    std::unique_ptr<MeshChunks> chunks;
+    std::unique_ptr<ReplicaServer> replica_server;
+    std::unique_ptr<RpcReplicaPort> replica_port;
+    std::unique_ptr<Healer> healer;
+    std::unique_ptr<SessionKeeper> session;
+    std::unique_ptr<MapKeeper> keeper;
+    std::unique_ptr<VolumeHost> volumes;
+    std::vector<Address> listening;
+    std::string own_trouble;                 // why this corelet no longer takes part; empty: it does
+
+  private:
+    void forgotten(std::string reason);
+    void map_changed();
+    [[nodiscard]] Task<void> enter_mesh();
+    [[nodiscard]] Task<Result<void>> introduce_self();
+    [[nodiscard]] Task<Result<void>> ask_seed(Address seed);
+    [[nodiscard]] Task<void> remember_voters();
+    [[nodiscard]] Task<void> watch_device();
+    [[nodiscard]] Task<Result<Reply>> on_introduce(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_admin(Request request);
+    Scope scope_;
+};
+
+// admin.cc
+[[nodiscard]] Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string arguments);
+
+}  // namespace corelet

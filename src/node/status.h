@@ -1,0 +1,25 @@
+// What the mesh looks like, as one corelet can tell (docs/guide/status.md says what each field means).
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/result.h"
+#include "node/node_services.h"
+
+namespace corelet {
+
+// Of this corelet alone, without asking anybody.
+[[nodiscard]] nlohmann::json node_info(NodeServices& node);
+// Of the mesh: the map, and what each corelet that is up says of itself within half a second. Works without the catalog.
+[[nodiscard]] Task<Result<nlohmann::json>> mesh_status(NodeServices& node);
+[[nodiscard]] Task<Result<nlohmann::json>> volume_info(NodeServices& node, std::string name);
+
+// The losses the mesh survives, and the term that limits it.
+struct LossBudget {
+    int can_lose = 0;
+    std::string limited_by;
+    int can_lose_zones = 0;
+};
+[[nodiscard]] LossBudget loss_budget(const NodeServices& node);
+
+}  // namespace corelet

@@ -1,0 +1,295 @@
+#include "node/volume_host.h"
+
+#include "base/hash.h"
+
+namespace corelet {
+
+namespace {
+constexpr Duration k_candidate_step = 300_ms;
+constexpr Duration k_look_every = 300_ms;
+constexpr Duration k_caretaker_after = 60_s;
+}  // namespace
+
+std::string volume_key(std::string_view name) { return "volumes/" + std::string(name); }
+std::string deleted_space_key(SpaceId space) { return "deleted/" + hex64(space.v); }
+
+// A volume and its log live and go together: clients may hold the volume a little longer than the host does.
+struct VolumeHost::Serving {
+    struct Mounted {
+        std::unique_ptr<StreamOwner> stream;
+        std::unique_ptr<Volume> volume;  // rests on the stream: goes first
+        ~Mounted() { volume.reset(); }
+    };
+    std::shared_ptr<Mounted> mounted;
+    std::string name;
+    std::string uri;
+    std::optional<Address> address;
+    bool releasing = false;
+};
+
+VolumeHost::VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas, MapLogPlacement& placement,
+                       MapService& maps, MeshChunks& chunks, SessionKeeper& session, CoreletId self)
+    : env_(env),
+      config_(config),
+      catalog_(catalog),
+      replicas_(replicas),
+      placement_(placement),
+      maps_(maps),
+      chunks_(chunks),
+      session_(session),
+      self_(self),
+      nbd_(env),
+      scope_(env.executor) {
+    scope_.spawn(run());
+}
+
+VolumeHost::~VolumeHost() = default;
+
+std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
+    std::map<std::string, Owned> out;
+    for (auto const& [name, serving] : serving_) {
+        if (!serving->mounted) continue;
+        Owned owned{serving->mounted->stream->status(), serving->mounted->volume->stats(), serving->uri, 0};
+        if (auto const stats = nbd_.export_stats(name)) owned.connections = stats->connections;
+        out.emplace(name, std::move(owned));
+    }
+    return out;
+}
+
+void VolumeHost::corelet_lost(CoreletId corelet) {
+    for (auto const& [name, serving] : serving_)
+        if (serving->mounted) serving->mounted->stream->corelet_lost(corelet);
+    wake();
+}
+
+// The fullest member decides: a slot that meets it cannot be written.
+u32 VolumeHost::free_permille(PoolId /*pool*/) const {
+    u32 least = 1000;
+    auto const map = maps_.current();
+    for (auto const& [corelet, space] : peer_space_)
+        if (map->is_up(corelet) && space.second != 0) least = std::min(least, static_cast<u32>(space.first * 1000 / space.second));
+    return least;
+}
+
+bool VolumeHost::may_write(PoolId pool) const { return free_permille(pool) > 0; }
+
+bool VolumeHost::has_session(CoreletId corelet) const {
+    return !corelet.is_zero() && !catalog_.local_range(session_key(corelet)).items.empty();
+}
+
+Task<void> VolumeHost::run() {
+    for (;;) {
+        co_await wanted_.wait_until(env_.clock, env_.clock.now() + k_look_every);
+        if (stopping_) co_return;
+        std::vector<std::string> ended;
+        for (auto const& [name, serving] : serving_)
+            if (serving->mounted && !serving->releasing && (serving->mounted->stream->stopped().is_set() || serving->mounted->volume->stopped().is_set()))
+                ended.push_back(name);
+        for (const std::string& name : ended) drop(name);
+        std::set<std::string> seen;
+        for (const KeyValue& item : catalog_.local_range("volumes/").items) {
+            pb::Volume volume;
+            if (!volume.ParseFromString(item.value)) continue;
+            auto const streams = catalog_.local_range(stream_key(SpaceId(volume.space())));
+            pb::Stream stream;
+            if (streams.items.empty() || !stream.ParseFromString(streams.items.front().value)) continue;
+            seen.insert(volume.name());
+            look_at(volume, stream);
+        }
+        for (auto const& [name, serving] : serving_)
+            if (!seen.contains(name) && serving->mounted && !serving->releasing && catalog_.is_available())
+                scope_.spawn(release(name, true, env_.clock.now() + 2_s));
+    }
+}
+
+void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
+    const std::string& name = volume.name();
+    CoreletId const target(volume.attached_to());
+    if (auto const found = serving_.find(name); found != serving_.end()) {
+        Serving& serving = *found->second;
+        if (!serving.mounted || serving.releasing) return;
+        bool const detached = target.is_zero();
+        bool const moved = volume.move_wanted() && target != self_;
+        bool const readdressed = volume.move_wanted() && target == self_;
+        if (detached || moved) {
+            scope_.spawn(release(name, detached, env_.clock.now() + 2_s));
+        } else if (readdressed) {
+            if (serving.address) nbd_.stop_listening(*serving.address);
+            nbd_.close_export(name);
+            auto const uri = serve_export(serving, volume);
+            if (uri) scope_.spawn(publish(name, *uri));
+        }
+        return;
+    }
+    if (session_.session().is_zero()) return;
+    CoreletId const owner(stream.owner());
+    bool const ownerless = owner.is_zero() || owner == self_ || !has_session(owner);
+    Candidacy& candidacy = candidacies_[name];
+    if (!ownerless) {
+        candidacy.epoch = 0;
+        return;
+    }
+    u64 const about = stream.epoch() + 1;
+    if (candidacy.epoch != about) {
+        candidacy.epoch = about;
+        candidacy.since = env_.clock.now();
+    }
+    if (candidacy.taking) return;
+    Duration const waited = env_.clock.now() - candidacy.since;
+    bool caretaker = false;
+    if (target.is_zero()) {
+        // Nobody wants to serve it: end its segments, so that they can be healed.
+        bool const open = std::any_of(stream.segments().begin(), stream.segments().end(), [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
+        if (!open || waited < (owner.is_zero() ? k_candidate_step * 4 : k_caretaker_after)) return;
+        caretaker = true;
+    }
+    auto const place = rank(volume, stream);
+    if (!place || waited < k_candidate_step * static_cast<i64>(*place)) return;
+    candidacy.taking = true;
+    scope_.spawn(take(name, volume, caretaker));
+}
+
+// First the attached corelet, then those that hold replicas of the log, then all, each by a pinned hash; only who has a session counts.
+std::optional<usize> VolumeHost::rank(const pb::Volume& volume, const pb::Stream& stream) const {
+    std::set<CoreletId> holders;
+    for (const pb::Segment& segment : stream.segments())
+        for (u64 replica : segment.replicas()) holders.insert(CoreletId(replica));
+    auto const key = [&](CoreletId id) {
+        return std::tuple(id.v != volume.attached_to(), !holders.contains(id), hash64(volume.space(), id.v));
+    };
+    usize before = 0;
+    bool member = false;
+    auto const map = maps_.current();
+    for (const mesh::Corelet& corelet : map->corelets) {
+        if (corelet.role != mesh::Role::kStorage) continue;
+        if (corelet.id == self_) {
+            member = corelet.duty == mesh::Duty::kServe;
+        } else if (has_session(corelet.id) && corelet.duty == mesh::Duty::kServe && key(corelet.id) < key(self_)) {
+            ++before;
+        }
+    }
+    return member ? std::optional(before) : std::nullopt;
+}
+
+Task<void> VolumeHost::take(std::string name, pb::Volume volume, bool caretaker) {
+    auto const taken = co_await take_now(name, volume, caretaker);
+    candidacies_[name].taking = false;
+    candidacies_[name].since = env_.clock.now();
+    if (!taken) {
+        log_info(env_.log, "volume.not_taken", [&] { return name + ": " + taken.error().to_string(); });
+        serving_.erase(name);
+    }
+}
+
+Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, bool caretaker) {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(PoolId(record.pool()));
+    if (!pool) co_return fail(Code::kUnavailable, "its pool is not in the map here");
+    VolumeDeps volume_deps{env_.executor, env_.clock, env_.log, chunks_, nullptr, this};
+    VolumeOptions options;
+    options.space = SpaceId(record.space());
+    options.pool = PoolId(record.pool());
+    options.size_bytes = record.size_bytes();
+    options.data_fragments = pool->spec.redundancy.k;
+    options.chunk_bytes = pool->spec.chunk_bytes;
+    options.map_cache_bytes = config_.page_cache_bytes;
+    options.block_cache_bytes = config_.cache_bytes;
+    auto mounted = std::make_shared<Serving::Mounted>();
+    mounted->volume = std::make_unique<Volume>(volume_deps, options);
+    StreamDeps stream_deps{env_, catalog_, replicas_, placement_, self_, session_.session()};
+    TakeOptions take_options;
+    take_options.stream.owner.times = config_.stream_times;
+    take_options.stream.owner.segment_target_bytes = config_.segment_target_bytes;
+    take_options.caretaker = caretaker;
+    Volume* const volume = mounted->volume.get();
+    Instant const began = env_.clock.now();
+    CO_TRY(mounted->stream, co_await take_stream(stream_deps, options.space, take_options, *volume,
+                                                 [volume](std::string root, RecordNumber position) { return volume->restore(std::move(root), position); }));
+    if (caretaker) co_return {};
+    auto& slot = serving_[name];
+    slot = std::make_unique<Serving>();
+    slot->name = name;
+    slot->mounted = std::move(mounted);
+    Serving* const serving = slot.get();
+    CO_TRY_VOID(co_await volume->serve(*serving->mounted->stream));
+    CO_TRY(std::string uri, serve_export(*serving, record));
+    log_info(env_.log, "volume.taken", [&] {
+        return name + " at epoch " + std::to_string(serving->mounted->stream->epoch().v) + " in " + std::to_string((env_.clock.now() - began).ms()) + " ms, " + uri;
+    });
+    scope_.spawn(publish(name, uri));
+    co_return {};
+}
+
+// At the address asked for; a TCP port that is taken moves to a free one (status and a repeated attach give the present URI).
+Result<std::string> VolumeHost::serve_export(Serving& serving, const pb::Volume& volume) {
+    NbdExportOptions options;
+    std::shared_ptr<BlockDevice> device(serving.mounted, serving.mounted->volume.get());
+    TRY_VOID(nbd_.add_export(serving.name, std::move(device), std::move(options)));
+    Address wanted = Address::unix_path(config_.export_directory + "/" + serving.name + ".nbd");
+    if (!volume.listen().empty()) {
+        TRY(wanted, Address::parse(volume.listen()));
+    }
+    auto actual = nbd_.listen(wanted, true);
+    if (!actual && wanted.kind == Address::Kind::kTcp) actual = nbd_.listen(Address::tcp(wanted.host, 0), true);
+    if (!actual) {
+        nbd_.close_export(serving.name);
+        return std::unexpected(with_context(actual.error(), "export of volume '" + serving.name + "'"));
+    }
+    serving.address = *actual;
+    serving.uri = actual->kind == Address::Kind::kUnix ? "nbd+unix:///" + serving.name + "?socket=" + actual->host
+                                                        : "nbd://" + actual->host + ":" + std::to_string(actual->port) + "/" + serving.name;
+    return serving.uri;
+}
+
+// Tells where the volume is served now.
+Task<void> VolumeHost::publish(std::string name, std::string uri) {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+        auto const item = co_await catalog_.get(volume_key(name), env_.clock.now() + 5_s);
+        pb::Volume volume;
+        if (item && *item && volume.ParseFromString((*item)->value)) {
+            if (!serving_.contains(name) || (volume.uri() == uri && !volume.move_wanted())) co_return;
+            volume.set_uri(uri);
+            volume.set_move_wanted(false);
+            Transaction transaction;
+            transaction.require_revision(volume_key(name), (*item)->mod_revision).put(volume_key(name), volume.SerializeAsString());
+            auto const result = co_await catalog_.commit(std::move(transaction), env_.clock.now() + 5_s);
+            if (result && result->succeeded) co_return;
+        }
+        co_await env_.clock.sleep(200_ms);
+    }
+}
+
+// The owner is fenced, gave up, or lost its volume: its clients are closed, they find the next owner at the same path.
+void VolumeHost::drop(const std::string& name) {
+    auto const found = serving_.find(name);
+    if (found == serving_.end()) return;
+    log_info(env_.log, "volume.dropped", name);
+    nbd_.close_export(name);
+    if (found->second->address) nbd_.stop_listening(*found->second->address);
+    serving_.erase(found);
+    candidacies_[name] = Candidacy{0, env_.clock.now(), false};
+}
+
+Task<void> VolumeHost::release(std::string name, bool end_segments, Instant deadline) {
+    auto const found = serving_.find(name);
+    if (found == serving_.end() || found->second->releasing) co_return;
+    found->second->releasing = true;
+    auto const mounted = found->second->mounted;
+    if (found->second->address) nbd_.stop_listening(*found->second->address);
+    co_await nbd_.drain_export(name, std::min(deadline, env_.clock.now() + 500_ms));
+    if (end_segments) (void)co_await mounted->volume->detach();
+    auto const handed = co_await mounted->stream->hand_over(end_segments);
+    if (!handed) log_info(env_.log, "volume.not_handed_over", [&] { return name + ": " + handed.error().to_string(); });
+    drop(name);
+}
+
+Task<void> VolumeHost::hand_over_all(Instant deadline) {
+    stopping_ = true;
+    Scope releases(env_.executor);
+    std::vector<std::string> names;
+    for (auto const& [name, serving] : serving_) names.push_back(name);
+    for (const std::string& name : names) releases.spawn(release(name, false, deadline));
+    co_await releases.join();
+}
+
+}  // namespace corelet

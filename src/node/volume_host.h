@@ -1,0 +1,80 @@
+// The volumes that this corelet owns, and its candidacy for those that have lost their owner (design: who owns; protocols 3, 7.7).
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "chunk/mesh_chunks.h"
+#include "gateway/nbd/server.h"
+#include "node/log_placement.h"
+#include "node/map_service.h"
+#include "node/node.pb.h"
+#include "node/session_keeper.h"
+#include "stream/replica_server.h"
+#include "stream/stream_recovery.h"
+#include "volume/volume.h"
+
+namespace corelet {
+
+[[nodiscard]] std::string volume_key(std::string_view name);
+[[nodiscard]] std::string deleted_space_key(SpaceId space);
+
+class VolumeHost final : public PoolSpace {
+  public:
+    VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas, MapLogPlacement& placement, MapService& maps,
+               MeshChunks& chunks, SessionKeeper& session, CoreletId self);
+    ~VolumeHost() override;
+
+    struct Owned {
+        StreamStatus stream;
+        VolumeStats volume;
+        std::string uri;
+        u64 connections = 0;
+    };
+    [[nodiscard]] std::map<std::string, Owned> owned() const;
+    void corelet_lost(CoreletId corelet);
+    void wake() { wanted_.notify_one(); }
+    [[nodiscard]] u32 free_permille(PoolId pool) const override;
+    [[nodiscard]] bool may_write(PoolId pool) const override;
+    // What peers say of their space, as last asked (node_services.cc).
+    void set_peer_space(CoreletId corelet, u64 free_bytes, u64 capacity_bytes) { peer_space_[corelet] = {free_bytes, capacity_bytes}; }
+    // Hands every volume over to whoever comes forward next; within the deadline.
+    [[nodiscard]] Task<void> hand_over_all(Instant deadline);
+
+  private:
+    struct Serving;
+    struct Candidacy {
+        u64 epoch = 0;                 // of the ownerless stream it is about
+        Instant since;
+        bool taking = false;
+    };
+    [[nodiscard]] Task<void> run();
+    void look_at(const pb::Volume& volume, const pb::Stream& stream);
+    [[nodiscard]] std::optional<usize> rank(const pb::Volume& volume, const pb::Stream& stream) const;
+    [[nodiscard]] bool has_session(CoreletId corelet) const;
+    [[nodiscard]] Task<void> take(std::string name, pb::Volume volume, bool caretaker);
+    [[nodiscard]] Task<Result<void>> take_now(std::string name, pb::Volume volume, bool caretaker);
+    [[nodiscard]] Result<std::string> serve_export(Serving& serving, const pb::Volume& volume);
+    [[nodiscard]] Task<void> publish(std::string name, std::string uri);
+    [[nodiscard]] Task<void> release(std::string name, bool end_segments, Instant deadline);
+    void drop(const std::string& name);
+
+    Env& env_;
+    const NodeConfig& config_;
+    Catalog& catalog_;
+    ReplicaPort& replicas_;
+    MapLogPlacement& placement_;
+    MapService& maps_;
+    MeshChunks& chunks_;
+    SessionKeeper& session_;
+    CoreletId self_;
+    NbdServer nbd_;
+    std::map<std::string, std::unique_ptr<Serving>> serving_;
+    std::map<std::string, Candidacy> candidacies_;
+    std::map<CoreletId, std::pair<u64, u64>> peer_space_;  // free, capacity
+    bool stopping_ = false;
+    Notify wanted_;
+    Scope scope_;
+};
+
+}  // namespace corelet
