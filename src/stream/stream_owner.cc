@@ -27,7 +27,8 @@ StreamOwner::~StreamOwner() = default;
 
 // --- appending ------------------------------------------------------------------------------------------------------
 
-Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool /*system*/) {
+Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool system) {
+    if (no_space_ && !system && !entry.blocks.empty()) co_return fail(Code::kNoSpace, "the pool is full: no corelet has room for the log and its packed form");
     u64 const bytes = std::max<u64>(k_block_bytes, entry.blocks.size() + entry.meta.size());
     CORELET_ASSERT(bytes <= bytes_in_flight_.total());
     Permit const permit = co_await acquire_permit(bytes_in_flight_, bytes);

@@ -107,6 +107,8 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] Task<Result<void>> withdraw_bad_standbys();
     [[nodiscard]] Task<Result<void>> activate_dormant();
     [[nodiscard]] Task<Result<void>> list_standby(StandbyWish wish);
+    [[nodiscard]] Task<Result<void>> prepare_everywhere(ReplicaPort::PrepareRequest request);
+    [[nodiscard]] Task<void> look_for_space();
 
     StreamDeps deps_;
     StreamOptions options_;
@@ -121,6 +123,7 @@ class StreamOwner final : public LogStream {
     Notify flush_wanted_, ends_wanted_, tick_wanted_, standby_wanted_, readable_;
     bool flush_scheduled_ = false;
     bool standby_urgent_ = false;
+    bool no_space_ = false;         // the pool is full: client appends are refused, system ones use the reserve
     std::vector<CoreletId> avoid_;  // failed the open segment; a standby that is wanted now does without
     std::optional<Instant> stuck_since_;
     std::string waiting_for_;

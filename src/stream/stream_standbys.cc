@@ -32,6 +32,7 @@ Task<void> StreamOwner::standby_loop() {
             }
         }
         if (stopped_.is_set()) co_return;
+        if (no_space_) co_await look_for_space();
         bool const stuck = core_.is_stuck() || !core_.open_segment();
         pause = stuck ? 100_ms : 1_s;
         if (stuck_since_ && now() - *stuck_since_ >= options_.give_up_after && deps_.catalog.is_available() && waiting_for_.empty()) {
@@ -156,21 +157,50 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     return std::nullopt;
 }
 
+// On all replicas or, as far as possible, on none.
+Task<Result<void>> StreamOwner::prepare_everywhere(ReplicaPort::PrepareRequest request) {
+    std::vector<CoreletId> const replicas = request.segment.replicas;
+    std::vector<Task<Result<void>>> prepares;
+    for (CoreletId replica : replicas) prepares.push_back(deps_.replicas.prepare(replica, request));
+    auto const prepared = co_await join_all<Result<void>>(std::move(prepares));
+    for (usize i = 0; i < prepared.size(); ++i) {
+        if (prepared[i]) continue;
+        for (CoreletId replica : replicas) scope_.spawn(drop_replica(replica, request.segment.id));
+        if (prepared[i].error().code != Code::kNoSpace && !contains(avoid_, replicas[i])) avoid_.push_back(replicas[i]);
+        co_return std::unexpected(with_context(prepared[i].error(), "standby on " + to_string(replicas[i])));
+    }
+    co_return {};
+}
+
+// Full is not for ever: as soon as a segment with its packed form fits again, clients may write.
+Task<void> StreamOwner::look_for_space() {
+    LogPolicy const policy = deps_.placement.policy(pool());
+    ReplicaPort::PrepareRequest request;
+    request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(), deps_.placement.choose(pool(), policy.width, {}, next_counter_)};
+    if (request.segment.replicas.size() < policy.min_copies) co_return;
+    request.epoch = epoch();
+    request.reserve_bytes = deps_.placement.packed_reservation(pool(), options_.owner.segment_target_bytes);
+    if (!co_await prepare_everywhere(request)) co_return;
+    no_space_ = false;
+    for (CoreletId replica : request.segment.replicas) scope_.spawn(drop_replica(replica, request.segment.id));
+}
+
 Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
     ReplicaPort::PrepareRequest request;
     request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(), wish.replicas};
     request.epoch = epoch();
     request.reserve_bytes = deps_.placement.packed_reservation(pool(), options_.owner.segment_target_bytes);
-    request.system = true;
-    std::vector<Task<Result<void>>> prepares;
-    for (CoreletId replica : wish.replicas) prepares.push_back(deps_.replicas.prepare(replica, request));
-    auto const prepared = co_await join_all<Result<void>>(std::move(prepares));
-    for (usize i = 0; i < prepared.size(); ++i) {
-        if (prepared[i]) continue;
-        for (CoreletId replica : wish.replicas) scope_.spawn(drop_replica(replica, request.segment.id));
-        if (!contains(avoid_, wish.replicas[i]) && prepared[i].error().code != Code::kNoSpace) avoid_.push_back(wish.replicas[i]);
-        co_return std::unexpected(with_context(prepared[i].error(), "standby on " + to_string(wish.replicas[i])));
+    // Client data may not take the reserve; the log itself, for trims, packing and checkpoints, may.
+    auto prepared = co_await prepare_everywhere(request);
+    if (!prepared && prepared.error().code == Code::kNoSpace) {
+        if (!no_space_) log_warning(deps_.env.log, "stream.full", prepared.error().to_string());
+        no_space_ = true;
+        request.segment.id = new_chunk_id();
+        request.reserve_bytes = 0;
+        request.system = true;
+        prepared = co_await prepare_everywhere(request);
     }
+    if (!prepared) co_return prepared;
     bool const dormant = wish.narrow && !wish.activate;
     pb::Segment const segment = to_proto(request.segment, dormant ? pb::Segment::DORMANT : pb::Segment::LISTED);
     auto const change = [segment](pb::Stream& stream) {
