@@ -110,7 +110,7 @@ class QuietLog final : public Log {
 
 // An executor and what a store needs beside a File.
 struct Rig {
-    explicit Rig(u64 seed = 1) : random(seed) {}
+    explicit Rig(u64 seed = 1) : random{seed} {}
     ~Rig() { scope.cancel(); }
     // Ready tasks run in an order drawn from the seed.
     void shuffle() {

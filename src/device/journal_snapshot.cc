@@ -36,16 +36,16 @@ Task<Result<void>> JournalCore::find_tail(HalfInMaking* making, u64 through) {
     making->copied_batch = next_batch_;
     making->copied_chain = chain_;
     if (through < durable_) {
-        auto at = std::ranges::upper_bound(positions_, through + 1, {}, &LogPosition::first_record);
-        CORELET_ASSERT(at != positions_.begin());
-        --at;
+        auto const after = std::ranges::upper_bound(positions_, through + 1, {}, &LogPosition::first_record);
+        CORELET_ASSERT(after != positions_.begin());
+        LogPosition const at = *std::prev(after);  // a copy: appends go on meanwhile
         Result<Buffer> const block =
-            co_await io_.read(area_.half_offset[half_] + at->offset, k_block_bytes, IoClass::kClient);
+            co_await io_.read(area_.half_offset[half_] + at.offset, k_block_bytes, IoClass::kClient);
         if (!block) co_return std::unexpected(block.error());
         std::optional<BatchHeader> const first = peek_batch(*block, area_.key);
-        if (!first || first->first_record != at->first_record)
+        if (!first || first->first_record != at.first_record)
             co_return fail(Code::kCorrupt, "a batch of the journal does not read back");
-        making->copied_offset = at->offset;
+        making->copied_offset = at.offset;
         making->copied_batch = first->batch;
         making->copied_chain = first->chain;
     }
