@@ -42,11 +42,11 @@ Task<Result<void>> StoreCore::do_adopt(SegmentId segment, FragmentId id, Fragmen
     if (!block_crcs.empty() && block_crcs != crcs)
         co_return fail(Code::kCorrupt, "the segment does not hold what it should");
     CO_TRY_VOID(may_change());
-    std::vector<Extent> extents = meta_.segment(segment)->extents;
+    std::vector<UnitExtent> extents = meta_.segment(segment)->extents;
     u64 const header_units =
         div_ceil(fragment_shape(crcs.size(), extents.size() + 1, true).header_blocks, k_unit_blocks);
     CO_TRY(Reservation promised, reserve_units(header_units, SpaceClass::kSystem));
-    std::vector<Extent> const own = space_->allocate(header_units);
+    std::vector<UnitExtent> const own = space_->allocate(header_units);
     promised = Reservation();
     if (own.size() != 1) {
         space_->release(own);

@@ -9,7 +9,7 @@ Allocator::Allocator(u64 units) : units_(units), free_(units), words_(div_ceil(u
     CORELET_ASSERT(units < UINT32_MAX);
 }
 
-bool Allocator::claim(const Extent& extent) {
+bool Allocator::claim(const UnitExtent& extent) {
     if (extent.units == 0 || extent.end() > units_) return false;
     if (next_used(extent.start, extent.end()) != extent.end()) return false;
     take(extent);
@@ -22,7 +22,7 @@ void Allocator::raise_frontier(u64 unit) {
     frontier_ = std::max(frontier_, unit);
 }
 
-void Allocator::take(const Extent& extent) {
+void Allocator::take(const UnitExtent& extent) {
     for (u64 unit = extent.start; unit < extent.end(); ++unit) {
         CORELET_ASSERT(is_free(unit), "allocated twice");
         words_[unit / 64] |= u64{1} << (unit % 64);
@@ -30,7 +30,7 @@ void Allocator::take(const Extent& extent) {
     free_ -= extent.units;
 }
 
-void Allocator::release(const Extent& extent) {
+void Allocator::release(const UnitExtent& extent) {
     CORELET_ASSERT(extent.end() <= units_ && extent.end() <= frontier_);
     for (u64 unit = extent.start; unit < extent.end(); ++unit) {
         CORELET_ASSERT(!is_free(unit), "released twice");
@@ -58,7 +58,7 @@ u64 Allocator::next_used(u64 from, u64 limit) const {
     return limit;
 }
 
-bool Allocator::find_run(u64 from, u64 limit, u64 units, Extent* found) const {
+bool Allocator::find_run(u64 from, u64 limit, u64 units, UnitExtent* found) const {
     while (from < limit) {
         u64 const start = next_free(from, limit);
         u64 const end = next_used(start, std::min(limit, start + units));
@@ -72,16 +72,16 @@ bool Allocator::find_run(u64 from, u64 limit, u64 units, Extent* found) const {
 }
 
 // Several runs, the longest ones first, so that they are few.
-std::vector<Extent> Allocator::gather(u64 units, u64 limit) const {
-    std::vector<Extent> runs;
+std::vector<UnitExtent> Allocator::gather(u64 units, u64 limit) const {
+    std::vector<UnitExtent> runs;
     for (u64 at = next_free(0, limit); at < limit;) {
         u64 const end = next_used(at, limit);
         runs.push_back({static_cast<u32>(at), static_cast<u32>(end - at)});
         at = next_free(end, limit);
     }
-    std::ranges::stable_sort(runs, [](const Extent& a, const Extent& b) { return a.units > b.units; });
-    std::vector<Extent> out;
-    for (const Extent& run : runs) {
+    std::ranges::stable_sort(runs, [](const UnitExtent& a, const UnitExtent& b) { return a.units > b.units; });
+    std::vector<UnitExtent> out;
+    for (const UnitExtent& run : runs) {
         u32 const part = static_cast<u32>(std::min<u64>(run.units, units));
         out.push_back({run.start, part});
         units -= part;
@@ -90,25 +90,25 @@ std::vector<Extent> Allocator::gather(u64 units, u64 limit) const {
     return {};
 }
 
-std::vector<Extent> Allocator::allocate_written(u64 units) {
+std::vector<UnitExtent> Allocator::allocate_written(u64 units) {
     CORELET_ASSERT(units > 0);
     if (units > free_written_units()) return {};
-    Extent run;
-    std::vector<Extent> out;
+    UnitExtent run;
+    std::vector<UnitExtent> out;
     if (find_run(cursor_, frontier_, units, &run) || find_run(0, frontier_, units, &run))
         out.push_back(run);
     else
         out = gather(units, frontier_);
-    for (const Extent& extent : out) take(extent);
+    for (const UnitExtent& extent : out) take(extent);
     if (!out.empty()) cursor_ = out.back().end() % std::max<u64>(frontier_, 1);
     return out;
 }
 
-std::vector<Extent> Allocator::allocate(u64 units) {
+std::vector<UnitExtent> Allocator::allocate(u64 units) {
     CORELET_ASSERT(units > 0);
     if (units > free_) return {};
-    Extent run;
-    std::vector<Extent> out;
+    UnitExtent run;
+    std::vector<UnitExtent> out;
     bool const below = units <= free_written_units() &&
                        (find_run(cursor_, frontier_, units, &run) || find_run(0, frontier_, units, &run));
     if (below)
@@ -118,7 +118,7 @@ std::vector<Extent> Allocator::allocate(u64 units) {
     else
         out = gather(units, units_);
     CORELET_ASSERT(!out.empty(), "as many are free");
-    for (const Extent& extent : out) {
+    for (const UnitExtent& extent : out) {
         take(extent);
         raise_frontier(extent.end());
     }
@@ -126,8 +126,8 @@ std::vector<Extent> Allocator::allocate(u64 units) {
     return out;
 }
 
-Extent Allocator::take_frontier(u64 units) {
-    Extent const extent{static_cast<u32>(frontier_), static_cast<u32>(std::min(units, units_ - frontier_))};
+UnitExtent Allocator::take_frontier(u64 units) {
+    UnitExtent const extent{static_cast<u32>(frontier_), static_cast<u32>(std::min(units, units_ - frontier_))};
     if (extent.units == 0) return extent;
     take(extent);
     raise_frontier(extent.end());

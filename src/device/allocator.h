@@ -16,20 +16,20 @@ class Allocator {
     explicit Allocator(u64 units);
 
     // At mount: takes what is known to be in use. False if any of it is taken already or beyond the end.
-    [[nodiscard]] bool claim(const Extent& extent);
+    [[nodiscard]] bool claim(const UnitExtent& extent);
     // At mount: nothing at or above `unit` was ever written. Never lowers it.
     void raise_frontier(u64 unit);
 
     // `units` as one extent if there is such a run, else as several. Empty if there are not as many free units.
-    [[nodiscard]] std::vector<Extent> allocate(u64 units);
+    [[nodiscard]] std::vector<UnitExtent> allocate(u64 units);
     // Only below the frontier.
-    [[nodiscard]] std::vector<Extent> allocate_written(u64 units);
+    [[nodiscard]] std::vector<UnitExtent> allocate_written(u64 units);
     // Takes up to `units` at the frontier and moves it; empty (0 units) at the end of the area. Written by the
     // caller, then given back with release() to be allocated as written space.
-    [[nodiscard]] Extent take_frontier(u64 units);
-    void release(const Extent& extent);
-    void release(const std::vector<Extent>& extents) {
-        for (const Extent& extent : extents) release(extent);
+    [[nodiscard]] UnitExtent take_frontier(u64 units);
+    void release(const UnitExtent& extent);
+    void release(const std::vector<UnitExtent>& extents) {
+        for (const UnitExtent& extent : extents) release(extent);
     }
 
     [[nodiscard]] u64 units() const { return units_; }
@@ -42,9 +42,9 @@ class Allocator {
     [[nodiscard]] u64 next_free(u64 from, u64 limit) const;
     [[nodiscard]] u64 next_used(u64 from, u64 limit) const;
     // The first run of at least `units` in [from, limit).
-    [[nodiscard]] bool find_run(u64 from, u64 limit, u64 units, Extent* found) const;
-    [[nodiscard]] std::vector<Extent> gather(u64 units, u64 limit) const;
-    void take(const Extent& extent);
+    [[nodiscard]] bool find_run(u64 from, u64 limit, u64 units, UnitExtent* found) const;
+    [[nodiscard]] std::vector<UnitExtent> gather(u64 units, u64 limit) const;
+    void take(const UnitExtent& extent);
 
     u64 units_;
     u64 free_;

@@ -9,9 +9,9 @@
 namespace corelet {
 namespace {
 
-u64 total(const std::vector<Extent>& extents) {
+u64 total(const std::vector<UnitExtent>& extents) {
     u64 units = 0;
-    for (const Extent& extent : extents) units += extent.units;
+    for (const UnitExtent& extent : extents) units += extent.units;
     return units;
 }
 
@@ -19,16 +19,16 @@ TEST(Allocator, TakesFreshSpaceAtTheFrontierAndReusesWhatWasFreed) {
     Allocator space(100);
     auto const a = space.allocate(10);
     auto const b = space.allocate(20);
-    EXPECT_EQ(a, (std::vector<Extent>{{0, 10}}));
-    EXPECT_EQ(b, (std::vector<Extent>{{10, 20}}));
+    EXPECT_EQ(a, (std::vector<UnitExtent>{{0, 10}}));
+    EXPECT_EQ(b, (std::vector<UnitExtent>{{10, 20}}));
     space.release(a);
     EXPECT_EQ(space.free_written_units(), 10U);
-    EXPECT_EQ(space.allocate(5), (std::vector<Extent>{{0, 5}})) << "written space goes first";
-    EXPECT_EQ(space.allocate(10), (std::vector<Extent>{{30, 10}}))
+    EXPECT_EQ(space.allocate(5), (std::vector<UnitExtent>{{0, 5}})) << "written space goes first";
+    EXPECT_EQ(space.allocate(10), (std::vector<UnitExtent>{{30, 10}}))
         << "a whole run at the frontier rather than parts";
     EXPECT_EQ(space.frontier(), 40U);
     EXPECT_TRUE(space.allocate_written(6).empty());
-    EXPECT_EQ(space.allocate_written(5), (std::vector<Extent>{{5, 5}}));
+    EXPECT_EQ(space.allocate_written(5), (std::vector<UnitExtent>{{5, 5}}));
 }
 
 TEST(Allocator, GathersPartsWhenThereIsNoWholeRun) {
@@ -36,11 +36,11 @@ TEST(Allocator, GathersPartsWhenThereIsNoWholeRun) {
     auto const all = space.allocate(64);
     ASSERT_EQ(total(all), 64U);
     EXPECT_TRUE(space.allocate(1).empty());
-    for (u32 unit : {3U, 10U, 11U, 12U, 40U}) space.release(Extent{unit, 1});
+    for (u32 unit : {3U, 10U, 11U, 12U, 40U}) space.release(UnitExtent{unit, 1});
     auto const parts = space.allocate(4);
-    EXPECT_EQ(parts, (std::vector<Extent>{{10, 3}, {3, 1}})) << "the longest first";
+    EXPECT_EQ(parts, (std::vector<UnitExtent>{{10, 3}, {3, 1}})) << "the longest first";
     EXPECT_TRUE(space.allocate(2).empty());
-    EXPECT_EQ(space.allocate(1), (std::vector<Extent>{{40, 1}}));
+    EXPECT_EQ(space.allocate(1), (std::vector<UnitExtent>{{40, 1}}));
     EXPECT_EQ(space.free_units(), 0U);
 }
 
@@ -60,10 +60,10 @@ TEST(Allocator, ClaimsRefuseOverlapsAndWhatLiesBeyond) {
 
 TEST(Allocator, NothingIsGivenTwiceAndNothingIsLost) {
     for (u64 seed = 1; seed <= 20; ++seed) {
-        Prng random(seed);
+        Prng random{seed};
         u64 const units = random.between(1, 700);
         Allocator space(units);
-        std::vector<std::vector<Extent>> held;
+        std::vector<std::vector<UnitExtent>> held;
         std::set<u64> taken;
         for (int step = 0; step < 800; ++step) {
             if (random.chance(3, 5)) {
@@ -75,7 +75,7 @@ TEST(Allocator, NothingIsGivenTwiceAndNothingIsLost) {
                 ASSERT_EQ(extents.empty(), wanted > room) << "what is free can be had";
                 if (extents.empty()) continue;
                 ASSERT_EQ(total(extents), wanted);
-                for (const Extent& extent : extents) {
+                for (const UnitExtent& extent : extents) {
                     ASSERT_GT(extent.units, 0U);
                     if (written) ASSERT_LE(extent.end(), frontier);
                     for (u64 unit = extent.start; unit < extent.end(); ++unit)
@@ -85,7 +85,7 @@ TEST(Allocator, NothingIsGivenTwiceAndNothingIsLost) {
             } else if (!held.empty()) {
                 usize const index = random.below(held.size());
                 space.release(held[index]);
-                for (const Extent& extent : held[index])
+                for (const UnitExtent& extent : held[index])
                     for (u64 unit = extent.start; unit < extent.end(); ++unit) taken.erase(unit);
                 held.erase(held.begin() + static_cast<std::ptrdiff_t>(index));
             }

@@ -47,6 +47,7 @@ class FakeFile final : public File {
         }
         if (stops) media_.stopped_ = true;
         co_await wait();
+        while (offset >= media_.hold_from_) co_await media_.released_->wait();
         if (media_.fail_writes_ > 0) {
             if (media_.fail_writes_ != UINT32_MAX) --media_.fail_writes_;
             media_.failed_ = true;

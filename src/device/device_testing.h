@@ -40,6 +40,12 @@ class FakeMedia {
     void fail_next_write() { fail_writes_ = 1; }
     void fail_next_flush() { fail_flushes_ = 1; }
     void fail_all_writes() { fail_writes_ = UINT32_MAX; }
+    // Writes at or above this offset do not come back until release().
+    void hold_writes_from(u64 offset) { hold_from_ = offset; }
+    void release() {
+        hold_from_ = UINT64_MAX;
+        released_->notify_all();
+    }
     // Answers writes and does not write.
     void lose_writes(bool lose) { lose_writes_ = lose; }
     [[nodiscard]] std::vector<u8> bytes(u64 offset, u64 size) const;
@@ -81,6 +87,8 @@ class FakeMedia {
     u32 fail_flushes_ = 0;
     bool failed_ = false;
     bool lose_writes_ = false;
+    u64 hold_from_ = UINT64_MAX;
+    std::shared_ptr<Notify> released_ = std::make_shared<Notify>();
     u64 writes_after_failure_ = 0;
     Prng latency_{1};
     u32 rounds_max_ = 0;

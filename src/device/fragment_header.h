@@ -19,7 +19,7 @@ struct StoredHeader {
     FragmentHeader fields;
     u64 written_seq =
         0;  // grows with each header written on the device: of two that overlap, the higher one is alive
-    std::vector<Extent> extents;
+    std::vector<UnitExtent> extents;
     std::vector<u32> stored_crcs;  // bound to the place, one a block
     [[nodiscard]] FragmentShape shape() const {
         return fragment_shape(entry.blocks, extents.size(), entry.is(FragmentEntry::k_adopted));

@@ -62,7 +62,7 @@ void FragmentIndex::split(usize index) {
     blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(index) + 1, std::move(next));
 }
 
-void FragmentIndex::insert(FragmentEntry entry, const std::vector<Extent>& extents) {
+void FragmentIndex::insert(FragmentEntry entry, const std::vector<UnitExtent>& extents) {
     CORELET_ASSERT(!extents.empty());
     FragmentId const id = entry.id();
     entry.first_unit = extents.front().start;
@@ -115,7 +115,7 @@ void FragmentIndex::erase(const FragmentId& id) {
     }
 }
 
-std::vector<Extent> FragmentIndex::extents_of(const FragmentEntry& entry) const {
+std::vector<UnitExtent> FragmentIndex::extents_of(const FragmentEntry& entry) const {
     if (entry.is(FragmentEntry::k_scattered)) return scattered_.at(entry.id());
     return {{entry.first_unit, static_cast<u32>(fragment_units(entry.blocks))}};
 }
@@ -136,14 +136,14 @@ void FragmentIndex::for_each_after(const std::optional<FragmentId>& after,
 usize FragmentIndex::memory_bytes() const {
     usize bytes = blocks_.capacity() * sizeof blocks_[0] + blocks_.size() * (sizeof(Block) + 16) +
                   digests_.size() * sizeof digests_[0];
-    for (const auto& [id, extents] : scattered_) bytes += 96 + extents.capacity() * sizeof(Extent);
+    for (const auto& [id, extents] : scattered_) bytes += 96 + extents.capacity() * sizeof(UnitExtent);
     return bytes;
 }
 
 FragmentShape fragment_shape(u64 blocks, usize extents, bool adopted) {
     CORELET_ASSERT(blocks > 0 && extents > 0);
     FragmentShape shape;
-    u64 const header_bytes = k_header_fixed_bytes + 4 * blocks + sizeof(Extent) * (extents - 1);
+    u64 const header_bytes = k_header_fixed_bytes + 4 * blocks + sizeof(UnitExtent) * (extents - 1);
     shape.header_blocks = div_ceil(header_bytes, k_block_bytes);
     if (adopted) {
         shape.data_start_block = round_up(shape.header_blocks, k_unit_blocks);

@@ -47,10 +47,10 @@ class FragmentIndex {
     [[nodiscard]] const FragmentEntry* find(const FragmentId& id) const;
     [[nodiscard]] FragmentEntry* find(const FragmentId& id);
     // It must not be there yet. `extents` in the order of their bytes.
-    void insert(FragmentEntry entry, const std::vector<Extent>& extents);
+    void insert(FragmentEntry entry, const std::vector<UnitExtent>& extents);
     // It must be there.
     void erase(const FragmentId& id);
-    [[nodiscard]] std::vector<Extent> extents_of(const FragmentEntry& entry) const;
+    [[nodiscard]] std::vector<UnitExtent> extents_of(const FragmentEntry& entry) const;
 
     [[nodiscard]] u64 size() const { return size_; }
     // Entries in id order after `after`, or all; until `visit` returns false.
@@ -68,7 +68,7 @@ class FragmentIndex {
     void split(usize index);
 
     std::vector<std::unique_ptr<Block>> blocks_;  // never empty ones, but for a sole first
-    std::map<FragmentId, std::vector<Extent>> scattered_;
+    std::map<FragmentId, std::vector<UnitExtent>> scattered_;
     std::vector<FragmentDigest> digests_;
     u64 size_ = 0;
 };

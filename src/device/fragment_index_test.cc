@@ -17,16 +17,16 @@ FragmentEntry entry(u64 space, u64 seq, u8 position = 0, u32 blocks = 4) {
 }
 
 TEST(FragmentIndex, AgreesWithAMap) {
-    Prng random(4);
+    Prng random{4};
     FragmentIndex index;
-    std::map<FragmentId, std::vector<Extent>> model;
+    std::map<FragmentId, std::vector<UnitExtent>> model;
     for (int step = 0; step < 20'000; ++step) {
         u64 const range = step < 10'000 ? 3000 : 300;  // grows, then shrinks
         FragmentId const id{{SpaceId(random.below(3)), random.below(range * 3)}, static_cast<u8>(random.below(2))};
         if (!model.contains(id) && random.chance(step < 10'000 ? 2 : 1, 3)) {
             u64 const units = fragment_units(4);
             u32 const at = static_cast<u32>(random.below(1000));
-            std::vector<Extent> extents{{at, static_cast<u32>(units)}};
+            std::vector<UnitExtent> extents{{at, static_cast<u32>(units)}};
             if (random.chance(1, 5)) extents.push_back({at + 2000, 1});
             index.insert(entry(id.chunk.space.v, id.chunk.seq, id.position), extents);
             model[id] = extents;
@@ -58,7 +58,7 @@ TEST(FragmentIndex, AgreesWithAMap) {
 
 TEST(FragmentIndex, DigestsDependOnTheSetAlone) {
     FragmentIndex a, b;
-    std::vector<Extent> const extents{{0, 1}};
+    std::vector<UnitExtent> const extents{{0, 1}};
     for (u64 i = 0; i < 500; ++i) a.insert(entry(1, i), extents);
     for (u64 i = 500; i-- > 0;) b.insert(entry(1, i, 3), extents);
     b.insert(entry(2, 7), extents);
@@ -72,10 +72,10 @@ TEST(FragmentIndex, DigestsDependOnTheSetAlone) {
 }
 
 TEST(FragmentIndex, TakesAboutFiftyBytesAFragment) {
-    std::vector<Extent> const extents{{0, 1}};
+    std::vector<UnitExtent> const extents{{0, 1}};
     constexpr u64 k_many = 200'000;
     FragmentIndex rising, scattered;
-    Prng random(1);
+    Prng random{1};
     for (u64 i = 0; i < k_many; ++i) {
         rising.insert(entry(1, i), extents);
         FragmentId id{{SpaceId(1), random.next()}, 0};

@@ -33,7 +33,7 @@ Task<Result<HeaderCache::Header>> StoreCore::header_of(FragmentId id, IoClass io
     const FragmentEntry* const found = meta_.fragments().find(id);
     if (!found) co_return unknown();
     FragmentEntry const entry = *found;
-    std::vector<Extent> const extents = meta_.fragments().extents_of(entry);
+    std::vector<UnitExtent> const extents = meta_.fragments().extents_of(entry);
     bool const adopted = entry.is(FragmentEntry::k_adopted);
     u64 const blocks = fragment_shape(entry.blocks, extents.size(), adopted).header_blocks;
     Result<HeaderCache::Header> header = co_await read_header_at(entry.first_unit, blocks, io);
@@ -66,7 +66,7 @@ Task<Result<FragmentData>> StoreCore::read_fragment(FragmentId id, u64 offset, u
         CO_TRY(header, co_await header_of(id, options.io));
     }
     CO_TRY_VOID(still_there(meta_.fragments(), entry));
-    std::vector<Extent> const extents = meta_.fragments().extents_of(entry);
+    std::vector<UnitExtent> const extents = meta_.fragments().extents_of(entry);
     FragmentShape const shape = fragment_shape(entry.blocks, extents.size(), entry.is(FragmentEntry::k_adopted));
     u64 const start = shape.data_start_block * k_block_bytes + offset;
     Result<BufferChain> read = co_await read_pieces(pieces_of(extents, start, length), options.io);

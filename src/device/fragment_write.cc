@@ -95,7 +95,7 @@ Task<Result<void>> StoreCore::put_locked(FragmentId id, FragmentHeader header, B
     // Again, for the waits.
     CO_TRY_VOID(may_change());
     CO_TRY_VOID(may_add_metadata(records::k_fragment_entry_bytes + 4, options.space));
-    CO_TRY(std::vector<Extent> const extents, take_fragment_space(block_crcs.size(), options.space, *promised));
+    CO_TRY(std::vector<UnitExtent> const extents, take_fragment_space(block_crcs.size(), options.space, *promised));
     MetadataClaim const claim(*this, records::k_fragment_entry_bytes + 4 + 8 * extents.size());
     stored.fields = std::move(header);
     stored.written_seq = next_written_seq();

@@ -14,16 +14,16 @@ std::unexpected<Error> nonsense(const char* what) {
     return fail(Code::kCorrupt, std::string("metadata record: ") + what);
 }
 
-u64 units_of(const std::vector<Extent>& extents) {
+u64 units_of(const std::vector<UnitExtent>& extents) {
     u64 units = 0;
-    for (const Extent& extent : extents) units += extent.units;
+    for (const UnitExtent& extent : extents) units += extent.units;
     return units;
 }
 
 // The extents' first `keep` units stay; the rest is cut off and returned.
-std::vector<Extent> cut_extents(std::vector<Extent>& extents, u64 keep) {
-    std::vector<Extent> kept, cut;
-    for (const Extent& extent : extents) {
+std::vector<UnitExtent> cut_extents(std::vector<UnitExtent>& extents, u64 keep) {
+    std::vector<UnitExtent> kept, cut;
+    for (const UnitExtent& extent : extents) {
         u32 const part = static_cast<u32>(std::min<u64>(extent.units, keep));
         if (part > 0) kept.push_back({extent.start, part});
         if (part < extent.units) cut.push_back({extent.start + part, extent.units - part});
@@ -32,7 +32,7 @@ std::vector<Extent> cut_extents(std::vector<Extent>& extents, u64 keep) {
     extents = std::move(kept);
     return cut;
 }
-bool fits_shape(const FragmentEntry& entry, const std::vector<Extent>& extents) {
+bool fits_shape(const FragmentEntry& entry, const std::vector<UnitExtent>& extents) {
     if (entry.blocks == 0 || extents.empty()) return false;
     return fragment_shape(entry.blocks, extents.size(), entry.is(FragmentEntry::k_adopted)).total_units ==
            units_of(extents);
@@ -136,7 +136,7 @@ Result<MetadataChange> Metadata::apply(Bytes record) {
 
 Result<MetadataChange> Metadata::apply_put(Reader& r) {
     FragmentEntry entry = records::get_fragment_entry(r);
-    std::vector<Extent> const extents = records::get_extents(r);
+    std::vector<UnitExtent> const extents = records::get_extents(r);
     if (!r.complete() || !fits_shape(entry, extents)) return nonsense("put");
     MetadataChange change;
     if (const FragmentEntry* old = fragments_.find(entry.id())) {
@@ -150,7 +150,7 @@ Result<MetadataChange> Metadata::apply_put(Reader& r) {
     return change;
 }
 
-void Metadata::insert_found(const FragmentEntry& entry, const std::vector<Extent>& extents) {
+void Metadata::insert_found(const FragmentEntry& entry, const std::vector<UnitExtent>& extents) {
     if (extents.size() > 1) scattered_bytes_ += 8 * extents.size();
     fragments_.insert(entry, extents);
 }
@@ -185,10 +185,10 @@ Result<MetadataChange> Metadata::apply_prepare(Reader& r) {
 
 Result<MetadataChange> Metadata::apply_grow(Reader& r) {
     SegmentEntry* const entry = find(r.get_chunk_id());
-    std::vector<Extent> const extents = records::get_extents(r);
+    std::vector<UnitExtent> const extents = records::get_extents(r);
     if (!r.complete() || !entry || entry->sealed) return nonsense("grow");
     account_segment(*entry, false);
-    for (const Extent& extent : extents) {
+    for (const UnitExtent& extent : extents) {
         // Neighbours become one.
         if (entry->extents.back().end() == extent.start)
             entry->extents.back().units += extent.units;
@@ -236,7 +236,7 @@ Result<MetadataChange> Metadata::apply_drop(Reader& r) {
 Result<MetadataChange> Metadata::apply_adopt(Reader& r) {
     SegmentEntry* const segment = find(r.get_chunk_id());
     FragmentEntry const entry = records::get_fragment_entry(r);
-    std::vector<Extent> const extents = records::get_extents(r);
+    std::vector<UnitExtent> const extents = records::get_extents(r);
     if (!r.complete() || !segment || !segment->sealed || fragments_.find(entry.id()) || !fits_shape(entry, extents))
         return nonsense("adopt");
     account_segment(*segment, false);

@@ -23,7 +23,7 @@ struct SegmentEntry {
     u64 end = 0;
     u64 reserved_units = 0;
     std::vector<u8> opaque;
-    std::vector<Extent> extents;
+    std::vector<UnitExtent> extents;
     [[nodiscard]] u64 units() const;
     [[nodiscard]] u64 capacity_bytes() const { return sealed ? end : units() * k_unit_bytes; }
     [[nodiscard]] SegmentInfo info() const;
@@ -60,7 +60,7 @@ class DroppedSegments {
 // What applying a record did to the space: for the allocator of a running store; a mount derives it from the end
 // state.
 struct MetadataChange {
-    std::vector<Extent> freed;
+    std::vector<UnitExtent> freed;
 };
 
 class Metadata {
@@ -83,7 +83,7 @@ class Metadata {
     // The first unit that was never written, as far as is known.
     [[nodiscard]] u64 frontier() const { return frontier_; }
     // For a device whose metadata is gone: what a scan found.
-    void insert_found(const FragmentEntry& entry, const std::vector<Extent>& extents);
+    void insert_found(const FragmentEntry& entry, const std::vector<UnitExtent>& extents);
     // Forgets segments, notes and what was dropped; keeps the fragments.
     void forget_all_but_fragments();
 

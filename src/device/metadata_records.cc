@@ -34,12 +34,12 @@ FragmentEntry get_fragment_entry(Reader& r) {
     return e;
 }
 
-void put_extents(Writer& w, const std::vector<Extent>& extents) {
+void put_extents(Writer& w, const std::vector<UnitExtent>& extents) {
     w.put(static_cast<u32>(extents.size()));
-    for (const Extent& extent : extents) w.put(extent.start).put(extent.units);
+    for (const UnitExtent& extent : extents) w.put(extent.start).put(extent.units);
 }
-std::vector<Extent> get_extents(Reader& r) {
-    std::vector<Extent> extents;
+std::vector<UnitExtent> get_extents(Reader& r) {
+    std::vector<UnitExtent> extents;
     u32 const count = r.get<u32>();
     for (u32 i = 0; i < count && !r.failed(); ++i) {
         u32 const start = r.get<u32>();
@@ -75,7 +75,7 @@ Record mount(Incarnation incarnation, u64 boot_nonce) {
     w.put(incarnation).put(boot_nonce);
     return end(w);
 }
-Record put(const FragmentEntry& entry, const std::vector<Extent>& extents) {
+Record put(const FragmentEntry& entry, const std::vector<UnitExtent>& extents) {
     Writer w = begin(Type::kPut);
     put_fragment_entry(w, entry);
     put_extents(w, extents);
@@ -97,7 +97,7 @@ Record prepare(const SegmentEntry& entry) {
     put_segment_entry(w, entry);
     return end(w);
 }
-Record grow(const SegmentId& id, const std::vector<Extent>& extents) {
+Record grow(const SegmentId& id, const std::vector<UnitExtent>& extents) {
     Writer w = begin(Type::kGrow);
     w.put(id);
     put_extents(w, extents);
@@ -118,7 +118,7 @@ Record drop(const SegmentId& id) {
     w.put(id);
     return end(w);
 }
-Record adopt(const SegmentId& segment, const FragmentEntry& entry, const std::vector<Extent>& extents) {
+Record adopt(const SegmentId& segment, const FragmentEntry& entry, const std::vector<UnitExtent>& extents) {
     Writer w = begin(Type::kAdopt);
     w.put(segment);
     put_fragment_entry(w, entry);

@@ -47,7 +47,7 @@ Result<Metadata> Metadata::decode(Bytes state) {
     out.frontier_ = r.get<u64>();
     for (u64 n = r.get<u64>(); n > 0 && !r.failed(); --n) {
         FragmentEntry const entry = records::get_fragment_entry(r);
-        std::vector<Extent> extents;
+        std::vector<UnitExtent> extents;
         if (entry.is(FragmentEntry::k_scattered))
             extents = records::get_extents(r);
         else if (entry.blocks > 0)

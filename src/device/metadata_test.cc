@@ -59,13 +59,13 @@ TEST(Metadata, ASnapshotIsTheWholeState) {
     EXPECT_EQ(back->segments(), meta.segments());
     EXPECT_EQ(back->dropped(), meta.dropped());
     EXPECT_EQ(back->mounted(), Incarnation(3));
-    EXPECT_EQ(back->segment(segment(2).id)->extents, (std::vector<Extent>{{100, 2}, {200, 7}, {300, 1}}));
-    EXPECT_EQ(back->segment(segment(1).id)->extents, (std::vector<Extent>{{100, 2}}));
+    EXPECT_EQ(back->segment(segment(2).id)->extents, (std::vector<UnitExtent>{{100, 2}, {200, 7}, {300, 1}}));
+    EXPECT_EQ(back->segment(segment(1).id)->extents, (std::vector<UnitExtent>{{100, 2}}));
     EXPECT_TRUE(back->fragments().find(wide.id())->is(FragmentEntry::k_quarantined));
     // Cut short or with another byte it is refused or it is another state, never a crash.
     for (usize cut = 1; cut < state.size(); cut += 17)
         EXPECT_FALSE(Metadata::decode(Bytes(state).first(state.size() - cut)).has_value());
-    Prng random(3);
+    Prng random{3};
     for (int i = 0; i < 2000; ++i) {
         std::vector<u8> damaged = state;
         damaged[random.below(damaged.size())] ^= static_cast<u8>(random.between(1, 255));

@@ -135,8 +135,8 @@ Result<std::string> StoreCore::check_space() {
     u64 const units = super_.layout.data_units();
     auto space = std::make_unique<Allocator>(units);
     std::string wrong;
-    auto claim = [&](const std::vector<Extent>& extents, const std::string& who) {
-        for (const Extent& extent : extents)
+    auto claim = [&](const std::vector<UnitExtent>& extents, const std::string& who) {
+        for (const UnitExtent& extent : extents)
             if (wrong.empty() && !space->claim(extent)) wrong = who + " lies where something else does";
     };
     meta_.fragments().for_each_after(std::nullopt, [&](const FragmentEntry& entry) {

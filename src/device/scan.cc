@@ -13,14 +13,14 @@ constexpr u64 k_scan_depth = 32;
 
 struct Found {
     FragmentEntry entry;
-    std::vector<Extent> extents;
+    std::vector<UnitExtent> extents;
     u64 written_seq = 0;
 };
 
 bool is_plausible(const StoredHeader& header, u64 unit, u64 units) {
     if (header.extents.front().start != unit) return false;
     u64 total = 0;
-    for (const Extent& extent : header.extents) {
+    for (const UnitExtent& extent : header.extents) {
         if (extent.units == 0 || extent.end() > units) return false;
         total += extent.units;
     }
@@ -54,7 +54,7 @@ Task<void> StoreCore::scan_fragments() {
     // Of two that overlap or bear one name the younger is alive; the other one is what it overwrote or replaced.
     std::ranges::stable_sort(found, [](const Found& a, const Found& b) { return a.written_seq > b.written_seq; });
     for (const Found& fragment : found) {
-        auto const is_free = [&](const Extent& extent) {
+        auto const is_free = [&](const UnitExtent& extent) {
             for (u64 unit = extent.start; unit < extent.end(); ++unit)
                 if (!space_->is_free(unit)) return false;
             return true;
@@ -62,7 +62,7 @@ Task<void> StoreCore::scan_fragments() {
         if (meta_.fragments().find(fragment.entry.id()) || !std::ranges::all_of(fragment.extents, is_free))
             continue;
         bool claimed = true;
-        for (const Extent& extent : fragment.extents) claimed = space_->claim(extent) && claimed;
+        for (const UnitExtent& extent : fragment.extents) claimed = space_->claim(extent) && claimed;
         if (claimed) meta_.insert_found(fragment.entry, fragment.extents);
     }
     space_->raise_frontier(units);  // what was ever written is not known any more: nothing is taken for fresh

@@ -62,7 +62,7 @@ Task<Result<SegmentInfo>> StoreCore::do_grow(SegmentId id, Epoch epoch, CoreletI
         co_return fail(Code::kInvalid, "a segment has at most 64 GiB");
     CO_TRY_VOID(may_add_metadata(256, space));
     MetadataClaim const claim(*this, 256);
-    CO_TRY(std::vector<Extent> const extents, co_await take_log_space(units, space));
+    CO_TRY(std::vector<UnitExtent> const extents, co_await take_log_space(units, space));
     CO_TRY_VOID(co_await commit(records::grow(id, extents)));
     co_return meta_.segment(id)->info();
 }
@@ -85,7 +85,7 @@ Task<Result<SegmentInfo>> StoreCore::do_fence(SegmentId id, Epoch epoch, Corelet
         CO_TRY_VOID(co_await commit(records::fence(id, epoch, owner)));
     }
     // Those under way have landed, and will be found, or fail.
-    if (epoch > meta_.segment(id)->opened_epoch) co_await wait_drained(id);
+    
     CO_TRY_VOID(may_change());
     co_return meta_.segment(id)->info();
 }

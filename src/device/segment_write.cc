@@ -68,7 +68,7 @@ Task<Result<BufferChain>> StoreCore::read_segment(SegmentId id, u64 offset, u64 
     const SegmentEntry* const entry = meta_.segment(id);
     if (!entry) co_return unknown();
     CO_TRY_VOID(check_range(offset, length, entry->capacity_bytes()));
-    Extent const first = entry->extents.front();
+    UnitExtent const first = entry->extents.front();
     Result<BufferChain> data = co_await read_pieces(pieces_of(entry->extents, offset, length), io);
     // Dropped meanwhile, its place may be another's.
     const SegmentEntry* const now = meta_.segment(id);

@@ -63,7 +63,7 @@ Result<Reservation> StoreCore::reserve(u64 bytes, SpaceClass space) {
 }
 
 // Scattered fragments have longer headers, hence perhaps one unit more: tried until what is taken fits.
-Result<std::vector<Extent>> StoreCore::take_fragment_space(u64 blocks, SpaceClass space, Reservation& promised) {
+Result<std::vector<UnitExtent>> StoreCore::take_fragment_space(u64 blocks, SpaceClass space, Reservation& promised) {
     u64 units = fragment_units(blocks);
     for (;;) {
         u64 const more = units > promised.units_ ? units - promised.units_ : 0;
@@ -72,7 +72,7 @@ Result<std::vector<Extent>> StoreCore::take_fragment_space(u64 blocks, SpaceClas
             promised.units_ += std::exchange(extra.units_, 0);
             promised.core_ = this;
         }
-        std::vector<Extent> extents = space_->allocate(units);
+        std::vector<UnitExtent> extents = space_->allocate(units);
         CORELET_ASSERT(!extents.empty(), "what is reserved is free");
         FragmentShape const shape = fragment_shape(blocks, extents.size(), false);
         bool const header_fits = extents.front().units * k_unit_blocks >= shape.header_blocks;
@@ -87,7 +87,7 @@ Result<std::vector<Extent>> StoreCore::take_fragment_space(u64 blocks, SpaceClas
     }
 }
 
-Task<Result<void>> StoreCore::zero(Extent extent, IoClass io) {
+Task<Result<void>> StoreCore::zero(UnitExtent extent, IoClass io) {
     Buffer const zeros = Buffer::zeroed(k_zero_units * k_unit_bytes);
     for (u64 unit = extent.start; unit < extent.end(); unit += k_zero_units) {
         u64 const bytes = std::min<u64>(k_zero_units, extent.end() - unit) * k_unit_bytes;
@@ -100,14 +100,14 @@ Task<Result<void>> StoreCore::zero(Extent extent, IoClass io) {
 }
 
 // Written space if there is; else fresh space, zeroed here.
-Task<Result<std::vector<Extent>>> StoreCore::take_log_space(u64 units, SpaceClass space) {
+Task<Result<std::vector<UnitExtent>>> StoreCore::take_log_space(u64 units, SpaceClass space) {
     CO_TRY(Reservation promised, reserve_units(units, space));
-    std::vector<Extent> extents = space_->allocate_written(units);
+    std::vector<UnitExtent> extents = space_->allocate_written(units);
     if (extents.empty()) {
-        Extent const fresh = space_->take_frontier(units);
+        UnitExtent const fresh = space_->take_frontier(units);
         if (fresh.units > 0) extents.push_back(fresh);
         if (fresh.units < units) {
-            std::vector<Extent> const rest = space_->allocate_written(units - fresh.units);
+            std::vector<UnitExtent> const rest = space_->allocate_written(units - fresh.units);
             CORELET_ASSERT(!rest.empty(), "what is reserved is free");
             extents.insert(extents.end(), rest.begin(), rest.end());
         }
@@ -125,7 +125,7 @@ Task<void> StoreCore::zero_ahead_loop() {
     while (!io_.is_failing() && !has_forgotten()) {
         bool const enough = space_->free_written_units() >= target || space_->frontier() == space_->units();
         if (!enough) {
-            Extent const extent = space_->take_frontier(k_zero_units);
+            UnitExtent const extent = space_->take_frontier(k_zero_units);
             if (!co_await zero(extent, IoClass::kScrub)) co_return;
             space_->release(extent);
             continue;

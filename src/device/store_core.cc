@@ -105,9 +105,9 @@ Task<void> StoreCore::last_words() {
     co_await io_.write_last_words(words.layout.superblock_b(), encode_superblock(words, 1));
 }
 
-std::vector<DevicePiece> StoreCore::pieces_of(const std::vector<Extent>& extents, u64 offset, u64 bytes) const {
+std::vector<DevicePiece> StoreCore::pieces_of(const std::vector<UnitExtent>& extents, u64 offset, u64 bytes) const {
     std::vector<DevicePiece> pieces;
-    for (const Extent& extent : extents) {
+    for (const UnitExtent& extent : extents) {
         u64 const extent_bytes = extent.units * k_unit_bytes;
         if (bytes == 0) break;
         if (offset >= extent_bytes) {

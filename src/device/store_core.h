@@ -121,7 +121,7 @@ class StoreCore {
     [[nodiscard]] Task<void> snapshot_loop();
     [[nodiscard]] Task<void> last_words();
     void refresh_label();
-    [[nodiscard]] std::vector<DevicePiece> pieces_of(const std::vector<Extent>& extents, u64 offset,
+    [[nodiscard]] std::vector<DevicePiece> pieces_of(const std::vector<UnitExtent>& extents, u64 offset,
                                                      u64 bytes) const;
     [[nodiscard]] Task<Result<void>> write_pieces(std::vector<DevicePiece> pieces, BufferChain data, IoClass io);
     [[nodiscard]] Task<Result<BufferChain>> read_pieces(std::vector<DevicePiece> pieces, IoClass io);
@@ -139,10 +139,10 @@ class StoreCore {
     [[nodiscard]] u64 available_units(SpaceClass space) const;
     [[nodiscard]] Result<Reservation> reserve_units(u64 units, SpaceClass space);
     // Takes space for a fragment; what `promised` holds is used first and the rest of it given back.
-    [[nodiscard]] Result<std::vector<Extent>> take_fragment_space(u64 blocks, SpaceClass space,
+    [[nodiscard]] Result<std::vector<UnitExtent>> take_fragment_space(u64 blocks, SpaceClass space,
                                                                   Reservation& promised);
-    [[nodiscard]] Task<Result<std::vector<Extent>>> take_log_space(u64 units, SpaceClass space);
-    [[nodiscard]] Task<Result<void>> zero(Extent extent, IoClass io);
+    [[nodiscard]] Task<Result<std::vector<UnitExtent>>> take_log_space(u64 units, SpaceClass space);
+    [[nodiscard]] Task<Result<void>> zero(UnitExtent extent, IoClass io);
     [[nodiscard]] Task<void> zero_ahead_loop();
 
     // --- fragment_write.cc

@@ -83,7 +83,7 @@ TEST_F(DamageTest, EveryBitOfEveryStructureCounts) {
     populate();
     auto const whole = media.image();
     u64 mounts = 0, forgotten = 0, corrupt = 0, unharmed = 0;
-    Prng random(5);
+    Prng random{5};
     for (u64 const block : media.used_blocks()) {
         for (u64 const at :
              {u64{0}, u64{20}, u64{40}, u64{64}, u64{90}, random.below(k_block_bytes), k_block_bytes - 1}) {

@@ -10,6 +10,7 @@ namespace {
 using namespace corelet::testing;
 
 constexpr u64 k_size = 16 * k_mib;
+constexpr u64 k_data_offset = 64 * k_kib + 4 * 256 * k_kib;  // with small_format()
 
 FragmentId fragment(u64 space, u64 seq, u8 position = 0) {
     return {{SpaceId(space), seq}, position};
@@ -271,6 +272,34 @@ TEST_F(StoreTest, AWriteUnderWayWhenTheFenceComesIsAnsweredFenced) {
     EXPECT_TRUE(fenced->has_value());
     ASSERT_FALSE(written->has_value());
     EXPECT_EQ(written->error().code, Code::kFenced);
+}
+
+// A record that is still on its way must not land after whoever fenced, sealed or dropped the segment was told so.
+TEST_F(StoreTest, FenceSealAndDropWaitForWritesUnderWay) {
+    for (int what = 0; what < 3; ++what) {
+        SegmentId const id = segment(3, 10 + static_cast<u64>(what));
+        ASSERT_TRUE(prepare(id).has_value());
+        std::optional<Result<void>> written, dropped;
+        std::optional<Result<SegmentInfo>> changed;
+        media.hold_writes_from(k_data_offset);
+        rig.scope.spawn(detail::store_result<Result<void>>(
+            store->write_segment(id, Epoch(5), CoreletId(1), 0, pattern(1, 1)), &written));
+        rig.settle();
+        if (what == 0)
+            rig.scope.spawn(detail::store_result<Result<SegmentInfo>>(
+                store->fence_segment(id, Epoch(6), CoreletId(2)), &changed));
+        else if (what == 1)
+            rig.scope.spawn(detail::store_result<Result<SegmentInfo>>(store->seal_segment(id, 0), &changed));
+        else
+            rig.scope.spawn(detail::store_result<Result<void>>(store->drop_segment(id), &dropped));
+        rig.settle();
+        EXPECT_FALSE(written || changed || dropped) << what;
+        EXPECT_FALSE(write(id, 4096, 1, 1).has_value()) << "no further one begins";
+        media.release();
+        rig.settle();
+        EXPECT_TRUE(written && (changed || dropped)) << what;
+        EXPECT_EQ(written->has_value(), what != 0);
+    }
 }
 
 TEST_F(StoreTest, GrowsSealsAndDropsSegments) {

@@ -22,11 +22,11 @@ inline constexpr u64 k_unit_bytes = 64 * k_kib;
 inline constexpr u64 k_unit_blocks = k_unit_bytes / k_block_bytes;
 
 // A contiguous piece of the data area, in units from its start.
-struct Extent {
+struct UnitExtent {
     u32 start = 0;
     u32 units = 0;
     [[nodiscard]] u64 end() const { return u64{start} + units; }
-    friend auto operator<=>(const Extent&, const Extent&) = default;
+    friend auto operator<=>(const UnitExtent&, const UnitExtent&) = default;
 };
 
 // What a fragment's header says besides its identity and checksums; kept and given back, never interpreted here.
