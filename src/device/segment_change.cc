@@ -85,7 +85,7 @@ Task<Result<SegmentInfo>> StoreCore::do_fence(SegmentId id, Epoch epoch, Corelet
         CO_TRY_VOID(co_await commit(records::fence(id, epoch, owner)));
     }
     // Those under way have landed, and will be found, or fail.
-    
+    if (epoch > meta_.segment(id)->opened_epoch) co_await wait_drained(id);
     CO_TRY_VOID(may_change());
     co_return meta_.segment(id)->info();
 }
