@@ -88,6 +88,8 @@ class Cluster {
     [[nodiscard]] bool runs(CoreletId id) { return members_.at(id).core.has_value(); }
     // The leader of the greatest term that anyone leads in; zero: none.
     [[nodiscard]] CoreletId leader() const;
+    // Its timer is due now: a follower that hears no leader begins an election. Its clock jumps there.
+    void hasten(CoreletId id);
     // Carries out what the core wants now; to be called after the core was used directly.
     void turn(CoreletId id);
     // Time for its core, as its own clock shows it.

@@ -23,8 +23,9 @@ bool Progress::wants_nudge(Index commit, const Options& options) const {
     return nudge_ || (sent_commit_ < commit && in_flight_.size() < options.appends_in_flight_max);
 }
 
-void Progress::sent(Index last, bool empty, Index commit) {
+void Progress::sent(Index last, bool empty, Index commit, Instant now) {
     CORELET_ASSERT(state_ != State::kSnapshot);
+    last_sent_ = now;
     sent_commit_ = std::max(sent_commit_, commit);
     nudge_ = false;
     if (state_ == State::kProbe) {
@@ -73,13 +74,16 @@ void Progress::heard(Instant now, bool promise) {
     if (promise) last_promise_ = now;
 }
 
-void Progress::heartbeat_answered(u64 round, bool promise, Index commit, Index last) {
+void Progress::heartbeat_answered(u64 round, bool promise, Index commit, Instant lost_before) {
     if (promise) acked_round_ = std::max(acked_round_, round);
     sent_commit_ = std::min(sent_commit_, commit);
+    if (last_sent_ > lost_before) return;
     paused_ = false;
-    // Sent and not acknowledged: if it was lost on the way, an empty append after it shows the gap.
-    if (state_ == State::kReplicate && (seen_ + 1 < next_ || (promise && match_ < std::min(seen_, last))))
-        nudge_ = true;
+    // An empty append after what was sent shows the gap, if there is one; and asks for the promise that was
+    // withheld.
+    bool const unseen = seen_ + 1 < next_;
+    bool const unpromised = promise && match_ < seen_;
+    nudge_ = state_ == State::kReplicate && (unseen || unpromised);
 }
 
 void Progress::pause_if_silent(Instant silent_since) {

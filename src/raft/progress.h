@@ -37,14 +37,14 @@ class Progress {
     [[nodiscard]] bool may_send(Index last, const Options& options) const;
     [[nodiscard]] bool wants_nudge(Index commit, const Options& options) const;
     // An append that ends at `last` went out and told `commit`. An empty one occupies nothing.
-    void sent(Index last, bool empty, Index commit);
+    void sent(Index last, bool empty, Index commit, Instant now);
 
     // It answered an append. False: the answer says nothing new (late, or from a former life).
     bool accepted(Index match, bool promise);
     bool rejected(Index rejected_prev, Index hint, bool promise);
-    // It answered a heartbeat. `last` is our last index.
     void heard(Instant now, bool promise);
-    void heartbeat_answered(u64 round, bool promise, Index commit, Index last);
+    // It answered a heartbeat. What was sent to it before `lost_before` and is not answered counts as lost.
+    void heartbeat_answered(u64 round, bool promise, Index commit, Instant lost_before);
     // Not heard from for too long: stop the pipeline until it answers again.
     void pause_if_silent(Instant silent_since);
     void start_transfer(Snapshot snapshot, Instant now);
@@ -60,6 +60,7 @@ class Progress {
     bool paused_ = false;  // probing, and the probe is out
     bool nudge_ = false;
     std::deque<Index> in_flight_;  // last index of each append that is out
+    Instant last_sent_;
     Instant last_heard_;
     Instant last_promise_;
     std::optional<Transfer> transfer_;

@@ -68,7 +68,7 @@ void Core::send_append(CoreletId to, Progress& peer, bool with_entries) {
     }
     Append append{{*prev_term, prev}, {}, hard_.commit, log_.last().index};
     if (with_entries) append.entries = log_.slice(peer.next(), log_.last().index, options_.append_bytes_max);
-    peer.sent(prev + append.entries.size(), append.entries.empty(), hard_.commit);
+    peer.sent(prev + append.entries.size(), append.entries.empty(), hard_.commit, now_);
     post(to, std::move(append), When::kNow);
 }
 
@@ -98,7 +98,7 @@ void Core::on(const Message& message, const HeartbeatResponse& response) {
     if (role_ != Role::kLeader || found == peers_.end() || response.round > round_) return;
     Progress& peer = found->second;
     peer.heard(now_, response.promise);
-    peer.heartbeat_answered(response.round, response.promise, response.commit, log_.last().index);
+    peer.heartbeat_answered(response.round, response.promise, response.commit, now_ - options_.heartbeat);
     if (peer.state() == Progress::State::kSnapshot) resend_chunk(message.from, peer);
     confirm_reads();
 }
