@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/prng.h"
 #include "gateway/nbd/memory_block_device_testing.h"
 #include "gateway/nbd/server.h"
 #include "gateway/nbd/transmission.h"
@@ -159,6 +160,35 @@ class NbdClient {
         }
     }
     bool structured_ = false;
+};
+
+[[nodiscard]] inline std::vector<u8> pattern(usize size, u64 seed) {
+    Prng dice(seed);
+    std::vector<u8> out(size);
+    for (u8& byte : out) byte = static_cast<u8>(dice.next());
+    return out;
+}
+
+// A server with one export, "disk".
+class NbdServerTest : public testing::Test {
+  protected:
+    NbdServerTest() {
+        EXPECT_TRUE(server->add_export("disk", device));
+        EXPECT_TRUE(server->listen(address));
+        world.settle();
+    }
+    std::unique_ptr<NbdClient> attached(const Wishes& wishes = {}) {
+        auto client = std::make_unique<NbdClient>(world, address);
+        EXPECT_TRUE(client->attach(wishes));
+        return client;
+    }
+    NbdExportStats stats() { return *server->export_stats("disk"); }
+
+    World world;
+    Address address = Address::unix_path("/nbd");
+    std::shared_ptr<MemoryBlockDevice> device = std::make_shared<MemoryBlockDevice>(64 * k_mib);
+    std::optional<NbdServer> server{std::in_place, world.env};
+    Scope scope{world.executor};
 };
 
 }  // namespace corelet::nbd

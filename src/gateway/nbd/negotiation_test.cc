@@ -346,18 +346,18 @@ TEST_F(NegotiationTest, TransmissionFlagsSayWhatHolds) {
 
 // Whatever arrives, in whatever pieces: it ends, answers stay bounded, and nothing is taken that is not there.
 TEST_F(NegotiationTest, RandomBytesNeverBreakIt) {
-    Prng random(7);
+    Prng dice(7);
     for (int round = 0; round < 2000; ++round) {
         Negotiation fresh(exports);
         std::vector<u8> input;
-        BigWriter(input).put(static_cast<u32>(random.below(4)));
-        for (u64 options = random.below(6); options > 0; --options) {
-            std::string data(random.below(40), '\0');
-            for (char& c : data) c = static_cast<char>(random.chance(1, 2) ? random.below(4) : random.below(256));
-            std::vector<u8> const message = option(static_cast<u32>(random.below(13)), data);
+        BigWriter(input).put(static_cast<u32>(dice.below(4)));
+        for (u64 options = dice.below(6); options > 0; --options) {
+            std::string data(dice.below(40), '\0');
+            for (char& c : data) c = static_cast<char>(dice.chance(1, 2) ? dice.below(4) : dice.below(256));
+            std::vector<u8> const message = option(static_cast<u32>(dice.below(13)), data);
             input.insert(input.end(), message.begin(), message.end());
         }
-        if (random.chance(1, 4)) input[random.below(input.size())] ^= static_cast<u8>(1 + random.below(255));
+        if (dice.chance(1, 4)) input[dice.below(input.size())] ^= static_cast<u8>(1 + dice.below(255));
         std::vector<u8> sent;
         usize at = 0;
         while (!fresh.is_over()) {

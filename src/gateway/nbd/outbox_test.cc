@@ -59,7 +59,7 @@ TEST(OutboxTest, BatchesCloseWhenFull) {
 
 // Whatever is put in comes out in order, byte for byte, over page changes and takes in between.
 TEST(OutboxTest, KeepsOrderOverPagesAndBatches) {
-    Prng random(3);
+    Prng dice(3);
     Outbox outbox;
     std::vector<u8> expected;
     std::vector<u8> got;
@@ -68,15 +68,14 @@ TEST(OutboxTest, KeepsOrderOverPagesAndBatches) {
         u8* const room = outbox.header_room();
         usize size = 0;
         BufferChain data;
-        if (random.chance(1, 3)) {
-            size = encode_error_chunk(room, random.next(), true, ErrorNumber::kIo,
-                                      std::string(random.below(200), 'e'));
-        } else if (random.chance(1, 2)) {
-            size = encode_simple_reply(room, random.next(), ErrorNumber::kNone);
+        if (dice.chance(1, 3)) {
+            size = encode_error_chunk(room, dice.next(), true, ErrorNumber::kIo, std::string(dice.below(200), 'e'));
+        } else if (dice.chance(1, 2)) {
+            size = encode_simple_reply(room, dice.next(), ErrorNumber::kNone);
         } else {
-            Buffer part = Buffer::allocate(1 + random.below(3000));
-            std::fill_n(part.mutable_data(), part.size(), static_cast<u8>(random.next()));
-            size = encode_data_chunk(room, random.next(), true, 0, static_cast<u32>(part.size()));
+            Buffer part = Buffer::allocate(1 + dice.below(3000));
+            std::fill_n(part.mutable_data(), part.size(), static_cast<u8>(dice.next()));
+            size = encode_data_chunk(room, dice.next(), true, 0, static_cast<u32>(part.size()));
             data.append(part);
             data.append(part);
         }
@@ -85,12 +84,12 @@ TEST(OutboxTest, KeepsOrderOverPagesAndBatches) {
         expected.insert(expected.end(), flat.begin(), flat.end());
         outbox.add(size, data, 0);
         outbox.finish_reply(0, false);
-        if (random.chance(1, 50)) {
+        if (dice.chance(1, 50)) {
             expected.insert(expected.end(), {1, 2, 3});
             outbox.add_whole(Buffer::copy_of(std::vector<u8>{1, 2, 3}), 0);
             outbox.finish_reply(0, false);
         }
-        while (random.chance(1, 20) && !outbox.empty()) {
+        while (dice.chance(1, 20) && !outbox.empty()) {
             ReplyBatch const batch = outbox.take();
             std::vector<u8> const sent = bytes_of(batch.chain);
             got.insert(got.end(), sent.begin(), sent.end());

@@ -1,49 +1,15 @@
-// The server over hand-driven connections: what clients see of commands, errors and the end.
+// The server over hand-driven connections: what clients see of commands and errors.
 #include "gateway/nbd/server.h"
 
 #include <gmock/gmock.h>
 
 #include "base/prng.h"
 #include "gateway/nbd/nbd_client_testing.h"
-#include "gateway/nbd/session.h"
 
 namespace corelet::nbd {
 namespace {
 
 using testing::ElementsAre;
-
-std::vector<u8> pattern(usize size, u64 seed) {
-    Prng random(seed);
-    std::vector<u8> out(size);
-    for (u8& byte : out) byte = static_cast<u8>(random.next());
-    return out;
-}
-
-Task<void> drain_and_say(NbdServer* server, Instant deadline, bool* done) {
-    co_await server->drain(deadline);
-    *done = true;
-}
-
-class NbdServerTest : public testing::Test {
-  protected:
-    NbdServerTest() {
-        EXPECT_TRUE(server->add_export("disk", device));
-        EXPECT_TRUE(server->listen(address));
-        world.settle();
-    }
-    std::unique_ptr<NbdClient> attached(const Wishes& wishes = {}) {
-        auto client = std::make_unique<NbdClient>(world, address);
-        EXPECT_TRUE(client->attach(wishes));
-        return client;
-    }
-    NbdExportStats stats() { return *server->export_stats("disk"); }
-
-    World world;
-    Address address = Address::unix_path("/nbd");
-    std::shared_ptr<MemoryBlockDevice> device = std::make_shared<MemoryBlockDevice>(64 * k_mib);
-    std::optional<NbdServer> server{std::in_place, world.env};
-    Scope scope{world.executor};
-};
 
 TEST_F(NbdServerTest, WritesAndReadsBack) {
     for (bool structured : {true, false}) {
@@ -69,21 +35,21 @@ TEST_F(NbdServerTest, WritesAndReadsBack) {
 
 TEST_F(NbdServerTest, AnyLengthAndOffsetOf512) {
     auto client = attached();
-    Prng random(11);
+    Prng dice(11);
     std::vector<u8> model(8 * k_mib);
     u64 cookie = 0;
     for (int i = 0; i < 60; ++i) {
-        u64 const offset = random.below(8 * k_mib / 512) * 512;
-        u64 const most = random.chance(1, 4) ? 6 * k_mib : 64 * k_kib;
-        u64 const length = std::min((1 + random.below(most / 512)) * 512, 8 * k_mib - offset);
+        u64 const offset = dice.below(8 * k_mib / 512) * 512;
+        u64 const most = dice.chance(1, 4) ? 6 * k_mib : 64 * k_kib;
+        u64 const length = std::min((1 + dice.below(most / 512)) * 512, 8 * k_mib - offset);
         auto const at = model.begin() + static_cast<std::ptrdiff_t>(offset);
-        if (random.chance(1, 2)) {
-            std::vector<u8> const data = pattern(length, random.next());
+        if (dice.chance(1, 2)) {
+            std::vector<u8> const data = pattern(length, dice.next());
             std::copy(data.begin(), data.end(), at);
             client->write(++cookie, offset, data);
             ASSERT_EQ(client->receive().value().error, ErrorNumber::kNone);
         } else {
-            u16 const flags = random.chance(1, 2) ? k_command_df : 0;
+            u16 const flags = dice.chance(1, 2) ? k_command_df : 0;
             client->send(Command::kRead, ++cookie, offset, static_cast<u32>(length), flags);
             Reply const reply = client->receive_read(cookie, offset, static_cast<u32>(length));
             ASSERT_EQ(reply.error, ErrorNumber::kNone);
@@ -95,12 +61,12 @@ TEST_F(NbdServerTest, AnyLengthAndOffsetOf512) {
 
 // Requests cut at any byte, many in one segment or one in many, are the same requests.
 TEST_F(NbdServerTest, ArrivalInPiecesDoesNotMatter) {
-    Prng random(5);
+    Prng dice(5);
     auto client = attached();
     std::vector<u8> stream;
     std::vector<std::vector<u8>> written;
     for (u64 i = 0; i < 40; ++i) {
-        written.push_back(pattern(512 * (1 + random.below(40)), i));
+        written.push_back(pattern(512 * (1 + dice.below(40)), i));
         BigWriter(stream)
             .put(k_request_magic)
             .put(u16{0})
@@ -111,7 +77,7 @@ TEST_F(NbdServerTest, ArrivalInPiecesDoesNotMatter) {
             .put_text(as_text(written.back()));
     }
     for (usize at = 0; at < stream.size();) {
-        usize const part = std::min<usize>(stream.size() - at, 1 + random.below(random.chance(1, 2) ? 30 : 60'000));
+        usize const part = std::min<usize>(stream.size() - at, 1 + dice.below(dice.chance(1, 2) ? 30 : 60'000));
         client->raw.send(Bytes(stream).subspan(at, part));
         world.settle();
         at += part;
@@ -167,6 +133,20 @@ TEST_F(NbdServerTest, OtherCommandsReachTheDevice) {
     EXPECT_EQ(device->seen.zeroes_without_holes, 1U);
     EXPECT_EQ(device->seen.reads, 3U);
     EXPECT_TRUE(is_all_zero({device->bytes(), 16384}));
+}
+
+TEST_F(NbdServerTest, CachingIsOneAtATimeAndBounded) {
+    auto client = attached();
+    device->hold();
+    client->send(Command::kCache, 1, 0, 64 * k_mib);
+    client->send(Command::kCache, 2, 0, 64 * k_mib);
+    EXPECT_EQ(client->receive().value().cookie, 2U);
+    device->release();
+    EXPECT_EQ(client->receive().value().cookie, 1U);
+    EXPECT_EQ(device->seen.reads, 8U);
+    device->fail_all = Code::kCorrupt;
+    client->send(Command::kCache, 3, 0, 64 * k_mib);
+    EXPECT_EQ(client->receive().value().error, ErrorNumber::kIo);
 }
 
 TEST_F(NbdServerTest, BlockStatusTellsHolesAndData) {
@@ -293,49 +273,6 @@ TEST_F(NbdServerTest, ErrorAmidALongReadNamesItsOffset) {
     EXPECT_EQ(plain->raw.available(), 0U);
 }
 
-TEST_F(NbdServerTest, FencedDeviceIsToldAndClosed) {
-    for (Code code : {Code::kFenced, Code::kShutdown}) {
-        auto client = attached();
-        device->fail_all = code;
-        client->write(1, 0, pattern(4096, 1));
-        EXPECT_EQ(client->receive().value().error, ErrorNumber::kShutdown);
-        EXPECT_TRUE(client->raw.is_closed());
-        device->fail_all.reset();
-    }
-    EXPECT_EQ(server->connection_count(), 0U);
-}
-
-TEST_F(NbdServerTest, DisconnectAnswersWhatIsOutstanding) {
-    auto client = attached();
-    device->hold();
-    client->send(Command::kRead, 1, 0, 4096);
-    client->send(Command::kDisconnect, 2, 0, 0);
-    client->send(Command::kRead, 3, 0, 4096);  // after its leave: not looked at
-    EXPECT_FALSE(client->raw.is_closed());
-    device->release();
-    EXPECT_EQ(client->receive_read(1, 0, 4096).error, ErrorNumber::kNone);
-    EXPECT_TRUE(client->raw.is_closed());
-    EXPECT_EQ(client->raw.available(), 0U);
-    EXPECT_EQ(device->seen.reads, 1U);
-}
-
-TEST_F(NbdServerTest, ClientThatLeavesWithoutAWordIsForgotten) {
-    device->hold();
-    auto orderly = attached();
-    auto broken = attached();
-    for (auto* client : {orderly.get(), broken.get()}) {
-        client->write(1, 0, pattern(4096, 1));
-        client->send(Command::kRead, 2, 0, 2 * k_mib);
-        client->raw.send(std::vector<u8>(5));  // and half a request
-    }
-    world.settle();
-    EXPECT_EQ(server->connection_count(), 2U);
-    orderly->raw.hang_up();
-    broken->raw.vanish();
-    world.pass(k_linger + 1_s);
-    EXPECT_EQ(server->connection_count(), 0U);
-}
-
 TEST_F(NbdServerTest, ReadOnlyExport) {
     ASSERT_TRUE(server->add_export("cd", device, {"", true, true}));
     auto client = attached({"cd", true, true});
@@ -354,133 +291,6 @@ TEST_F(NbdServerTest, AddExportChecks) {
 TEST_F(NbdServerTest, UnknownExportIsRefused) {
     NbdClient client(world, address);
     EXPECT_FALSE(client.attach({"tape", true, false}));
-}
-
-TEST_F(NbdServerTest, SilentHandshakeTimesOut) {
-    NbdClient mute(world, address);
-    NbdClient half(world, address);
-    world.settle();
-    half.raw.send(std::vector<u8>{0, 0, 0, 3, 'I', 'H'});
-    world.pass(9_s);
-    EXPECT_EQ(server->connection_count(), 2U);
-    world.pass(2_s);
-    EXPECT_EQ(server->connection_count(), 0U);
-    EXPECT_TRUE(mute.raw.is_closed());
-    EXPECT_TRUE(world.log.has("nbd.handshake_failed"));
-}
-
-TEST_F(NbdServerTest, OversizedOptionIsClosedWithAReason) {
-    NbdClient client(world, address);
-    (void)client.raw.receive(18);
-    std::vector<u8> out;
-    BigWriter(out).put(u32{3}).put(k_option_magic).put(u32{6}).put(u32{1 << 30});
-    client.raw.send(out);
-    EXPECT_TRUE(client.raw.is_closed());
-    EXPECT_TRUE(world.log.has("1073741824 bytes"));
-}
-
-TEST_F(NbdServerTest, ConnectionsAreBounded) {
-    server.emplace(world.env, NbdServerOptions{3, 10_s, 15_s});
-    ASSERT_TRUE(server->add_export("disk", device));
-    ASSERT_TRUE(server->listen(address));
-    world.settle();
-    std::vector<std::unique_ptr<NbdClient>> clients;
-    for (int i = 0; i < 3; ++i) clients.push_back(attached());
-    NbdClient fourth(world, address);
-    EXPECT_TRUE(fourth.raw.is_closed());
-    clients.pop_back();
-    EXPECT_EQ(server->connection_count(), 3U);
-    clients.back()->raw.hang_up();
-    world.settle();
-    NbdClient fifth(world, address);
-    EXPECT_TRUE(fifth.attach());
-}
-
-TEST_F(NbdServerTest, AcceptGoesOnAfterAnError) {
-    world.network.fail_accept = Code::kIo;
-    NbdClient first(world, address);
-    world.pass(1_s);
-    NbdClient second(world, address);
-    EXPECT_TRUE(second.attach());
-    EXPECT_TRUE(world.log.has("nbd.accept_failed"));
-}
-
-TEST_F(NbdServerTest, CloseExportClosesItsClientsAtOnce) {
-    ASSERT_TRUE(server->add_export("other", std::make_shared<MemoryBlockDevice>(1 * k_mib)));
-    auto client = attached();
-    auto other = attached({"other", true, true});
-    device->hold();
-    client->send(Command::kRead, 1, 0, 4096);
-    world.settle();
-    server->close_export("disk");
-    EXPECT_TRUE(client->raw.is_closed());
-    device->release();
-    EXPECT_EQ(client->raw.available(), 0U);
-    EXPECT_EQ(server->connection_count(), 1U);
-    EXPECT_EQ(device.use_count(), 1);
-    other->send(Command::kRead, 1, 0, 4096);
-    EXPECT_EQ(other->receive_read(1, 0, 4096).error, ErrorNumber::kNone);
-    NbdClient late(world, address);
-    EXPECT_FALSE(late.attach());
-    server->close_export("disk");
-}
-
-TEST_F(NbdServerTest, DrainFinishesWhatIsInFlight) {
-    auto client = attached();
-    NbdClient shaking(world, address);
-    device->hold();
-    client->send(Command::kRead, 1, 0, 4096);
-    world.settle();
-    bool done = false;
-    scope.spawn(drain_and_say(&*server, world.clock.now() + 1_s, &done));
-    world.settle();
-    client->send(Command::kRead, 2, 0, 4096);  // too late
-    EXPECT_EQ(world.network.dial(address), nullptr);
-    EXPECT_TRUE(shaking.raw.is_closed());
-    EXPECT_FALSE(done);
-    device->release();
-    EXPECT_EQ(client->receive_read(1, 0, 4096).error, ErrorNumber::kNone);
-    EXPECT_TRUE(client->raw.is_closed());
-    EXPECT_EQ(client->raw.available(), 0U);
-    EXPECT_TRUE(done);
-    EXPECT_EQ(server->connection_count(), 0U);
-}
-
-TEST_F(NbdServerTest, DrainEndsAtItsDeadline) {
-    auto client = attached();
-    auto idle = attached();
-    device->hold();
-    client->send(Command::kRead, 1, 0, 4096);
-    world.settle();
-    bool done = false;
-    scope.spawn(drain_and_say(&*server, world.clock.now() + 1_s, &done));
-    world.settle();
-    EXPECT_TRUE(idle->raw.is_closed());
-    world.pass(900_ms);
-    EXPECT_FALSE(done);
-    world.pass(200_ms);
-    EXPECT_TRUE(done);
-    EXPECT_TRUE(client->raw.is_closed());
-}
-
-TEST_F(NbdServerTest, DestroyedAtAnyMoment) {
-    auto client = attached();
-    NbdClient shaking(world, address);
-    device->hold();
-    client->write(1, 0, pattern(4096, 1));
-    client->send(Command::kRead, 2, 0, 4096);
-    world.settle();
-    server.reset();
-    EXPECT_TRUE(client->raw.is_closed());
-    EXPECT_TRUE(shaking.raw.is_closed());
-    EXPECT_EQ(device.use_count(), 1);
-}
-
-TEST_F(NbdServerTest, ReplacesItsOwnListenerOnlyWhenTold) {
-    EXPECT_EQ(server->listen(address, false).error().code, Code::kExists);
-    EXPECT_TRUE(server->listen(address, true));
-    server->stop_listening(address);
-    EXPECT_EQ(world.network.dial(address), nullptr);
 }
 
 }  // namespace

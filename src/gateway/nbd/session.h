@@ -106,6 +106,7 @@ class Session : public ListNode {
     bool holds_whole_lane_ = false;
     u32 requests_in_flight_ = 0;
     u32 jobs_ = 0;
+    bool caching_ = false;
     bool waits_for_memory_ = false;
 
     Outbox outbox_;

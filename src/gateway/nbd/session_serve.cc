@@ -12,6 +12,8 @@ constexpr u64 k_status_first_window_bytes = 4 * k_mib;
 constexpr usize k_status_windows_max = 128;
 constexpr usize k_status_extents_max = 4096;
 
+constexpr u64 k_cache_bytes_max = 8 * k_mib;
+
 u32 state_flags(const BlockStatusExtent& extent) {
     return (extent.is_hole ? k_state_hole : 0) | (extent.reads_zero ? k_state_zero : 0);
 }
@@ -102,14 +104,21 @@ Task<Result<void>> Session::command(Request request) {
     }
 }
 
-// Reading warms the caches that a later read will meet.
+// Reading warms the caches that a later read will meet. It is a hint that costs the client 28 bytes, so it is
+// followed only so far, and one at a time.
 Task<Result<void>> Session::cache(u64 offset, u32 length) {
-    for (u64 at = offset, end = offset + length; at < end; at += k_piece_bytes) {
+    if (caching_) co_return Result<void>();
+    caching_ = true;
+    Result<void> done;
+    u64 const end = offset + std::min<u64>(length, k_cache_bytes_max);
+    for (u64 at = offset; at < end && done; at += k_piece_bytes) {
         auto const size = static_cast<u32>(std::min(k_piece_bytes, end - at));
         Result<BufferChain> const data = co_await export_->device->read(at, size);
-        if (!data) co_return std::unexpected(data.error());
+        if (!data) done = std::unexpected(data.error());
+        co_await yield();
     }
-    co_return Result<void>();
+    caching_ = false;
+    co_return done;
 }
 
 Task<void> Session::run_block_status(OperationPtr operation, u64 held_bytes) {

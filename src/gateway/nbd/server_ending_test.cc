@@ -1,0 +1,189 @@
+// The server over hand-driven connections: how sessions begin, are refused and end.
+#include <gmock/gmock.h>
+
+#include "gateway/nbd/nbd_client_testing.h"
+#include "gateway/nbd/server.h"
+#include "gateway/nbd/session.h"
+
+namespace corelet::nbd {
+namespace {
+
+Task<void> drain_and_say(NbdServer* server, Instant deadline, bool* done) {
+    co_await server->drain(deadline);
+    *done = true;
+}
+
+class NbdEndingTest : public NbdServerTest {};
+
+TEST_F(NbdEndingTest, FencedDeviceIsToldAndClosed) {
+    for (Code code : {Code::kFenced, Code::kShutdown}) {
+        auto client = attached();
+        device->fail_all = code;
+        client->write(1, 0, pattern(4096, 1));
+        EXPECT_EQ(client->receive().value().error, ErrorNumber::kShutdown);
+        EXPECT_TRUE(client->raw.is_closed());
+        device->fail_all.reset();
+    }
+    EXPECT_EQ(server->connection_count(), 0U);
+}
+
+TEST_F(NbdEndingTest, DisconnectAnswersWhatIsOutstanding) {
+    auto client = attached();
+    device->hold();
+    client->send(Command::kRead, 1, 0, 4096);
+    client->send(Command::kDisconnect, 2, 0, 0);
+    client->send(Command::kRead, 3, 0, 4096);  // after its leave: not looked at
+    EXPECT_FALSE(client->raw.is_closed());
+    device->release();
+    EXPECT_EQ(client->receive_read(1, 0, 4096).error, ErrorNumber::kNone);
+    EXPECT_TRUE(client->raw.is_closed());
+    EXPECT_EQ(client->raw.available(), 0U);
+    EXPECT_EQ(device->seen.reads, 1U);
+}
+
+TEST_F(NbdEndingTest, ClientThatLeavesWithoutAWordIsForgotten) {
+    device->hold();
+    auto orderly = attached();
+    auto broken = attached();
+    for (auto* client : {orderly.get(), broken.get()}) {
+        client->write(1, 0, pattern(4096, 1));
+        client->send(Command::kRead, 2, 0, 2 * k_mib);
+        client->raw.send(std::vector<u8>(5));  // and half a request
+    }
+    world.settle();
+    EXPECT_EQ(server->connection_count(), 2U);
+    orderly->raw.hang_up();
+    broken->raw.vanish();
+    world.pass(k_linger + 1_s);
+    EXPECT_EQ(server->connection_count(), 0U);
+}
+
+TEST_F(NbdEndingTest, SilentHandshakeTimesOut) {
+    NbdClient mute(world, address);
+    NbdClient half(world, address);
+    world.settle();
+    half.raw.send(std::vector<u8>{0, 0, 0, 3, 'I', 'H'});
+    world.pass(9_s);
+    EXPECT_EQ(server->connection_count(), 2U);
+    world.pass(2_s);
+    EXPECT_EQ(server->connection_count(), 0U);
+    EXPECT_TRUE(mute.raw.is_closed());
+    EXPECT_TRUE(world.log.has("nbd.handshake_failed"));
+}
+
+TEST_F(NbdEndingTest, OversizedOptionIsClosedWithAReason) {
+    NbdClient client(world, address);
+    (void)client.raw.receive(18);
+    std::vector<u8> out;
+    BigWriter(out).put(u32{3}).put(k_option_magic).put(u32{6}).put(u32{1 << 30});
+    client.raw.send(out);
+    EXPECT_TRUE(client.raw.is_closed());
+    EXPECT_TRUE(world.log.has("1073741824 bytes"));
+}
+
+TEST_F(NbdEndingTest, ConnectionsAreBounded) {
+    server.emplace(world.env, NbdServerOptions{3, 10_s, 15_s});
+    ASSERT_TRUE(server->add_export("disk", device));
+    ASSERT_TRUE(server->listen(address));
+    world.settle();
+    std::vector<std::unique_ptr<NbdClient>> clients;
+    for (int i = 0; i < 3; ++i) clients.push_back(attached());
+    NbdClient fourth(world, address);
+    EXPECT_TRUE(fourth.raw.is_closed());
+    clients.pop_back();
+    EXPECT_EQ(server->connection_count(), 3U);
+    clients.back()->raw.hang_up();
+    world.settle();
+    NbdClient fifth(world, address);
+    EXPECT_TRUE(fifth.attach());
+}
+
+TEST_F(NbdEndingTest, AcceptGoesOnAfterAnError) {
+    world.network.fail_accept = Code::kIo;
+    NbdClient first(world, address);
+    world.pass(1_s);
+    NbdClient second(world, address);
+    EXPECT_TRUE(second.attach());
+    EXPECT_TRUE(world.log.has("nbd.accept_failed"));
+}
+
+TEST_F(NbdEndingTest, CloseExportClosesItsClientsAtOnce) {
+    ASSERT_TRUE(server->add_export("other", std::make_shared<MemoryBlockDevice>(1 * k_mib)));
+    auto client = attached();
+    auto other = attached({"other", true, true});
+    device->hold();
+    client->send(Command::kRead, 1, 0, 4096);
+    world.settle();
+    server->close_export("disk");
+    EXPECT_TRUE(client->raw.is_closed());
+    device->release();
+    EXPECT_EQ(client->raw.available(), 0U);
+    EXPECT_EQ(server->connection_count(), 1U);
+    EXPECT_EQ(device.use_count(), 1);
+    other->send(Command::kRead, 1, 0, 4096);
+    EXPECT_EQ(other->receive_read(1, 0, 4096).error, ErrorNumber::kNone);
+    NbdClient late(world, address);
+    EXPECT_FALSE(late.attach());
+    server->close_export("disk");
+}
+
+TEST_F(NbdEndingTest, DrainFinishesWhatIsInFlight) {
+    auto client = attached();
+    NbdClient shaking(world, address);
+    device->hold();
+    client->send(Command::kRead, 1, 0, 4096);
+    world.settle();
+    bool done = false;
+    scope.spawn(drain_and_say(&*server, world.clock.now() + 1_s, &done));
+    world.settle();
+    client->send(Command::kRead, 2, 0, 4096);  // too late
+    EXPECT_EQ(world.network.dial(address), nullptr);
+    EXPECT_TRUE(shaking.raw.is_closed());
+    EXPECT_FALSE(done);
+    device->release();
+    EXPECT_EQ(client->receive_read(1, 0, 4096).error, ErrorNumber::kNone);
+    EXPECT_TRUE(client->raw.is_closed());
+    EXPECT_EQ(client->raw.available(), 0U);
+    EXPECT_TRUE(done);
+    EXPECT_EQ(server->connection_count(), 0U);
+}
+
+TEST_F(NbdEndingTest, DrainEndsAtItsDeadline) {
+    auto client = attached();
+    auto idle = attached();
+    device->hold();
+    client->send(Command::kRead, 1, 0, 4096);
+    world.settle();
+    bool done = false;
+    scope.spawn(drain_and_say(&*server, world.clock.now() + 1_s, &done));
+    world.settle();
+    EXPECT_TRUE(idle->raw.is_closed());
+    world.pass(900_ms);
+    EXPECT_FALSE(done);
+    world.pass(200_ms);
+    EXPECT_TRUE(done);
+    EXPECT_TRUE(client->raw.is_closed());
+}
+
+TEST_F(NbdEndingTest, DestroyedAtAnyMoment) {
+    auto client = attached();
+    NbdClient shaking(world, address);
+    device->hold();
+    client->write(1, 0, pattern(4096, 1));
+    client->send(Command::kRead, 2, 0, 4096);
+    world.settle();
+    server.reset();
+    EXPECT_TRUE(client->raw.is_closed());
+    EXPECT_TRUE(shaking.raw.is_closed());
+    EXPECT_EQ(device.use_count(), 1);
+}
+
+TEST_F(NbdEndingTest, ReplacesItsOwnListenerOnlyWhenTold) {
+    EXPECT_EQ(server->listen(address, false).error().code, Code::kExists);
+    EXPECT_TRUE(server->listen(address, true));
+    server->stop_listening(address);
+    EXPECT_EQ(world.network.dial(address), nullptr);
+}
+
+}  // namespace
+}  // namespace corelet::nbd
