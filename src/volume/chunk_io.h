@@ -1,0 +1,44 @@
+// Chunks of one volume with the patience that a volume needs: what may pass is tried again, for as long as it
+// takes.
+#pragma once
+
+#include "chunk/chunks.h"
+#include "rt/clock.h"
+#include "rt/log.h"
+#include "volume/chunk_index.h"
+
+namespace corelet {
+
+class ChunkIo {
+  public:
+    ChunkIo(Chunks& chunks, Clock& clock, Log& log, SpaceId space, PoolId pool)
+        : chunks_(chunks), clock_(clock), log_(log), space_(space), pool_(pool) {}
+
+    // Until the write quorum has it. Ends only with success or an error that time does not heal.
+    [[nodiscard]] Task<Result<void>> put(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic);
+    // Blocks [first, first + count) of a chunk. What is retryable is tried again; kUnknown a few times (a fragment
+    // may be on its way), then returned: it proves nothing by itself.
+    [[nodiscard]] Task<Result<BufferChain>> get(u64 seq, u64 chunk_blocks, u64 first, u64 count,
+                                                std::vector<u32> expected_crcs, TrafficClass traffic);
+    // The index at the head of a data chunk, or the index chunk of an adopted segment.
+    [[nodiscard]] Task<Result<ChunkIndex>> get_index(u64 seq, u32 chunk_blocks, TrafficClass traffic);
+    [[nodiscard]] Task<Result<void>> remove(std::vector<u64> seqs, Epoch epoch);
+    [[nodiscard]] bool can_put() const { return chunks_.can_put(pool_); }
+    [[nodiscard]] SpaceId space() const { return space_; }
+    [[nodiscard]] Clock& clock() const { return clock_; }
+    [[nodiscard]] Log& log() const { return log_; }
+    [[nodiscard]] u64 bytes_put() const { return bytes_put_; }
+
+  private:
+    Chunks& chunks_;
+    Clock& clock_;
+    Log& log_;
+    SpaceId space_;
+    PoolId pool_;
+    u64 bytes_put_ = 0;
+};
+
+// 10 ms, doubling to 1 s: between one try and the next.
+[[nodiscard]] Duration backoff(u32 attempt);
+
+}  // namespace corelet
