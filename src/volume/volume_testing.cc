@@ -198,6 +198,21 @@ void FakeLogStream::roll() {
     if (world_.segments[open_].blocks == 0) return;
     to_end_.push_back(open_);
     open_segment();
+    end_segments();
+}
+
+void FakeLogStream::end_segments() {
+    std::vector<u64> still;
+    for (u64 const seq : std::exchange(to_end_, {})) {
+        FakeWorld::Segment& segment = world_.segments[seq];
+        if (segment.acknowledged_blocks != segment.blocks) {
+            still.push_back(seq);
+            continue;
+        }
+        segment.ended = true;
+        sink_.segment_ended({options_.space, seq}, segment.blocks * k_block_bytes);
+    }
+    to_end_ = std::move(still);
 }
 
 void FakeLogStream::send(std::vector<Waiting> entries) {
@@ -225,17 +240,7 @@ Task<void> FakeLogStream::acknowledge_loop() {
         if (in_flight_.front().due > world_.clock.now()) co_await world_.clock.sleep_until(in_flight_.front().due);
         acknowledge(std::move(in_flight_.front()));
         in_flight_.pop_front();
-        std::vector<u64> still;
-        for (u64 const seq : std::exchange(to_end_, {})) {
-            FakeWorld::Segment& segment = world_.segments[seq];
-            if (segment.acknowledged_blocks != segment.blocks) {
-                still.push_back(seq);
-                continue;
-            }
-            segment.ended = true;
-            sink_.segment_ended({options_.space, seq}, segment.blocks * k_block_bytes);
-        }
-        to_end_.insert(to_end_.begin(), still.begin(), still.end());
+        end_segments();
     }
 }
 
@@ -261,6 +266,11 @@ void FakeLogStream::store(const Sent& sent) {
         auto const decoded = decode_volume_entry(entry.meta);
         if (auto const* mark = std::get_if<volume_entry::Condemned>(&*decoded))
             for (u64 const seq : mark->containers) world_.condemned.emplace(seq, sent.number);
+        // A record after the committed checkpoint refers to nothing that the horizon declares dead.
+        if (auto const* packed = std::get_if<volume_entry::Packed>(&*decoded))
+            EXPECT_GE(packed->chunk, world_.horizon);
+        if (auto const* adopted = std::get_if<volume_entry::Adopted>(&*decoded))
+            EXPECT_GE(adopted->index_chunk, world_.horizon);
         LogEntry kept{entry.meta, bytes.empty() ? BufferChain() : BufferChain(Buffer::copy_of(bytes)), entry.crcs};
         world_.log.push_back({sent.number, {{options_.space, sent.segment}, sent.first_block[i]}, std::move(kept)});
     }

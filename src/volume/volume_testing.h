@@ -143,6 +143,7 @@ class FakeLogStream final : public LogStream {
     [[nodiscard]] Task<void> flush();
     [[nodiscard]] Task<void> acknowledge_loop();
     void open_segment();
+    void end_segments();
     void send(std::vector<Waiting> entries);
     void acknowledge(Sent sent);
     void store(const Sent& sent);
