@@ -136,7 +136,7 @@ class RecordingEvents final : public PeerEvents {
 };
 
 struct World {
-    explicit World(u64 seed = 1) : random(seed) {}
+    explicit World(u64 seed = 1) : random{seed} {}
     Executor executor;
     ManualClock clock;
     MemoryNetwork network;
