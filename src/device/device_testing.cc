@@ -20,6 +20,7 @@ class FakeFile final : public File {
     Task<Result<Buffer>> read(u64 offset, usize size) override {
         check(offset, size);
         co_await wait();
+        while (is_in(offset, media_.held_reads_)) co_await media_.released_->wait();
         if (offset + size > media_.size_bytes_) co_return fail(Code::kInvalid, "beyond the end");
         Buffer out = Buffer::allocate(size);
         for (u64 at = 0; at < size; at += k_block_bytes) {
@@ -47,7 +48,7 @@ class FakeFile final : public File {
         }
         if (stops) media_.stopped_ = true;
         co_await wait();
-        while (offset >= media_.hold_from_) co_await media_.released_->wait();
+        while (is_in(offset, media_.held_writes_)) co_await media_.released_->wait();
         if (media_.fail_writes_ > 0) {
             if (media_.fail_writes_ != UINT32_MAX) --media_.fail_writes_;
             media_.failed_ = true;
@@ -82,6 +83,9 @@ class FakeFile final : public File {
     [[nodiscard]] u64 size_bytes() const override { return media_.size_bytes_; }
 
   private:
+    static bool is_in(u64 offset, std::pair<u64, u64> range) {
+        return offset >= range.first && offset < range.second;
+    }
     static void check(u64 offset, u64 size) {
         CORELET_ASSERT(offset % k_block_bytes == 0 && size % k_block_bytes == 0 && size > 0);
     }

@@ -40,10 +40,11 @@ class FakeMedia {
     void fail_next_write() { fail_writes_ = 1; }
     void fail_next_flush() { fail_flushes_ = 1; }
     void fail_all_writes() { fail_writes_ = UINT32_MAX; }
-    // Writes at or above this offset do not come back until release().
-    void hold_writes_from(u64 offset) { hold_from_ = offset; }
+    // Writes, or reads, that begin in this range do not come back until release().
+    void hold_writes(u64 from, u64 to) { held_writes_ = {from, to}; }
+    void hold_reads(u64 from, u64 to) { held_reads_ = {from, to}; }
     void release() {
-        hold_from_ = UINT64_MAX;
+        held_writes_ = held_reads_ = {};
         released_->notify_all();
     }
     // Answers writes and does not write.
@@ -87,7 +88,7 @@ class FakeMedia {
     u32 fail_flushes_ = 0;
     bool failed_ = false;
     bool lose_writes_ = false;
-    u64 hold_from_ = UINT64_MAX;
+    std::pair<u64, u64> held_writes_, held_reads_;
     std::shared_ptr<Notify> released_ = std::make_shared<Notify>();
     u64 writes_after_failure_ = 0;
     Prng latency_{1};

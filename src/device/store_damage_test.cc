@@ -205,7 +205,8 @@ TEST_F(DamageTest, BothMetadataHalvesLostIsFoundOutByScanning) {
     ASSERT_TRUE(rig.run(store->remove_fragment(fragment(3))).has_value());
     PutOptions repair;
     repair.repair = true;
-    ASSERT_TRUE(put(4, 16, repair).has_value()) << "its older copy is still on the media";
+    media.flip_bit(find(pattern(4, 16).bytes().subspan(k_block_bytes, 64)), 1);
+    ASSERT_TRUE(put(4, 16, repair).has_value()) << "its older, damaged copy is still on the media";
     store.reset();
     media.kill();
     media.fill(k_metadata_half, 2 * 256 * k_kib, 0);

@@ -11,6 +11,7 @@ using namespace corelet::testing;
 
 constexpr u64 k_size = 16 * k_mib;
 constexpr u64 k_data_offset = 64 * k_kib + 4 * 256 * k_kib;  // with small_format()
+constexpr u64 k_data_end = k_size - 68 * k_kib;
 
 FragmentId fragment(u64 space, u64 seq, u8 position = 0) {
     return {{SpaceId(space), seq}, position};
@@ -180,6 +181,37 @@ TEST_F(StoreTest, AnIdHasOneContent) {
     EXPECT_FALSE(store->fragment_info(fragment(1, 2)).has_value());
 }
 
+// The place of a fragment that is being read may be another's before the read comes back.
+TEST_F(StoreTest, AReadThatIsOvertakenIsNotTakenForDamage) {
+    for (bool const removed : {true, false}) {
+        FragmentId const id = fragment(1, removed ? 1 : 2);
+        ASSERT_TRUE(put(id, 1, 15).has_value());
+        ASSERT_TRUE(read(id, 0, 4096).has_value());
+        media.hold_reads(k_data_offset, k_data_end);
+        std::optional<Result<FragmentData>> late;
+        rig.scope.spawn(
+            detail::store_result<Result<FragmentData>>(store->read_fragment(id, 4096, 4096, {}), &late));
+        rig.settle();
+        PutOptions repair;
+        repair.repair = true;
+        if (removed)
+            ASSERT_TRUE(rig.run(store->remove_fragment(id)).has_value());
+        else
+            ASSERT_TRUE(put(id, 1, 15, repair).has_value());
+        u64 n = removed ? 1000 : 5000;
+        while (put(fragment(7, ++n), 100, 15)) {
+        }
+        media.release();
+        rig.settle();
+        ASSERT_TRUE(late.has_value() && !late->has_value());
+        EXPECT_EQ(late->error().code, removed ? Code::kUnknown : Code::kUnavailable);
+        EXPECT_EQ(store->telemetry().corrupt_blocks, 0U);
+        for (const FragmentInfo& info : store->list_fragments(std::nullopt, 10'000))
+            if (info.id.chunk.space == SpaceId(7))
+                ASSERT_TRUE(rig.run(store->remove_fragment(info.id)).has_value());
+    }
+}
+
 TEST_F(StoreTest, ListsInOrderAndDigestsAgree) {
     for (u64 i = 0; i < 30; ++i) ASSERT_TRUE(put(fragment(1 + i % 3, 1000 - i), i, 1).has_value());
     ASSERT_TRUE(rig.run(store->remove_fragment(fragment(1, 1000))).has_value());
@@ -281,7 +313,7 @@ TEST_F(StoreTest, FenceSealAndDropWaitForWritesUnderWay) {
         ASSERT_TRUE(prepare(id).has_value());
         std::optional<Result<void>> written, dropped;
         std::optional<Result<SegmentInfo>> changed;
-        media.hold_writes_from(k_data_offset);
+        media.hold_writes(k_data_offset, k_data_end);
         rig.scope.spawn(detail::store_result<Result<void>>(
             store->write_segment(id, Epoch(5), CoreletId(1), 0, pattern(1, 1)), &written));
         rig.settle();
