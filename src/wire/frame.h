@@ -62,7 +62,9 @@ struct Frame {
 struct FrameLimits {
     u32 header_bytes = 1 << 20;  // header and body
     u32 payload_bytes = 65 << 20;
-    u32 staging_bytes = 64 << 10;  // one receive buffer; grown, by doubling, for larger headers
+    // The receive buffer is as large as reads of late were, up to this, so that idle connections cost little;
+    // larger headers make it grow by doubling.
+    u32 staging_bytes = 64 << 10;
     u32 own_payload_bytes = 4 << 10;
 };
 
@@ -107,6 +109,7 @@ class FrameParser {
     Buffer staging_;
     usize begin_ = 0, end_ = 0;  // received and not yet consumed part of staging_
     bool shared_ = false;        // slices of staging_ were given out
+    usize largest_read_ = 0;     // into this staging_
     Preamble preamble_;
     Frame frame_;
     usize payload_filled_ = 0;
@@ -134,6 +137,8 @@ class FrameEncoder {
     BufferChain batch_;
     Buffer staging_;
     usize start_ = 0, used_ = 0;  // staging_[start_, used_) is not yet in batch_
+    usize recent_ = 0;            // bytes copied for the last batches, falling off
+    usize copied_ = 0;            // for this one
     pb::FrameHeader message_;
 };
 

@@ -4,7 +4,8 @@
 namespace corelet {
 
 namespace {
-constexpr usize k_staging_bytes = 64 << 10;
+constexpr usize k_staging_bytes_min = 4 << 10;
+constexpr usize k_staging_bytes_max = 64 << 10;
 constexpr usize k_copy_bytes_max = 2048;        // parts up to this are cheaper copied than as an entry of their own
 constexpr usize k_message_bytes_max = 4 << 10;  // of an error's text
 }  // namespace
@@ -41,11 +42,13 @@ void FrameEncoder::fill_message(const FrameHeader& header) {
 u8* FrameEncoder::reserve(usize size) {
     if (staging_.size() - used_ < size) {
         close_part();
-        staging_ = Buffer::allocate(std::max(size, k_staging_bytes));
+        usize const recent = std::clamp(2 * std::max(recent_, copied_), k_staging_bytes_min, k_staging_bytes_max);
+        staging_ = Buffer::allocate(std::max(size, recent));
         start_ = used_ = 0;
     }
     u8* const out = staging_.mutable_data() + used_;
     used_ += size;
+    copied_ += size;
     return out;
 }
 
@@ -91,6 +94,8 @@ void FrameEncoder::add(u64 correlation, const FrameHeader& header, const Buffer&
 
 BufferChain FrameEncoder::take() {
     close_part();
+    recent_ = std::max(recent_ - recent_ / 8, copied_);
+    copied_ = 0;
     return std::exchange(batch_, BufferChain{});
 }
 

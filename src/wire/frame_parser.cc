@@ -75,8 +75,10 @@ void FrameParser::make_room() {
     bool const fits_whole = staging_.size() - begin_ >= wanted;
     if (fits_whole && (room >= k_read_bytes_min || begin_ == 0)) return;
     if (!fits_whole && room >= buffered() + k_read_bytes_min) return;
+    usize const most = std::max<usize>(limits_.staging_bytes, 2 * k_read_bytes_min);
+    usize const recent = std::clamp(4 * std::exchange(largest_read_, 0), 2 * k_read_bytes_min, most);
     usize const size =
-        std::max<usize>(limits_.staging_bytes, std::min(wanted, 2 * (buffered() + k_read_bytes_min)));
+        std::max(round_up(recent, k_read_bytes_min), std::min(wanted, 2 * (buffered() + k_read_bytes_min)));
     Buffer larger = Buffer::allocate(size);
     if (buffered() != 0) std::memcpy(larger.mutable_data(), staging_.data() + begin_, buffered());
     end_ = buffered();
@@ -94,6 +96,7 @@ void FrameParser::filled(usize count) {
     }
     CORELET_ASSERT(count <= staging_.size() - end_);
     end_ += count;
+    largest_read_ = std::max(largest_read_, count);
 }
 
 Result<std::optional<Frame>> FrameParser::next() {
