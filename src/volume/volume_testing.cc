@@ -29,7 +29,8 @@ usize CollectingLog::count(std::string_view event) const {
 
 Task<void> FakeWorld::delay() {
     if (faults.delay_us_max == 0) co_return;
-    co_await clock.sleep(Duration{static_cast<i64>(prng.below(faults.delay_us_max)) * 1000});
+    i64 const times = prng.chance(faults.slow_permille, 1000) ? 400 : 1;
+    co_await clock.sleep(Duration{static_cast<i64>(prng.below(faults.delay_us_max)) * 1000 * times});
 }
 
 u64 FakeWorld::bytes_used() const {
@@ -37,6 +38,12 @@ u64 FakeWorld::bytes_used() const {
     for (const auto& [seq, data] : chunks) used += data.size();
     for (const auto& [seq, segment] : segments) used += segment.blocks * k_block_bytes;
     return used;
+}
+
+bool FakeWorld::admits(u64 bytes) const {
+    u64 used = bytes_used() + bytes;
+    for (const auto& [seq, segment] : segments) used += segment.blocks * k_block_bytes;
+    return used <= capacity_bytes / 10 * 9;
 }
 
 Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
@@ -175,7 +182,7 @@ Task<Result<RecordNumber>> FakeLogStream::append(LogEntry entry, bool system) {
     EXPECT_LE(entry.crcs.size(), k_entry_blocks_max);
     EXPECT_EQ(entry.crcs, block_crcs(entry.blocks));
     u64 const used = world_.bytes_used() + entry.blocks.size();
-    if (used > world_.capacity_bytes || (!system && used > world_.capacity_bytes / 10 * 9))
+    if (used > world_.capacity_bytes || (!system && !world_.admits(2 * entry.blocks.size())))
         co_return fail(Code::kNoSpace, "pool is full");
     auto const done = std::make_shared<Completion<Result<RecordNumber>>>();
     pending_.push_back({std::move(entry), done});

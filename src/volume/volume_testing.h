@@ -41,6 +41,7 @@ class CollectingLog final : public Log {
 struct FakeFaults {
     u32 delay_us_max = 2000;
     u32 retryable_permille = 0;  // of reads, puts and commits; half of those that fail took effect
+    u32 slow_permille = 0;       // of operations: up to 400 times the delay
     u32 unknown_permille = 0;    // of chunk reads: a fragment is on its way
     u32 lease_permille = 0;      // of looks at the lease: it has lapsed, for a while
 };
@@ -71,6 +72,8 @@ class FakeWorld final : public Chunks {
     [[nodiscard]] bool can_put(PoolId) const override { return pool_up; }
 
     [[nodiscard]] u64 bytes_used() const;
+    // Room for client data, what is reserved for the packed form of the log and a tenth for the system aside.
+    [[nodiscard]] bool admits(u64 bytes) const;
     [[nodiscard]] Task<void> delay();
     [[nodiscard]] bool fails() { return prng.chance(faults.retryable_permille, 1000); }
 
