@@ -40,12 +40,28 @@ void EpollReactor::start(std::shared_ptr<DiskOperation> operation) {
 
 Result<std::shared_ptr<Watch>> EpollReactor::watch(Descriptor descriptor) {
     auto watch = std::make_shared<Watch>(*this, std::move(descriptor));
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    event.data.ptr = watch.get();
-    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, watch->fd(), &event) != 0)
-        return fail_errno(errno, "watching a descriptor");
+    if (!control(EPOLL_CTL_ADD, *watch, 0)) return fail_errno(errno, "watching a descriptor");
     return watch;
+}
+
+bool EpollReactor::control(int operation, Watch& watch, u32 more_events) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLRDHUP | EPOLLET | more_events;
+    event.data.ptr = &watch;
+    return ::epoll_ctl(epoll_.get(), operation, watch.fd(), &event) == 0;
+}
+
+// Reading is always armed; writing only while somebody waits for it, else each read of the peer would wake us.
+void EpollReactor::arm(Watch& watch, Direction direction) {
+    if (direction == Direction::kRead) return;
+    bool const armed = control(EPOLL_CTL_MOD, watch, EPOLLOUT);
+    CORELET_ASSERT(armed, "a watched descriptor was closed behind the reactor's back");
+}
+
+void EpollReactor::wake_writer(Watch& watch) {
+    watch.wake(Direction::kWrite);
+    bool const disarmed = control(EPOLL_CTL_MOD, watch, 0);
+    CORELET_ASSERT(disarmed, "a watched descriptor was closed behind the reactor's back");
 }
 
 void EpollReactor::forget(Watch& watch) {
@@ -71,19 +87,26 @@ bool EpollReactor::poll(Duration timeout) {
         // The end of a stream is reported once, possibly together with data before it.
         if (what & k_over) watch->hung_up_ = true;
         if (what & (EPOLLIN | k_over)) watch->wake(Direction::kRead);
-        if (what & (EPOLLOUT | k_over)) watch->wake(Direction::kWrite);
+        if (what & EPOLLOUT) {
+            wake_writer(*watch);
+        } else if (what & k_over) {
+            watch->wake(Direction::kWrite);
+        }
     }
     return count > 0;
 }
 
-void EpollReactor::turn(Duration timeout, Duration spin) {
-    if (timeout.ns > 0 && spin.ns > 0) {
+TurnEnd EpollReactor::turn(Duration timeout, Duration spin) {
+    bool const may_wait = timeout.ns > 0;
+    if (!may_wait || spin.ns > 0) {
+        if (poll(Duration{0}) || !may_wait) return TurnEnd::kAtOnce;
         i64 const until = awake_ns() + std::min(spin, timeout).ns;
         do {
-            if (poll(Duration{0})) return;
+            if (poll(Duration{0})) return TurnEnd::kAwake;
         } while (awake_ns() < until);
     }
     poll(timeout);
+    return TurnEnd::kAsleep;
 }
 
 }  // namespace corelet::os

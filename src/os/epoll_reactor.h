@@ -13,12 +13,14 @@ class EpollReactor final : public Reactor {
     [[nodiscard]] std::string_view name() const override { return "epoll"; }
     void start(std::shared_ptr<DiskOperation> operation) override;
     [[nodiscard]] Result<std::shared_ptr<Watch>> watch(Descriptor descriptor) override;
-    void turn(Duration timeout, Duration spin) override;
+    TurnEnd turn(Duration timeout, Duration spin) override;
 
   private:
-    void arm(Watch& /*watch*/, Direction /*direction*/) override {}  // edge-triggered: always armed
+    void arm(Watch& watch, Direction direction) override;
     void forget(Watch& watch) override;
     bool poll(Duration timeout);
+    [[nodiscard]] bool control(int operation, Watch& watch, u32 more_events);
+    void wake_writer(Watch& watch);
 
     // Enough to keep a device's queue busy; they sleep nearly all the time.
     static constexpr usize k_disk_threads = 8;

@@ -95,15 +95,9 @@ bool Loop::work() {
 
 void Loop::rest(bool busy) {
     Duration const timeout = busy ? Duration{0} : clock_.until_next();
-    if (options_.spin.ns == 0 || timeout.ns == 0) {
-        reactor_->turn(timeout, Duration{0});
-        return;
-    }
-    // Worth it only while events come about as fast: an idle process must sleep.
-    Duration const spin = recent_wait_ <= options_.spin ? options_.spin : Duration{0};
-    Instant const before = clock_.now();
-    reactor_->turn(timeout, spin);
-    recent_wait_ = (recent_wait_ * 7 + std::min(clock_.now() - before, options_.spin * 16)) / 8;
+    Duration const spin = timeout.ns > 0 ? spin_.next() : Duration{0};
+    TurnEnd const end = reactor_->turn(timeout, spin);
+    if (spin.ns > 0 && end != TurnEnd::kAtOnce) spin_.spun(end == TurnEnd::kAwake);
 }
 
 }  // namespace corelet::os

@@ -6,6 +6,7 @@
 #include "os/host_testing.h"
 #include "os/random.h"
 #include "os/signals.h"
+#include "os/spin_governor.h"
 #include "rt/combine.h"
 
 namespace corelet::os {
@@ -199,6 +200,35 @@ TEST(LoopChoice, TheEnvironmentForbidsUring) {
     ::unsetenv("CORELET_NO_URING");
     ASSERT_TRUE(loop.has_value());
     EXPECT_EQ((*loop)->engine_name(), "epoll");
+}
+
+// Stays awake while that succeeds, and asks ever more rarely while it does not.
+TEST(SpinGovernor, FollowsSuccess) {
+    SpinGovernor governor(50_us);
+    auto const waits_before_spinning = [&] {
+        int waits = 0;
+        while (governor.next().ns == 0) ++waits;
+        return waits;
+    };
+    EXPECT_GT(waits_before_spinning(), 10);
+    for (int i = 0; i < 4; ++i) governor.spun(true);
+    EXPECT_EQ(governor.next(), 50_us);
+    governor.spun(false);
+    EXPECT_EQ(governor.next(), 50_us);
+    governor.spun(false);
+    int last = 0;
+    for (int i = 0; i < 5; ++i) {
+        int const waits = waits_before_spinning();
+        EXPECT_GT(waits, last);
+        last = waits;
+        governor.spun(false);
+    }
+    for (int i = 0; i < 20; ++i) {
+        governor.spun(false);
+        EXPECT_LE(waits_before_spinning(), 4096);
+    }
+    SpinGovernor never(Duration{0});
+    for (int i = 0; i < 10'000; ++i) ASSERT_EQ(never.next(), Duration{0});
 }
 
 TEST(LoopSpin, SpinningLoopsWorkAndStillSleep) {

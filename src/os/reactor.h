@@ -13,6 +13,13 @@ namespace corelet::os {
 
 class Inbox;
 
+// How a turn found its events.
+enum class TurnEnd : u8 {
+    kAtOnce,  // they were there, or none were waited for
+    kAwake,   // while spinning
+    kAsleep,
+};
+
 class Reactor {
   public:
     virtual ~Reactor() = default;
@@ -26,7 +33,7 @@ class Reactor {
 
     // Submits all that was started, waits up to `timeout` (k_forever: without end) for anything to happen, of that
     // up to `spin` awake, and wakes the tasks concerned. Runs no task itself.
-    virtual void turn(Duration timeout, Duration spin) = 0;
+    virtual TurnEnd turn(Duration timeout, Duration spin) = 0;
 
   protected:
     friend class Watch;

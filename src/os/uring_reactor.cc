@@ -58,6 +58,8 @@ Result<std::unique_ptr<Reactor>> UringReactor::create() {
         error = ::io_uring_queue_init_params(k_submission_entries, &reactor->ring_, &params);
         if (error == 0 && (params.features & k_features_needed) == k_features_needed) {
             ::io_uring_ring_dontfork(&reactor->ring_);
+            // Saves looking the ring's descriptor up at every call; old kernels do without.
+            (void)::io_uring_register_ring_fd(&reactor->ring_);
             return reactor;
         }
         if (error == 0) {
@@ -180,15 +182,22 @@ bool UringReactor::spin_until(Duration spin) {
     return false;
 }
 
-void UringReactor::turn(Duration timeout, Duration spin) {
+TurnEnd UringReactor::turn(Duration timeout, Duration spin) {
     bool const may_wait = timeout.ns > 0;
+    TurnEnd end = TurnEnd::kAtOnce;
     if (!may_wait || spin.ns > 0) {
         if (::io_uring_sq_ready(&ring_) > 0 || has_news()) enter_without_waiting();
-        if (may_wait && ::io_uring_cq_ready(&ring_) == 0 && spin_until(std::min(spin, timeout)))
+        if (may_wait && ::io_uring_cq_ready(&ring_) == 0 && spin_until(std::min(spin, timeout))) {
             enter_without_waiting();
+            end = TurnEnd::kAwake;
+        }
     }
-    if (may_wait && ::io_uring_cq_ready(&ring_) == 0) wait(timeout);
+    if (may_wait && ::io_uring_cq_ready(&ring_) == 0) {
+        wait(timeout);
+        end = TurnEnd::kAsleep;
+    }
     reap();
+    return end;
 }
 
 void UringReactor::reap() {

@@ -17,7 +17,7 @@ class UringReactor final : public Reactor {
     [[nodiscard]] std::string_view name() const override { return "io_uring"; }
     void start(std::shared_ptr<DiskOperation> operation) override;
     [[nodiscard]] Result<std::shared_ptr<Watch>> watch(Descriptor descriptor) override;
-    void turn(Duration timeout, Duration spin) override;
+    TurnEnd turn(Duration timeout, Duration spin) override;
 
   private:
     UringReactor() = default;
