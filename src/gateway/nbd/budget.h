@@ -15,7 +15,7 @@
 
 namespace corelet::nbd {
 
-inline constexpr u64 k_common_lane_bytes = 20 * k_mib;
+inline constexpr u64 k_common_lane_bytes = 18 * k_mib;
 inline constexpr u64 k_piece_bytes = 1 * k_mib;
 // A request's coroutine, operation and reply header.
 inline constexpr u64 k_request_overhead_bytes = 2 * k_kib;

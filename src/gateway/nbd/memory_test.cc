@@ -130,6 +130,35 @@ TEST_F(NbdMemoryTest, RequestsInFlightAreBounded) {
     for (u64 i = 0; i < 1000; ++i) EXPECT_EQ(client.receive().value().cookie, i);
 }
 
+TEST_F(NbdMemoryTest, EveryKindOfAnswerGivesBackWhatItHeld) {
+    NbdClient& client = attached();
+    NbdClient& plain = attached({"disk", false, false});
+    for (bool failing : {false, true}) {
+        if (failing) device->fail_all = Code::kCorrupt;
+        for (NbdClient* one : {&client, &plain}) {
+            for (u32 length : {u32{512}, u32{4096}, u32{3 * k_mib}}) {
+                one->write(1, 4096, std::vector<u8>(length));
+                (void)one->receive();
+                one->send(Command::kRead, 2, 4096, length);
+                (void)one->receive_read(2, 4096, length);
+                for (Command command :
+                     {Command::kTrim, Command::kWriteZeroes, Command::kCache, Command::kBlockStatus}) {
+                    one->send(command, 3, 4096, length);
+                    (void)one->receive();
+                }
+                one->write(4, 1, std::vector<u8>(length));  // refused
+                (void)one->receive();
+                EXPECT_EQ(one->raw.available(), 0U);
+                for (int i = 0; i < 200; ++i) {  // a large receive buffer goes when small requests follow
+                    one->send(Command::kFlush, 5, 0, 0);
+                    (void)one->receive();
+                }
+                EXPECT_EQ(held(), 0U) << length << (failing ? " failing" : "");
+            }
+        }
+    }
+}
+
 TEST_F(NbdMemoryTest, SlowDeviceHoldsBackItsClients) {
     device->hold();
     for (int i = 0; i < 20; ++i) {

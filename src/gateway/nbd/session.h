@@ -14,7 +14,7 @@ namespace corelet::nbd {
 
 inline constexpr u32 k_requests_in_flight_max = 256;  // of one connection, until their replies are written
 inline constexpr usize k_receive_bytes_idle = 8 * k_kib;
-inline constexpr usize k_receive_bytes_busy = 64 * k_kib;
+inline constexpr usize k_receive_bytes_busy = 128 * k_kib;
 inline constexpr Duration k_linger = 10_s;  // for answers to a client that took its leave
 
 // A request that is being served; shared by its pieces.

@@ -5,6 +5,9 @@ namespace corelet::nbd {
 
 namespace {
 
+// A payload up to this size that has not arrived whole is waited for among the requests behind it: copying it costs
+// less than another system call. The rest of a longer one is read straight into its place.
+constexpr usize k_copied_payload_bytes_max = 16 * k_kib;
 // After a payload that was read straight into its place, the next one should be too: read little more than its
 // header.
 constexpr usize k_receive_bytes_before_payload = 4 * k_kib;
@@ -131,7 +134,7 @@ Task<void> Session::start_other(Request request) {
 }
 
 Task<Result<Buffer>> Session::read_payload(u32 bytes) {
-    if (buffered() < bytes && bytes <= receive_buffer_.size() / 2) {
+    if (buffered() < bytes && bytes <= std::min(k_copied_payload_bytes_max, receive_buffer_.size() / 2)) {
         payload_since_ = env_.clock.now();
         bool const received = co_await receive(bytes);
         payload_since_.reset();
