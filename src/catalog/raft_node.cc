@@ -24,18 +24,8 @@ raft::Persist as_batch(const raft::Restored& durable) {
 
 }  // namespace
 
-Task<Result<void>> RaftNode::bootstrap(Journal& journal, CoreletId self) {
-    raft::Configuration only;
-    only.voters = {self};
-    raft::Restored const first = raft::bootstrap(only);
-    std::vector<Journal::Record> records;
-    records.push_back(to_record(as_batch(first)));
-    CO_TRY_VOID(co_await journal.append(std::move(records)));
-    co_return {};
-}
-
 Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities,
-                                                        raft::Options options) {
+                                                        raft::Options options, bool first) {
     raft::Restored restored;
     std::optional<Error> bad;
     auto const take = [&](Bytes bytes) {
@@ -48,6 +38,14 @@ Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, 
     };
     journal.replay([&](u64, Bytes state) { take(state); }, [&](u64, Bytes record) { take(record); });
     if (bad) co_return std::unexpected(*bad);
+    if (first && journal.durable_number() == 0) {
+        raft::Configuration only;
+        only.voters = {rpc.id()};
+        restored = raft::bootstrap(only);
+        std::vector<Journal::Record> records;
+        records.push_back(to_record(as_batch(restored)));
+        CO_TRY_VOID(co_await journal.append(std::move(records)));
+    }
     raft::Restored durable = restored;
     auto core = raft::Core::restore(rpc.id(), options, std::move(restored), env.random.fork("raft"), env.clock.now());
     if (!core) co_return std::unexpected(core.error());

@@ -25,11 +25,10 @@ class RaftNode {
         [[nodiscard]] virtual pb::VoterGreeting own() const = 0;
     };
 
-    // Replays the journal and runs. kCorrupt: the log contradicts itself.
+    // Replays the journal and runs. With `first` and an empty journal this corelet becomes the only voter of a new group, durably.
+    // kCorrupt: the log contradicts itself.
     [[nodiscard]] static Task<Result<std::unique_ptr<RaftNode>>> start(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities,
-                                                                       raft::Options options);
-    // Makes this corelet the only voter of a new group, durably, before the first start.
-    [[nodiscard]] static Task<Result<void>> bootstrap(Journal& journal, CoreletId self);
+                                                                       raft::Options options, bool first);
     ~RaftNode();
 
     // Proposes and waits until it is applied here. kNotLeader (`detail`: the leader's id), kUnavailable, kOverloaded; kTimeout: it may yet

@@ -8,7 +8,6 @@ namespace {
 
 constexpr const char* k_note = "peers";
 
-mesh::PeerMemory memory_of(const Hello& hello) { return {hello.incarnation, hello.boot_nonce, hello.durable_sequence}; }
 mesh::PeerMemory own_memory(const Store& store) { return {store.incarnation(), store.boot_nonce(), store.durable_seq()}; }
 
 }  // namespace

@@ -53,8 +53,7 @@ Task<Result<void>> NodeServices::start() {
     rpc_options.insecure = config.insecure;
     rpc = std::make_unique<RpcNode>(env, *policy, rpc_options);
     Journal& journal = store->consensus_journal();
-    if (config.bootstrap && journal.durable_number() == 0) CO_TRY_VOID(co_await RaftNode::bootstrap(journal, store->identity()));
-    CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, {}));
+    CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, {}, config.bootstrap));
     catalog = std::make_unique<RaftCatalog>(env, *rpc, raft.get());
     spaces = std::make_unique<CatalogSpaces>(*catalog);
     maps = std::make_unique<MapService>(env, *catalog, *store, *rpc);

@@ -56,6 +56,12 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
     return out;
 }
 
+std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
+    auto const found = serving_.find(name);
+    if (found == serving_.end() || !found->second->mounted || found->second->releasing || found->second->uri.empty()) return nullptr;
+    return {found->second->mounted, found->second->mounted->volume.get()};
+}
+
 void VolumeHost::corelet_lost(CoreletId corelet) {
     for (auto const& [name, serving] : serving_)
         if (serving->mounted) serving->mounted->stream->corelet_lost(corelet);

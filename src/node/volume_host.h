@@ -32,6 +32,8 @@ class VolumeHost final : public PoolSpace {
         u64 connections = 0;
     };
     [[nodiscard]] std::map<std::string, Owned> owned() const;
+    // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
+    [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
     void corelet_lost(CoreletId corelet);
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] u32 free_permille(PoolId pool) const override;

@@ -1,0 +1,140 @@
+#include "tests/mesh/sim_mesh.h"
+
+namespace corelet {
+
+// Lives in the main task's frame: when the corelet is dropped, nobody finds it any more.
+struct SimMesh::Presence {
+    Member& member;
+    ~Presence() { member.node = nullptr; }
+};
+
+SimMesh::SimMesh(sim::World& world, SimMeshOptions options) : world_(world), options_(options), random_(world.fork("sim mesh")) {
+    mesh_id_ = MeshId(random_.next() | 1);
+    for (usize i = 0; i < options_.corelets + options_.witnesses; ++i) {
+        Member member;
+        member.machine = &world_.add_node("c" + std::to_string(i + 1));
+        member.id = CoreletId(random_.next() | 1);
+        member.device = "/device";
+        members_.push_back(std::move(member));
+    }
+}
+
+NodeConfig SimMesh::config_of(usize index) const {
+    NodeConfig config;
+    config.mesh = mesh_id_;
+    config.device_path = members_[index].device;
+    config.location = mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
+    config.role = index < options_.corelets ? mesh::Role::kStorage : mesh::Role::kWitness;
+    config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
+    if (index != 0) config.seeds = {Address::tcp("c1", 7000)};
+    config.export_directory = "/exports";
+    config.bootstrap = index == 0 && members_[0].generation == 0;
+    config.insecure = true;
+    config.out_after = options_.out_after;
+    config.segment_target_bytes = options_.segment_target_bytes;
+    config.cache_bytes = 4 * k_mib;
+    config.page_cache_bytes = 8 * k_mib;
+    return config;
+}
+
+Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
+    Member& member = mesh->members_[index];
+    auto const exists = co_await env.disk.exists(member.device);
+    if (!exists || !*exists) {
+        OpenOptions create;
+        create.create = true;
+        create.size_bytes = index < mesh->options_.corelets ? mesh->options_.device_bytes : 32 * k_mib;
+        auto file = co_await env.disk.open(member.device, create);
+        CORELET_ASSERT(file.has_value());
+        FormatOptions format;
+        format.mesh = mesh->mesh_id_;
+        format.identity = member.id;
+        format.witness = index >= mesh->options_.corelets;
+        // A crash in the middle of formatting leaves a device that is formatted again.
+        format.force = true;
+        auto const formatted = co_await format_device(file->get(), StoreEnv::of(env), format);
+        CORELET_ASSERT(formatted.has_value());
+    }
+    auto node = co_await CoreletNode::start(env, mesh->config_of(index));
+    if (!node) {
+        log_error(env.log, "sim.corelet_not_started", node.error().to_string());
+        co_return;
+    }
+    member.node = node->get();
+    Presence const presence{member};
+    Event never;
+    co_await never.wait();
+}
+
+void SimMesh::start(usize index) {
+    members_[index].machine->start([this, index](Env& env) { return life(env, this, index); });
+}
+
+void SimMesh::start_empty(usize index) {
+    Member& member = members_[index];
+    CORELET_ASSERT(!member.machine->is_up());
+    member.machine->media().erase(member.device);
+    ++member.generation;
+    member.id = CoreletId(random_.next() | 1);
+    start(index);
+}
+
+std::optional<usize> SimMesh::index_of(CoreletId id) const {
+    for (usize i = 0; i < members_.size(); ++i)
+        if (members_[i].id == id) return i;
+    return std::nullopt;
+}
+
+bool SimMesh::up(Duration bound) {
+    for (usize i = 0; i < members_.size(); ++i) start(i);
+    return world_.run_until(
+        [&] {
+            for (Member& member : members_) {
+                if (!member.node) return false;
+                auto const map = member.node->services().maps->current();
+                if (map->corelets.size() != members_.size()) return false;
+                for (const mesh::Corelet& corelet : map->corelets)
+                    if (!corelet.is_up()) return false;
+            }
+            return true;
+        },
+        bound);
+}
+
+Task<void> SimMesh::run_command(CoreletNode* node, std::string name, std::string arguments,
+                                std::shared_ptr<std::optional<Result<std::string>>> out) {
+    out->emplace(co_await node->command(std::move(name), std::move(arguments)));
+}
+
+std::optional<std::string> SimMesh::command(std::string name, std::string arguments, std::string* error, Duration bound) {
+    for (Member& member : members_) {
+        if (!member.node) continue;
+        auto out = std::make_shared<std::optional<Result<std::string>>>();
+        member.machine->spawn(run_command(member.node, name, arguments, out));
+        world_.run_until([&] { return out->has_value(); }, bound);
+        if (!out->has_value()) {
+            if (error) *error = "no answer";
+            return std::nullopt;
+        }
+        if (!**out) {
+            if (error) *error = (*out)->error().to_string();
+            return std::nullopt;
+        }
+        return **std::move(*out);
+    }
+    if (error) *error = "no corelet is up";
+    return std::nullopt;
+}
+
+std::optional<usize> SimMesh::server_of(const std::string& volume) {
+    for (usize i = 0; i < members_.size(); ++i)
+        if (members_[i].node && members_[i].node->services().volumes && members_[i].node->services().volumes->device(volume)) return i;
+    return std::nullopt;
+}
+
+std::shared_ptr<BlockDevice> SimMesh::device(const std::string& volume) {
+    auto const server = server_of(volume);
+    return server ? members_[*server].node->services().volumes->device(volume) : nullptr;
+}
+
+}  // namespace corelet

@@ -1,0 +1,60 @@
+// A mesh of whole corelets in the simulator: devices formatted, nodes booted and booted again, commands run, volumes used.
+#pragma once
+
+#include "node/corelet.h"
+#include "sim/world.h"
+
+namespace corelet {
+
+struct SimMeshOptions {
+    usize corelets = 3;
+    usize witnesses = 0;
+    usize zones = 1;
+    u64 device_bytes = 256 * k_mib;
+    Duration out_after = 10_s;
+    u64 segment_target_bytes = 2 * k_mib;
+};
+
+class SimMesh {
+  public:
+    SimMesh(sim::World& world, SimMeshOptions options);
+
+    // Boots all; returns when the map has everybody up and voters are as many as wanted. False within the bound.
+    [[nodiscard]] bool up(Duration bound = 60_s);
+    [[nodiscard]] usize size() const { return members_.size(); }
+    [[nodiscard]] sim::Node& machine(usize index) { return *members_[index].machine; }
+    // Null while it is down.
+    [[nodiscard]] CoreletNode* node(usize index) { return members_[index].node; }
+    [[nodiscard]] std::optional<usize> index_of(CoreletId id) const;
+    void start(usize index);
+    // Its device is gone; it boots with an empty one, as somebody else.
+    void start_empty(usize index);
+
+    // Runs a command at the first corelet that is up; an error as text in `error`.
+    [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments, std::string* error = nullptr, Duration bound = 60_s);
+    // Who serves the volume now.
+    [[nodiscard]] std::optional<usize> server_of(const std::string& volume);
+    [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& volume);
+    [[nodiscard]] sim::World& world() { return world_; }
+    [[nodiscard]] const SimMeshOptions& options() const { return options_; }
+
+  private:
+    struct Member {
+        sim::Node* machine = nullptr;
+        CoreletNode* node = nullptr;
+        CoreletId id;
+        std::string device;
+        u64 generation = 0;     // of the device
+    };
+    struct Presence;
+    [[nodiscard]] static Task<void> life(Env& env, SimMesh* mesh, usize index);
+    [[nodiscard]] static Task<void> run_command(CoreletNode* node, std::string name, std::string arguments, std::shared_ptr<std::optional<Result<std::string>>> out);
+    [[nodiscard]] NodeConfig config_of(usize index) const;
+    sim::World& world_;
+    SimMeshOptions options_;
+    MeshId mesh_id_;
+    std::vector<Member> members_;
+    Prng random_;
+};
+
+}  // namespace corelet
