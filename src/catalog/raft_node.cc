@@ -65,6 +65,7 @@ RaftNode::RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& i
         scope_.spawn(exchange_before_voting());
     }
     scope_.spawn(run());
+    scope_.spawn(persist_in_order());
 }
 
 RaftNode::~RaftNode() {
@@ -116,12 +117,13 @@ void RaftNode::carry_out(raft::Effects effects) {
             log_warning(env_.log, "raft.journal_failed", number.error().to_string());
             core_.fail_device();
         } else {
-            scope_.spawn(persist(*std::move(effects.persist), *number, effects.ticket, std::move(effects.send_after)));
-            effects.send_after.clear();
+            pending_.push_back(Pending{*std::move(effects.persist), *number, effects.ticket, std::move(effects.send_after)});
+            pending_wanted_.notify_one();
         }
     } else if (!effects.send_after.empty()) {
         // Nothing new to persist, but earlier batches may be under way: wait for the newest.
-        scope_.spawn(persist({}, journal_.submitted_number(), 0, std::move(effects.send_after)));
+        pending_.push_back(Pending{{}, journal_.submitted_number(), 0, std::move(effects.send_after)});
+        pending_wanted_.notify_one();
     }
     if (effects.install) {
         if (auto const restored = state_.restore_snapshot(effects.install->state.bytes()); !restored)
@@ -161,22 +163,27 @@ void RaftNode::apply(const raft::Entry& entry) {
     proposals_.erase(found);
 }
 
-// The batch is durable, then what it implies may leave. Batches become durable in order.
-Task<void> RaftNode::persist(raft::Persist batch, u64 number, u64 ticket, std::vector<raft::Message> after) {
-    auto const durable = co_await journal_.wait_durable(number);
-    if (!durable) {
-        log_warning(env_.log, "raft.journal_failed", durable.error().to_string());
-        core_.fail_device();
-        co_return;
+// A batch is durable, then what it implies may leave; one after the other, in the order of the journal.
+Task<void> RaftNode::persist_in_order() {
+    for (;;) {
+        while (pending_.empty()) co_await pending_wanted_.wait();
+        auto const durable = co_await journal_.wait_durable(pending_.front().number);
+        if (!durable) {
+            log_warning(env_.log, "raft.journal_failed", durable.error().to_string());
+            core_.fail_device();
+            co_return;
+        }
+        Pending const done = std::move(pending_.front());
+        pending_.pop_front();
+        if (done.ticket != 0) {
+            raft::absorb(durable_, done.batch);
+            durable_number_ = done.number;
+            core_.persisted(done.ticket);
+        }
+        for (const raft::Message& message : done.after) send(message);
+        woken_ = true;
+        wake();
     }
-    if (ticket != 0) {
-        raft::absorb(durable_, batch);
-        durable_number_ = number;
-        core_.persisted(ticket);
-    }
-    for (const raft::Message& message : after) send(message);
-    woken_ = true;
-    wake();
 }
 
 Task<void> RaftNode::compact() {

@@ -56,13 +56,20 @@ class RaftNode {
         raft::Term term;
         std::shared_ptr<Completion<Result<pb::CatalogResult>>> done;
     };
+    // On its way to the media, with what may leave once it is there.
+    struct Pending {
+        raft::Persist batch;
+        u64 number = 0;   // of the journal
+        u64 ticket = 0;   // 0: no batch of its own, only messages that wait for those before
+        std::vector<raft::Message> after;
+    };
     RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core, raft::Restored durable);
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] Task<void> run();
     void turn();
     void carry_out(raft::Effects effects);
     void apply(const raft::Entry& entry);
-    [[nodiscard]] Task<void> persist(raft::Persist batch, u64 number, u64 ticket, std::vector<raft::Message> after);
+    [[nodiscard]] Task<void> persist_in_order();
     void send(const raft::Message& message);
     [[nodiscard]] Task<void> send_one(CoreletId to, Buffer body);
     [[nodiscard]] Task<void> compact();
@@ -79,6 +86,8 @@ class RaftNode {
     raft::Restored durable_;        // the fold of all durable batches: what compaction writes
     u64 durable_number_ = 0;        // of the journal
     bool compacting_ = false;
+    std::deque<Pending> pending_;
+    Notify pending_wanted_;
     CatalogState state_;
     WatchHub hub_{state_};
     std::map<raft::Index, Proposal> proposals_;

@@ -144,7 +144,7 @@ Task<Result<void>> NodeServices::ask_seed(Address seed) {
     if (!answer.map().empty()) CO_TRY_VOID(maps->offer(as_bytes(answer.map())));
     std::vector<CoreletId> voters;
     for (u64 voter : answer.voters()) voters.push_back(CoreletId(voter));
-    if (!voters.empty() && catalog->voters().empty()) catalog->set_voter_hints(std::move(voters));
+    if (!voters.empty()) catalog->set_voter_hints(std::move(voters));
     co_return {};
 }
 
@@ -157,12 +157,21 @@ Task<void> NodeServices::enter_mesh() {
         }
     }
     usize next = 0;
-    while (maps->current()->epoch.is_zero() && !config.seeds.empty()) {
+    // Until the map names somebody who can be asked: an early one may still be empty.
+    auto const knows_a_voter = [&] {
+        auto const known = catalog->voters();
+        auto const map = maps->current();
+        return std::any_of(known.begin(), known.end(), [&](CoreletId id) {
+            const mesh::Corelet* const corelet = map->find(id);
+            return corelet && !corelet->addresses.empty();
+        });
+    };
+    while (!knows_a_voter() && !config.seeds.empty()) {
         auto const asked = co_await ask_seed(config.seeds[next++ % config.seeds.size()]);
         if (!asked) {
             log_info(env.log, "node.seed_not_reached", asked.error().to_string());
-            co_await env.clock.sleep(200_ms);
         }
+        if (!knows_a_voter()) co_await env.clock.sleep(100_ms);
     }
     co_await session->first_session().wait();
     for (;;) {
