@@ -61,5 +61,121 @@ TEST(MeshSim, ThreeComeUpAndServeAVolume) {
     EXPECT_FALSE(world.failed()) << why(world);
 }
 
+// Writes `count` blocks of 64 KiB and remembers nothing: the pattern of block i is known.
+bool fill(SimMesh& mesh, const std::string& volume, u64 first, u64 count) {
+    for (u64 i = first; i < first + count; ++i) {
+        bool done = false;
+        for (int attempt = 0; attempt < 50 && !done; ++attempt) {
+            auto const server = mesh.server_of(volume);
+            if (!server) {
+                mesh.world().run_for(500_ms);
+                continue;
+            }
+            auto const written = mesh.world().run(mesh.machine(*server), mesh.device(volume)->write(i * 65536, BufferChain(pattern(i, 65536)), false), 20_s);
+            done = written && *written;
+        }
+        if (!done) return false;
+    }
+    return true;
+}
+
+bool check(SimMesh& mesh, const std::string& volume, u64 first, u64 count) {
+    for (u64 i = first; i < first + count; ++i) {
+        auto const server = mesh.server_of(volume);
+        if (!server) return false;
+        auto const read = mesh.world().run(mesh.machine(*server), mesh.device(volume)->read(i * 65536, 65536), 20_s);
+        if (!read || !*read || !std::ranges::equal((*read)->flatten().bytes(), pattern(i, 65536).bytes())) return false;
+    }
+    return true;
+}
+
+struct Ready {
+    sim::World world;
+    SimMesh mesh;
+    Ready(u64 seed, SimMeshOptions options, const std::string& redundancy) : world(seed), mesh(world, options) {
+        std::string error;
+        bool const ok = mesh.up() && mesh.command("pool.create", R"({"name":"p","redundancy":")" + redundancy + R"("})", &error) &&
+                        mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
+                        mesh.command("volume.attach", R"({"name":"v"})", &error);
+        EXPECT_TRUE(ok) << error << why(world);
+    }
+};
+
+SimMeshOptions six() {
+    SimMeshOptions options;
+    options.corelets = 6;
+    return options;
+}
+
+TEST(MeshSim, TheOwnerDiesAndAnotherServesEverythingAcknowledged) {
+    Ready r(3, six(), "ec:2+1");
+    ASSERT_TRUE(fill(r.mesh, "v", 0, 100)) << why(r.world);
+    auto const owner = *r.mesh.server_of("v");
+    r.mesh.machine(owner).crash();
+    ASSERT_TRUE(r.world.run_until([&] { return r.mesh.server_of("v").has_value(); }, 30_s)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 100)) << why(r.world);
+    EXPECT_TRUE(fill(r.mesh, "v", 100, 50)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 150)) << why(r.world);
+    EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
+TEST(MeshSim, AReplicaDiesAndTheOwnerRollsAtOnce) {
+    Ready r(4, six(), "ec:2+1");
+    ASSERT_TRUE(fill(r.mesh, "v", 0, 20)) << why(r.world);
+    auto const owner = *r.mesh.server_of("v");
+    auto const open = r.mesh.node(owner)->services().volumes->owned().at("v").stream.open_segment;
+    r.world.run_for(3_s);
+    for (CoreletId id : open)
+        if (auto const i = r.mesh.index_of(id); i && *i != owner) r.mesh.machine(*i).crash();
+    auto const before = r.world.now();
+    ASSERT_TRUE(fill(r.mesh, "v", 20, 1)) << why(r.world);
+    EXPECT_LT((r.world.now() - before).ms(), 1000) << why(r.world);
+    ASSERT_TRUE(fill(r.mesh, "v", 21, 50)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 71)) << why(r.world);
+}
+
+TEST(MeshSim, AllLosePowerAtOnceAndServeAgainByThemselves) {
+    Ready r(5, six(), "rep:3");
+    ASSERT_TRUE(fill(r.mesh, "v", 0, 60)) << why(r.world);
+    for (usize i = 0; i < 6; ++i) r.mesh.machine(i).crash();
+    r.world.run_for(2_s);
+    for (usize i = 0; i < 6; ++i) r.mesh.start(i);
+    ASSERT_TRUE(r.world.run_until([&] { return r.mesh.server_of("v").has_value(); }, 60_s)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 60)) << why(r.world);
+    EXPECT_TRUE(fill(r.mesh, "v", 60, 10)) << why(r.world);
+}
+
+TEST(MeshSim, TwoLostForGoodAreHealedOnTheRest) {
+    SimMeshOptions options = six();
+    options.corelets = 8;
+    options.zones = 4;
+    Ready r(6, options, "ec:4+2");
+    ASSERT_TRUE(fill(r.mesh, "v", 0, 300)) << why(r.world);
+    r.world.run_for(10_s);
+    auto const owner = *r.mesh.server_of("v");
+    usize const other = (owner + 1) % 8;
+    r.mesh.machine(owner).crash();
+    r.mesh.machine(other).crash();
+    ASSERT_TRUE(r.world.run_until([&] { return r.mesh.server_of("v").has_value(); }, 30_s)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 300)) << why(r.world);
+    auto const healed = [&] {
+        for (usize i = 0; i < 8; ++i) {
+            if (!r.mesh.node(i)) continue;
+            auto& services = r.mesh.node(i)->services();
+            auto const map = services.maps->current();
+            for (const mesh::Pool& pool : map->pools) {
+                if (pool.tables.size() > 1) return false;
+                for (CoreletId member : pool.current().members())
+                    if (!map->is_up(member)) return false;
+            }
+            if (services.healer->status().chunks_degraded != 0) return false;
+            if (services.catalog->voters().size() != 5) return false;
+        }
+        return true;
+    };
+    EXPECT_TRUE(r.world.run_until(healed, 120_s)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 300)) << why(r.world);
+}
+
 }  // namespace
 }  // namespace corelet

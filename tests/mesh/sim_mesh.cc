@@ -19,6 +19,10 @@ SimMesh::SimMesh(sim::World& world, SimMeshOptions options) : world_(world), opt
     }
 }
 
+SimMesh::~SimMesh() {
+    for (Member& member : members_) member.machine->crash();
+}
+
 NodeConfig SimMesh::config_of(usize index) const {
     NodeConfig config;
     config.mesh = mesh_id_;

@@ -18,6 +18,10 @@ struct SimMeshOptions {
 class SimMesh {
   public:
     SimMesh(sim::World& world, SimMeshOptions options);
+    // Ends all programs: they point here.
+    ~SimMesh();
+    SimMesh(const SimMesh&) = delete;
+    SimMesh& operator=(const SimMesh&) = delete;
 
     // Boots all; returns when the map has everybody up and voters are as many as wanted. False within the bound.
     [[nodiscard]] bool up(Duration bound = 60_s);
