@@ -98,7 +98,9 @@ Result<BoundSocket> bind_udp(const Address& address) {
     BoundSocket out;
     TRY(out.socket, bind_internet(address, SOCK_DGRAM));
     TRY(out.local, bound_address(out.socket.get()));
-    out.family = out.local.host.find(':') == std::string::npos ? AF_INET : AF_INET6;
+    socklen_t size = sizeof out.family;
+    if (::getsockopt(out.socket.get(), SOL_SOCKET, SO_DOMAIN, &out.family, &size) != 0)
+        return fail_errno(errno, "asking for a socket's family");
     return out;
 }
 

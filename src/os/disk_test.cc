@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 
 #include <fstream>
@@ -79,6 +82,19 @@ TEST_P(DiskTest, ServesManyRequestsAtOnce) {
     auto file = create("a");
     std::vector<Task<Result<void>>> tasks;
     for (u64 block = 0; block < k_size / 4096; ++block) tasks.push_back(write_and_check(file.get(), block));
+    for (auto& result : run(join_all(std::move(tasks)))) EXPECT_TRUE(result.has_value());
+}
+
+Task<Result<void>> read_one(File* file, u64 offset) {
+    CO_TRY_VOID(co_await file->read(offset, 4096));
+    co_return Result<void>{};
+}
+
+// Far more than the kernel's queues hold, all started in one turn of the loop.
+TEST_P(DiskTest, TakesMoreRequestsThanTheQueuesHold) {
+    auto file = create("a");
+    std::vector<Task<Result<void>>> tasks;
+    for (u64 i = 0; i < 6000; ++i) tasks.push_back(read_one(file.get(), i % (k_size / 4096) * 4096));
     for (auto& result : run(join_all(std::move(tasks)))) EXPECT_TRUE(result.has_value());
 }
 
@@ -178,6 +194,52 @@ TEST_P(DiskTest, TheHostMayGoWithRequestsInFlight) {
     }
     file.reset();
     host_.reset();
+}
+
+// A file that the kernel presents as a block device.
+class BlockDeviceTest : public DiskTest {
+  protected:
+    void SetUp() override {
+        DiskTest::SetUp();
+        if (IsSkipped()) return;
+        std::ofstream(path("image")).close();
+        std::filesystem::resize_file(path("image"), k_size);
+        if (!attach()) GTEST_SKIP() << "no loop devices here";
+    }
+    void TearDown() override {
+        if (device_.valid()) ::ioctl(device_.get(), LOOP_CLR_FD, 0);
+        device_ = Descriptor();
+        DiskTest::TearDown();
+    }
+    bool attach() {
+        Descriptor const control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+        if (!control.valid()) return false;
+        int const number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+        if (number < 0) return false;
+        name_ = "/dev/loop" + std::to_string(number);
+        Descriptor device(::open(name_.c_str(), O_RDWR | O_CLOEXEC));
+        Descriptor const image(::open(path("image").c_str(), O_RDWR | O_CLOEXEC));
+        if (!device.valid() || ::ioctl(device.get(), LOOP_SET_FD, image.get()) != 0) return false;
+        device_ = std::move(device);
+        return true;
+    }
+    Descriptor device_;
+    std::string name_;
+};
+CORELET_ON_BOTH_ENGINES(BlockDeviceTest);
+
+TEST_P(BlockDeviceTest, IsSizedReadWrittenLockedAndDiscarded) {
+    auto file = run(env().disk.open(name_, {}));
+    ASSERT_TRUE(file.has_value()) << file.error().to_string();
+    EXPECT_EQ((*file)->size_bytes(), k_size);
+    Buffer const data = pattern(64 << 10, 1);
+    ASSERT_TRUE(run((*file)->write(k_size - data.size(), data, Durability::kDurable)).has_value());
+    EXPECT_TRUE(same(*run((*file)->read(k_size - data.size(), data.size())), data));
+    ASSERT_TRUE(run((*file)->discard(0, 64 << 10)).has_value());
+    EXPECT_TRUE(same(*run((*file)->read(k_size - data.size(), data.size())), data));
+    EXPECT_EQ(run((*file)->read(k_size, 4096)).error().code, Code::kInvalid);
+    EXPECT_EQ(run(env().disk.open(name_, {})).error().code, Code::kConflict);
+    EXPECT_EQ(run(env().disk.open(name_, {.create = true, .size_bytes = k_size})).error().code, Code::kExists);
 }
 
 // A file system of 1 MiB in memory: no O_DIRECT on older kernels, and really full.

@@ -186,6 +186,23 @@ TEST_P(ListenTest, ConnectWaitsForAFullQueue) {
     EXPECT_EQ(connected, 3U);
 }
 
+// A restart within one process, as hosting several corelets does it.
+TEST_P(ListenTest, APortIsFreeAsSoonAsItsListenerIsGone) {
+    Address address = Address::tcp("127.0.0.1", 0);
+    for (int round = 0; round < 5; ++round) {
+        auto listener = env().network.listen(address, {});
+        ASSERT_TRUE(listener.has_value()) << listener.error().to_string();
+        address = (*listener)->local_address();
+        std::optional<Result<std::unique_ptr<Connection>>> accepted;
+        Scope scope(env().executor);
+        scope.spawn(accept_one(listener->get(), &accepted));
+        run([]() -> Task<void> { co_await yield{}; }());
+        auto const client = run(env().network.connect(address));
+        EXPECT_TRUE(client.has_value());
+        run_until([&] { return accepted.has_value(); });
+    }
+}
+
 class DatagramTest : public HostTest {
   protected:
     std::unique_ptr<DatagramSocket> bind(const Address& address) {
@@ -251,6 +268,38 @@ TEST_P(DatagramTest, HostNamesAreResolvedOnTheWay) {
     scope.spawn(send_until(a.get(), Address::tcp("LOCALHOST", b->local_address().port), &env().clock, &done));
     scope.spawn(receive_one(b.get(), &done));
     run_until([&] { return done; });
+}
+
+TEST_P(DatagramTest, OneSocketServesBothInternetFamilies) {
+    auto both = env().network.bind_datagram(Address::tcp("::", 0));
+    if (!both) GTEST_SKIP() << both.error().to_string();
+    auto four = bind(Address::tcp("127.0.0.1", 0));
+    (*both)->send(four->local_address(), pattern(10, 1));
+    auto const at_four = run(four->receive());
+    ASSERT_TRUE(at_four.has_value());
+    EXPECT_EQ(at_four->from.port, (*both)->local_address().port);
+    four->send(at_four->from, pattern(20, 1));
+    auto const at_both = run((*both)->receive());
+    ASSERT_TRUE(at_both.has_value());
+    EXPECT_EQ(at_both->from, four->local_address());
+    // The other way round there is no way: a loss.
+    four->send(Address::tcp("::1", 9), pattern(10, 1));
+}
+
+// The kernel, which still polls the socket for a reader, must let go of it at once.
+TEST_P(DatagramTest, AnAddressIsFreeAsSoonAsItsSocketIsGone) {
+    Address address = Address::tcp("127.0.0.1", 0);
+    for (int round = 0; round < 5; ++round) {
+        auto socket = bind(address);
+        address = socket->local_address();
+        bool done = false;
+        Scope scope(env().executor);
+        scope.spawn(receive_one(socket.get(), &done));
+        env().executor.run_ready();
+        run([]() -> Task<void> { co_await yield{}; }());
+        scope.cancel();
+        socket.reset();
+    }
 }
 
 TEST_P(DatagramTest, AnAddressInUseIsAnError) {

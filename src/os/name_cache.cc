@@ -9,7 +9,7 @@ constexpr Duration k_retry_after = 5_s;
 }  // namespace
 
 std::optional<SocketAddress> NameCache::find(const std::string& host, u16 port, int family) {
-    if (auto const digits = numeric_address(host, port)) return digits;
+    if (auto const digits = numeric_address(host, port)) return for_family(*digits, family);
     Instant const now = loop_.clock().now();
     Key const key{host, port, family};
     auto at = entries_->find(key);
@@ -30,8 +30,10 @@ void NameCache::ask(const Key& key) {
         auto found = resolve_blocking(key.host, key.port);
         inbox.post([key = std::move(key), entries = std::move(entries), found = std::move(found)] {
             if (!found) return;
-            auto const fits = std::ranges::find(*found, key.family, &SocketAddress::family);
-            if (fits != found->end()) (*entries)[key].address = *fits;
+            for (const SocketAddress& candidate : *found) {
+                (*entries)[key].address = for_family(candidate, key.family);
+                if ((*entries)[key].address) return;
+            }
         });
     });
 }

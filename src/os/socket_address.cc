@@ -22,6 +22,9 @@ SocketAddress wrap(const T& address, usize size = sizeof(T)) {
     return out;
 }
 
+// An IPv4 address within IPv6: ten zero bytes, two of ones, then the address.
+constexpr usize k_mapped_prefix = 12;
+
 std::string path_of(const SocketAddress& address) {
     sockaddr_un name{};
     std::memcpy(&name, &address.storage, std::min<usize>(address.size, sizeof name));
@@ -43,6 +46,10 @@ Address SocketAddress::to_address() const {
     if (family() == AF_INET6) {
         sockaddr_in6 v6{};
         std::memcpy(&v6, &storage, sizeof v6);
+        if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+            ::inet_ntop(AF_INET, v6.sin6_addr.s6_addr + k_mapped_prefix, text.data(), text.size());
+            return Address::tcp(text.data(), ntohs(v6.sin6_port));
+        }
         ::inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
         return Address::tcp(text.data(), ntohs(v6.sin6_port));
     }
@@ -74,6 +81,19 @@ std::optional<SocketAddress> numeric_address(const std::string& host, u16 port) 
     v6.sin6_port = htons(port);
     if (::inet_pton(AF_INET6, digits, &v6.sin6_addr) == 1) return wrap(v6);
     return std::nullopt;
+}
+
+std::optional<SocketAddress> for_family(const SocketAddress& address, int family) {
+    if (address.family() == family) return address;
+    if (family != AF_INET6 || address.family() != AF_INET) return std::nullopt;
+    sockaddr_in v4{};
+    std::memcpy(&v4, &address.storage, sizeof v4);
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = v4.sin_port;
+    v6.sin6_addr.s6_addr[10] = v6.sin6_addr.s6_addr[11] = 0xFF;
+    std::memcpy(v6.sin6_addr.s6_addr + k_mapped_prefix, &v4.sin_addr, sizeof v4.sin_addr);
+    return wrap(v6);
 }
 
 Result<std::vector<SocketAddress>> resolve_blocking(const std::string& host, u16 port) {

@@ -143,12 +143,19 @@ void UringReactor::arm(Watch& watch, Direction direction) {
 }
 
 void UringReactor::forget(Watch& watch) {
+    bool was_armed = false;
     for (Direction const direction : {Direction::kRead, Direction::kWrite}) {
         if (!watch.armed_[static_cast<usize>(direction)]) continue;
         io_uring_sqe& sqe = next_sqe();
         ::io_uring_prep_poll_remove(&sqe, make_tag(&watch, poll_tag(direction)));
         ::io_uring_sqe_set_data64(&sqe, static_cast<u64>(Tag::kNobody));
+        was_armed = true;
     }
+    if (!was_armed) return;
+    // At once, not with the next turn: only then does the kernel let the socket go, and its peer and its port with
+    // it.
+    enter_without_waiting();
+    reap();
 }
 
 bool UringReactor::has_news() const {
