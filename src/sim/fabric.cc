@@ -21,11 +21,13 @@ void Fabric::add_node(std::string name, u32 machine) {
     CORELET_ASSERT(!names_.contains(name), "two nodes of one name");
     names_.emplace(name, index);
     nodes_.push_back({std::move(name), machine});
+    if (machine >= powered_.size()) powered_.resize(machine + 1, k_never_powered);
     for (auto& row : links_) row.resize(nodes_.size());
     links_.emplace_back().resize(nodes_.size());
 }
 
 void Fabric::power_on(u32 machine) {
+    if (powered_[machine] == k_never_powered) powered_[machine] = 0;
     if (++powered_[machine] > 1) return;
     for (u32 to = 0; to < nodes_.size(); ++to) {
         if (nodes_[to].machine != machine) continue;
@@ -34,14 +36,13 @@ void Fabric::power_on(u32 machine) {
 }
 
 void Fabric::power_off(u32 machine) {
-    CORELET_ASSERT(powered_[machine] > 0);
+    CORELET_ASSERT(powered_[machine] > 0 && powered_[machine] != k_never_powered);
     --powered_[machine];
 }
 
 bool Fabric::passes(u32 from, u32 to) const {
     if (from == to) return true;
-    auto const powered = powered_.find(nodes_[to].machine);
-    if (powered != powered_.end() && powered->second == 0) return false;
+    if (powered_[nodes_[to].machine] == 0) return false;
     if (nodes_[from].machine == nodes_[to].machine) return true;
     Link const& l = link(from, to);
     return l.cuts == 0 && l.clogged_until <= engine.now();

@@ -26,7 +26,8 @@ struct NetworkModel {
     u32 split_write_percent = 5;       // writes that arrive in two pieces
     Duration connect_timeout{15'000'000'000};
     Duration stream_timeout{120'000'000'000};  // data unacknowledged for so long break a connection
-    usize backlog = 128;                       // connections not yet accepted
+    Duration keepalive{60'000'000'000};        // an end whose peer is gone is told after so long, at the latest
+    usize backlog = 1024;                      // connections not yet accepted
     usize datagram_queue = 512;                // datagrams not yet received
     u32 datagram_loss_per_million = 0;
     u32 datagram_duplicate_per_million = 0;
@@ -124,7 +125,8 @@ class Fabric {
     std::vector<NodeEntry> nodes_;
     std::map<std::string, u32, std::less<>> names_;
     std::vector<std::vector<Link>> links_;
-    std::map<u32, u32> powered_;  // nodes with power, by machine
+    static constexpr u32 k_never_powered = UINT32_MAX;
+    std::vector<u32> powered_;  // nodes with power, by machine
     std::map<u32, u16> next_port_;
     IntrusiveList<Stream>* streams_;  // in order of creation
     usize live_streams_ = 0;

@@ -105,11 +105,7 @@ class SimListener final : public Listener {
         auto const bound = fabric_.listeners.find(state_->key);
         if (bound != fabric_.listeners.end() && bound->second == state_) {
             // The file of a unix socket stays when nobody removes it.
-            if (torn && !state_->key.path.empty()) {
-                state_->stale = true;
-            } else {
-                fabric_.listeners.erase(bound);
-            }
+            if (!torn || state_->key.path.empty()) fabric_.listeners.erase(bound);
         }
         for (auto& stream : state_->backlog) stream->release(1);
         state_->backlog.clear();
@@ -133,8 +129,10 @@ Result<std::unique_ptr<Listener>> SimNetwork::listen(const Address& address, Lis
         target.key.port = state->address.port = fabric_.take_port(process_->machine);
     }
     auto const bound = fabric_.listeners.find(target.key);
+    // A path is taken over when its process is dead, or on demand.
     bool const is_path = address.kind == Address::Kind::kUnix;
-    if (bound != fabric_.listeners.end() && !(is_path && options.replace))
+    bool const is_stale = bound != fabric_.listeners.end() && bound->second->process == nullptr;
+    if (bound != fabric_.listeners.end() && !is_stale && !(is_path && options.replace))
         return fail(Code::kExists, address.to_string() + " is in use");
     state->key = target.key;
     state->loopback = target.loopback;

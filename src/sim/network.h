@@ -8,12 +8,11 @@
 
 namespace corelet::sim {
 
-// What is bound for a listener; outlives it as a dead path when the process ends without closing a unix socket.
+// What is bound for a listener. A unix socket's path that was not closed outlives its process, without one.
 struct ListenerState {
     BindKey key;
     Address address;
     bool loopback = false;  // not reachable from other machines
-    bool stale = false;
     std::shared_ptr<Process> process;
     std::deque<std::shared_ptr<Stream>> backlog;
     Notify acceptors;

@@ -268,6 +268,11 @@ void Stream::end_by_kernel(u32 side) {
     not_live();
     // What was on the wire may still arrive; what waited in the machine's memory is gone.
     Pipe& pipe = pipes_[side];
+    // Keep-alives of the other end find out, if nothing else does.
+    if (sides_[1 - side].state == State::kOpen && !resets_[1 - side].is_scheduled()) {
+        keepalive_[1 - side] = true;
+        fabric_.engine.queue.schedule_in(resets_[1 - side], fabric_.model.keepalive);
+    }
     usize const arrives = pipe.is_linked() ? 0 : fabric_.prng.between(0, pipe.in_flight.size());
     pipe.in_flight.resize(arrives);
     if (arrives == 0) pipe.clear();
@@ -275,14 +280,19 @@ void Stream::end_by_kernel(u32 side) {
 
 void Stream::send_reset(u32 from_side) {
     u32 const to_side = 1 - from_side;
-    if (sides_[to_side].state != State::kOpen || resets_[to_side].is_scheduled()) return;
+    if (sides_[to_side].state != State::kOpen) return;
+    if (resets_[to_side].is_scheduled() && !keepalive_[to_side]) return;
+    keepalive_[to_side] = false;
     fabric_.engine.queue.schedule_in(resets_[to_side], fabric_.draw_latency(node(from_side), node(to_side)));
 }
 
 void Stream::reset_arrives(u32 side) {
-    // Nobody repeats a lost reset: the end stays half-open until it sends something.
-    if (!fabric_.passes(node(1 - side), node(side))) {
+    // Nobody repeats a lost reset: the end stays half-open until it sends something, or a keep-alive is not
+    // answered.
+    if (!keepalive_[side] && !fabric_.passes(node(1 - side), node(side))) {
         fabric_.engine.stats.count_fault(FaultKind::kHalfOpen);
+        keepalive_[side] = true;
+        fabric_.engine.queue.schedule_in(resets_[side], fabric_.model.keepalive);
         return;
     }
     auto const keep = shared_from_this();

@@ -103,6 +103,7 @@ class Stream final : public std::enable_shared_from_this<Stream>, public ListNod
     std::array<Side, 2> sides_;
     std::array<Pipe, 2> pipes_;
     std::array<ResetEvent, 2> resets_;
+    std::array<bool, 2> keepalive_{};  // the reset that is scheduled is a keep-alive that finds nobody
     std::array<CreditEvent, 2> credits_;
     bool counted_ = true;  // among the live ones
 };
