@@ -10,14 +10,16 @@ MapKeeper::MapKeeper(Env& env, RaftNode& raft, MapService& maps, Duration out_af
 }
 
 Task<void> MapKeeper::run() {
+    bool busy = false;
     for (;;) {
-        co_await env_.clock.sleep(500_ms);
+        co_await env_.clock.sleep(busy ? 50_ms : 500_ms);
+        busy = false;
         if (!raft_.is_leader()) {
             down_since_.clear();
             continue;
         }
         co_await give_up_the_lost();
-        co_await keep_voters();
+        busy = co_await keep_voters();
     }
 }
 
@@ -40,7 +42,7 @@ Task<void> MapKeeper::give_up_the_lost() {
 }
 
 // One step at a time: a learner is added, promoted when it has caught up, and only then is a lost voter removed.
-Task<void> MapKeeper::keep_voters() {
+Task<bool> MapKeeper::keep_voters() {
     auto const& configuration = raft_.configuration();
     Instant const deadline = env_.clock.now() + 2_s;
     auto const map = maps_.current();
@@ -50,19 +52,20 @@ Task<void> MapKeeper::keep_voters() {
         raft::Change const change{still_wanted ? raft::ChangeKind::kPromote : raft::ChangeKind::kRemove, learner};
         auto const changed = co_await raft_.change(change, deadline);
         if (changed) log_info(env_.log, still_wanted ? "catalog.voter_added" : "catalog.learner_removed", to_string(learner));
-        co_return;
+        co_return changed.has_value();
     }
-    if (!wanted) co_return;
+    if (!wanted) co_return false;
     if (wanted->kind == mesh::VoterChange::Kind::kAdd) {
-        (void)co_await raft_.change(raft::Change{raft::ChangeKind::kAddLearner, wanted->id}, deadline);
-        co_return;
+        auto const added = co_await raft_.change(raft::Change{raft::ChangeKind::kAddLearner, wanted->id}, deadline);
+        co_return added.has_value();
     }
     if (wanted->id == raft_.leader() && configuration.voters.size() > 1) {
         raft_.step_down();
-        co_return;
+        co_return false;
     }
     auto const removed = co_await raft_.change(raft::Change{raft::ChangeKind::kRemove, wanted->id}, deadline);
     if (removed) log_info(env_.log, "catalog.voter_removed", to_string(wanted->id));
+    co_return removed.has_value();
 }
 
 }  // namespace corelet

@@ -15,7 +15,8 @@ class MapKeeper {
   private:
     [[nodiscard]] Task<void> run();
     [[nodiscard]] Task<void> give_up_the_lost();
-    [[nodiscard]] Task<void> keep_voters();
+    // True if a step was taken, and another may follow at once.
+    [[nodiscard]] Task<bool> keep_voters();
     Env& env_;
     RaftNode& raft_;
     MapService& maps_;

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mesh/survival.h"
+#include "mesh/voters.h"
 #include "rt/combine.h"
 #include "stream/stream_record.h"
 #include "wire/message.h"
@@ -236,7 +237,7 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
     for (const mesh::Pool& pool : map->pools) promise = std::max(promise, static_cast<int>(pool.spec.redundancy.m));
     bool const catalog_serves = node.catalog->is_available();
     std::string health = "ok";
-    if (healing["chunks_degraded"].get<u64>() != 0 || up < expected || holes || moving) health = "degraded";
+    if (healing["chunks_degraded"].get<u64>() != 0 || up < expected || holes || moving || voters.size() < mesh::voters_wanted(*map)) health = "degraded";
     if ((losses.can_lose == 0 && promise > 0 && storage_up > 1) || narrow) health = "at_risk";
     if (unserved || stuck) health = "unavailable";
     co_return Json{{"mesh", hex64(node.config.mesh.v)},

@@ -1,5 +1,7 @@
 #include "tests/mesh/sim_mesh.h"
 
+#include "mesh/voters.h"
+
 namespace corelet {
 
 // Lives in the main task's frame: when the corelet is dropped, nobody finds it any more.
@@ -99,6 +101,7 @@ bool SimMesh::up(Duration bound) {
                 if (map->corelets.size() != members_.size()) return false;
                 for (const mesh::Corelet& corelet : map->corelets)
                     if (!corelet.is_up()) return false;
+                if (member.node->services().catalog->voters().size() < mesh::voters_wanted(*map)) return false;
             }
             return true;
         },
