@@ -262,7 +262,7 @@ void read_and_kill(int pipe, pid_t child, u64 lines, Told* told) {
             rest.erase(0, end + 1);
         }
         if (!killed && told->lines >= enough) {
-            ::kill(child, SIGKILL);
+            ::kill(child, SIGKILL);  // host: a test of real processes
             killed = true;
         }
     }
@@ -277,7 +277,7 @@ TEST(StoreKill, WhatWasAcknowledgedOutlivesTheProcess) {
     for (u32 round = 0; round < 40 && told.complaints.empty(); ++round) {
         std::array<int, 2> pipe{};
         ASSERT_EQ(::pipe(pipe.data()), 0);
-        pid_t const child = ::fork();
+        pid_t const child = ::fork();  // host: a test of real processes
         ASSERT_GE(child, 0);
         if (child == 0) {
             ::close(pipe[0]);
