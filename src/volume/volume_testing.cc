@@ -361,7 +361,7 @@ VolumeRig::~VolumeRig() {
 
 void VolumeRig::attach() {
     CORELET_ASSERT(!volume);
-    VolumeDeps const deps{executor, clock, log, world, adoption, space};
+    VolumeDeps const deps{executor, clock, log, chunks ? *chunks : world, adoption, space};
     volume = std::make_unique<Volume>(deps, options);
     stream = std::make_unique<FakeLogStream>(world, stream_options, *volume);
     auto const taken = await(stream->take(*volume));

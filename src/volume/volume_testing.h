@@ -206,6 +206,7 @@ class VolumeRig {
     FakeWorld world;
     VolumeOptions options;
     FakeLogStream::Options stream_options;
+    Chunks* chunks = nullptr;  // instead of the world's
     SegmentAdoption* adoption = nullptr;
     PoolSpace* space = nullptr;
     std::unique_ptr<Volume> volume;
