@@ -87,7 +87,36 @@ void Core::post(CoreletId to, Body body, When when) {
     bool const term_is_durable = durable_.term == hard_.term;
     CORELET_ASSERT(durable_.term <= hard_.term);
     auto& out = when == When::kNow && term_is_durable ? out_now_ : out_durable_;
-    out.push_back(Message{self_, to, hard_.term, std::move(body)});
+    Message message{self_, to, hard_.term, std::move(body)};
+    if (covers_earlier(out, message)) return;
+    if (out.size() >= options_.outbox_messages_max) {
+        ++dropped_;  // none has to arrive
+        return;
+    }
+    out.push_back(std::move(message));
+}
+
+// A later answer to the same member says all that an earlier one of the term said; so however long a journal takes,
+// what waits for it stays small.
+bool Core::covers_earlier(std::vector<Message>& out, const Message& message) {
+    auto const* accepted = std::get_if<AppendResponse>(&message.body);
+    bool const answer = (accepted && accepted->accepted) || std::holds_alternative<HeartbeatResponse>(message.body);
+    if (!answer) return false;
+    auto const earlier = std::find_if(out.begin(), out.end(), [&](const Message& other) {
+        auto const* response = std::get_if<AppendResponse>(&other.body);
+        return other.to == message.to && other.term == message.term && other.body.index() == message.body.index() &&
+               (!response || response->accepted);
+    });
+    if (earlier == out.end()) return false;
+    Message const before = std::exchange(*earlier, message);
+    if (accepted) {
+        Index& match = std::get<AppendResponse>(earlier->body).match;
+        match = std::max(match, std::get<AppendResponse>(before.body).match);
+    } else {
+        u64& round = std::get<HeartbeatResponse>(earlier->body).round;
+        round = std::max(round, std::get<HeartbeatResponse>(before.body).round);
+    }
+    return true;
 }
 
 Effects Core::take(Journal journal) {

@@ -129,6 +129,7 @@ class Core {
 
     // core.cc
     void post(CoreletId to, Body body, When when);
+    [[nodiscard]] static bool covers_earlier(std::vector<Message>& out, const Message& message);
     [[nodiscard]] bool term_fits(const Message& message);
     [[nodiscard]] bool newer_term_fits(const Message& message);
     [[nodiscard]] bool older_term_fits(const Message& message);

@@ -55,6 +55,23 @@ TEST(Core, BusyJournalGathersAndHoldsBackPromisesOnly) {
     EXPECT_EQ(std::get<HeartbeatResponse>(effects.send_now[0].body).round, 7u);
 }
 
+// However long the journal takes, what waits for it does not grow with time.
+TEST(Core, AnswersThatWaitAreMerged) {
+    Core core = core_of(k_2, with_log(3, {}, 1));
+    for (Index i = 2; i < 100; ++i) {
+        Entry const entry = make_entry({Term(2), i}, EntryKind::kCommand, {});
+        Position const prev{Term(i == 2 ? 1u : 2u), i - 1};
+        core.step({k_1, k_2, Term(2), Append{prev, {entry}, 1, i}});
+        core.step({k_1, k_2, Term(2), Heartbeat{i}});
+        EXPECT_TRUE(core.take(Journal::kBusy).send_now.empty());
+    }
+    core.step({k_1, k_2, Term(2), Append{{Term(1), 1}, {}, 1, 1}});
+    Effects const effects = core.take();
+    ASSERT_EQ(effects.send_after.size(), 2u);
+    EXPECT_EQ(std::get<AppendResponse>(effects.send_after[0].body).match, 99u);
+    EXPECT_EQ(std::get<HeartbeatResponse>(effects.send_after[1].body).round, 99u);
+}
+
 TEST(Core, NothingOfANewTermLeavesBeforeTheTermIsDurable) {
     Core core = core_of(k_2, with_log(3, {}, 1));
     core.step({k_1, k_2, Term(5), Heartbeat{1}});

@@ -32,6 +32,9 @@ struct Options {
     // Rounds of heartbeats for reads that are out at once; later reads share the next one.
     usize read_rounds_max = 4;
 
+    // Messages that wait for the next take(), or for the journal; beyond it they are dropped, as a network may.
+    usize outbox_messages_max = 4096;
+
     usize snapshot_chunk_bytes = 256 * k_kib;
     usize snapshot_bytes_max = 512 * k_mib;
     // A snapshot is due when the log after the last one is longer than this.

@@ -25,6 +25,7 @@ Index Core::compact_floor(Index last) const {
 }
 
 void Core::snapshot_durable(const Batch& batch) {
+    // Unless another one has come since, whose batch is still out.
     bool const current = batch.install && log_.snapshot() && log_.snapshot()->last == *batch.install;
     if (current) installable_ = log_.snapshot();
     if (!batch.saved) return;
@@ -146,10 +147,7 @@ void Core::install(Snapshot snapshot) {
         to_save_.reset();
         installable_.reset();
         to_install_ = true;
-        for (Batch& batch : in_flight_) {
-            batch.last = 0;
-            batch.install.reset();
-        }
+        for (Batch& batch : in_flight_) batch.last = 0;
     }
     // Everything up to there is committed, so nothing that was promised and may count is missing.
     if (rotten() && last >= hard_.repairing.index) repaired();
