@@ -166,7 +166,7 @@ Task<void> NodeServices::enter_mesh() {
             return corelet && !corelet->addresses.empty();
         });
     };
-    while (!knows_a_voter() && !config.seeds.empty()) {
+    while (!raft->is_member() && !knows_a_voter() && !config.seeds.empty()) {
         auto const asked = co_await ask_seed(config.seeds[next++ % config.seeds.size()]);
         if (!asked) {
             log_info(env.log, "node.seed_not_reached", asked.error().to_string());
