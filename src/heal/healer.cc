@@ -68,16 +68,11 @@ Task<bool> Healer::round() {
     co_return clean;
 }
 
-Task<bool> Healer::heal_pool(PoolId pool_id, const PoolInventory* own) {
-    auto const map = maps_.current();
-    const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool) co_return true;
-    mesh::TablePtr const table = pool->tables.front();
-    auto const places = table->places_of(rpc_.id());
-
-    // What members, current and former, have in the slots served here.
+Task<bool> Healer::ask_members(std::shared_ptr<const mesh::Map> map, PoolId pool_id, const PoolInventory* own, Known* known) {
+    const mesh::Pool& pool = *map->find(pool_id);
+    mesh::TablePtr const table = pool.tables.front();
     std::map<CoreletId, pb::CompareInventory> questions;
-    for (auto const& [slot, position] : places) {
+    for (auto const& [slot, position] : table->places_of(rpc_.id())) {
         pb::SlotDigest digest;
         digest.set_slot(slot);
         if (own)
@@ -86,16 +81,16 @@ Task<bool> Healer::heal_pool(PoolId pool_id, const PoolInventory* own) {
                 digest.set_sum(found->second.sum);
             }
         std::set<CoreletId> asked;
-        for (const mesh::TablePtr& each : pool->tables)
+        for (const mesh::TablePtr& each : pool.tables)
             for (CoreletId member : each->row(slot % each->slots()))
                 if (!member.is_zero() && member != rpc_.id()) asked.insert(member);
         for (CoreletId member : asked) *questions[member].add_digests() = digest;
     }
-    std::map<ChunkId, std::pair<u32, u64>> known;  // positions seen anywhere, chunk bytes
     bool everybody = true;
     std::vector<Task<bool>> asks;
     for (auto& [member, question] : questions) {
         if (!map->is_up(member)) {
+            // Those that are out are not waited for (protocols 9.2).
             const mesh::Corelet* const corelet = map->find(member);
             everybody = everybody && (!corelet || corelet->presence == mesh::Presence::kOut);
             continue;
@@ -103,58 +98,77 @@ Task<bool> Healer::heal_pool(PoolId pool_id, const PoolInventory* own) {
         question.set_pool(pool_id.v);
         question.set_map_epoch(map->epoch.v);
         question.set_slots(table->slots());
-        asks.push_back(ask(member, pool_id, encode_message(question), &known));
+        asks.push_back(ask(member, encode_message(question), known));
     }
     for (bool answered : co_await join_all<bool>(std::move(asks))) everybody = everybody && answered;
+    co_return everybody;
+}
 
+// Fewest surviving fragments first.
+std::vector<Healer::Missing> Healer::find_missing(const mesh::Pool& pool, const Known& known) {
     std::vector<Missing> missing;
+    auto& left = left_[pool.id];
+    left = {};
     for (auto const& [chunk, seen] : known) {
-        u32 const slot = pool->slot(chunk);
-        auto const position = table->position_of(slot, rpc_.id());
-        if (!position || store_.fragment_info(FragmentId{chunk, *position})) continue;
-        if (spaces_.seems_deleted(chunk.space)) continue;
-        missing.push_back(Missing{pool_id, FragmentId{chunk, *position}, seen.second, static_cast<unsigned>(std::popcount(seen.first))});
+        auto const position = pool.current().position_of(pool.slot(chunk), rpc_.id());
+        if (!position || store_.fragment_info(FragmentId{chunk, *position}) || spaces_.seems_deleted(chunk.space)) continue;
+        missing.push_back(Missing{pool.id, FragmentId{chunk, *position}, seen.second, static_cast<unsigned>(std::popcount(seen.first))});
+        ++left.first;
+        if (auto const geometry = ec::ChunkGeometry::make(seen.second, pool.spec.redundancy.k)) left.second += geometry->fragment_bytes();
     }
     std::stable_sort(missing.begin(), missing.end(), [](const Missing& a, const Missing& b) { return a.survivors < b.survivors; });
-    auto& left = left_[pool_id];
-    left = {};
-    for (const Missing& each : missing)
-        if (auto const geometry = ec::ChunkGeometry::make(each.chunk_bytes, pool->spec.redundancy.k)) {
-            ++left.first;
-            left.second += geometry->fragment_bytes();
-        }
-    if (!missing.empty()) {
-        log_info(env_.log, "heal.round", [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
-        rate_from_ = env_.clock.now();
-        rate_bytes_ = status_.bytes_done;
-    }
-    usize failed = 0;
-    {
-        Scope rebuilds(env_.executor);
-        for (const Missing& each : missing) {
-            co_await slots_.acquire(1);
-            if (maps_.current()->epoch != map->epoch || status_.paused) {
-                slots_.release(1);
-                ++failed;
-                break;
-            }
-            rebuilds.spawn(rebuild(each, &failed));
-        }
-        co_await rebuilds.join();
-    }
+    return missing;
+}
 
+// Returns how many could not be rebuilt now.
+Task<usize> Healer::rebuild_all(std::vector<Missing> missing, MapEpoch epoch) {
+    if (missing.empty()) co_return 0;
+    log_info(env_.log, "heal.round", [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
+    rate_from_ = env_.clock.now();
+    rate_bytes_ = status_.bytes_done;
+    usize failed = 0;
+    Scope rebuilds(env_.executor);
+    for (const Missing& each : missing) {
+        co_await slots_.acquire(1);
+        if (maps_.current()->epoch != epoch || status_.paused) {
+            slots_.release(1);
+            ++failed;
+            break;
+        }
+        rebuilds.spawn(rebuild(each, &failed));
+    }
+    co_await rebuilds.join();
+    co_return failed;
+}
+
+std::vector<Healer::Stray> Healer::find_strays(const mesh::Pool& pool, const PoolInventory* own) const {
     std::vector<Stray> strays;
-    if (own)
-        for (auto const& [slot, holdings] : *own)
-            for (auto const& [chunk, holding] : holdings.chunks)
-                for (unsigned p = 0; p < mesh::k_width_max; ++p)
-                    if ((holding.positions >> p) & 1U)
-                        if (p >= table->width() || table->at(slot, p) != rpc_.id()) strays.push_back(Stray{pool_id, FragmentId{chunk, static_cast<u8>(p)}});
+    if (!own) return strays;
+    const mesh::SlotTable& table = pool.current();
+    for (auto const& [slot, holdings] : *own)
+        for (auto const& [chunk, holding] : holdings.chunks)
+            for (unsigned p = 0; p < mesh::k_width_max; ++p) {
+                bool const held = (holding.positions >> p) & 1U;
+                bool const at_home = p < table.width() && table.at(slot, p) == rpc_.id();
+                if (held && !at_home) strays.push_back(Stray{pool.id, FragmentId{chunk, static_cast<u8>(p)}});
+            }
+    return strays;
+}
+
+Task<bool> Healer::heal_pool(PoolId pool_id, const PoolInventory* own) {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(pool_id);
+    if (!pool) co_return true;
+    mesh::TablePtr const table = pool->tables.front();
+    Known known;
+    bool const everybody = co_await ask_members(map, pool_id, own, &known);
+    usize const failed = co_await rebuild_all(find_missing(*pool, known), map->epoch);
+    auto strays = find_strays(*pool, own);
     status_.strays = strays.size();
     if (!strays.empty()) co_await hand_on(std::move(strays));
 
     bool const clean = everybody && failed == 0 && maps_.current()->epoch == map->epoch && fragments_.puts_before(table->epoch()) == 0;
-    bool const wanted = !places.empty() && pool->clean_epoch(rpc_.id()) < table->epoch();
+    bool const wanted = table->has(rpc_.id()) && pool->clean_epoch(rpc_.id()) < table->epoch();
     if (clean && wanted && reported_clean_[pool_id] < table->epoch()) {
         auto const reported = co_await port_.report_clean(pool_id, table->epoch(), table->hash());
         if (reported) reported_clean_[pool_id] = table->epoch();
@@ -162,7 +176,7 @@ Task<bool> Healer::heal_pool(PoolId pool_id, const PoolInventory* own) {
     co_return clean;
 }
 
-Task<bool> Healer::ask(CoreletId peer, PoolId pool_id, Buffer body, std::map<ChunkId, std::pair<u32, u64>>* known) {
+Task<bool> Healer::ask(CoreletId peer, Buffer body, Known* known) {
     CallOptions options;
     options.deadline = env_.clock.now() + 5_s;
     options.traffic = TrafficClass::kHeal;
@@ -175,7 +189,6 @@ Task<bool> Healer::ask(CoreletId peer, PoolId pool_id, Buffer body, std::map<Chu
         entry.first |= held.positions();
         entry.second = held.chunk_bytes();
     }
-    (void)pool_id;
     co_return true;
 }
 

@@ -64,8 +64,15 @@ class Healer {
     [[nodiscard]] Task<void> run();
     [[nodiscard]] Task<bool> round();                                   // true: nothing is missing and everybody was asked
     [[nodiscard]] Task<bool> heal_pool(PoolId pool, const PoolInventory* own);
+    // Positions seen of each chunk, and its bytes.
+    using Known = std::map<ChunkId, std::pair<u32, u64>>;
+    // What members, current and former, have in the slots served here. False: somebody who counts did not answer.
+    [[nodiscard]] Task<bool> ask_members(std::shared_ptr<const mesh::Map> map, PoolId pool, const PoolInventory* own, Known* known);
+    [[nodiscard]] std::vector<Missing> find_missing(const mesh::Pool& pool, const Known& known);
+    [[nodiscard]] Task<usize> rebuild_all(std::vector<Missing> missing, MapEpoch epoch);
+    [[nodiscard]] std::vector<Stray> find_strays(const mesh::Pool& pool, const PoolInventory* own) const;
     [[nodiscard]] Task<Result<Reply>> on_compare(Request request);
-    [[nodiscard]] Task<bool> ask(CoreletId peer, PoolId pool, Buffer body, std::map<ChunkId, std::pair<u32, u64>>* known);
+    [[nodiscard]] Task<bool> ask(CoreletId peer, Buffer body, Known* known);
     [[nodiscard]] Task<void> rebuild(Missing missing, usize* failed);
     [[nodiscard]] Task<Result<void>> rebuild_one(Missing missing);
     [[nodiscard]] Task<void> hand_on(std::vector<Stray> strays);

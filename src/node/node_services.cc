@@ -114,11 +114,10 @@ void NodeServices::forgotten(std::string reason) {
     own_trouble = "this device has forgotten promises (" + reason + "); replace it: corelet join with a fresh device";
     log_warning(env.log, "node.forgotten", own_trouble);
     raft->bar(raft::Bar::kForgotten);
-    struct Mark {
-        static Task<void> run(Store* store, std::string why) { (void)co_await store->mark_forgotten(std::move(why)); }
-    };
-    scope_.spawn(Mark::run(store.get(), std::move(reason)));
+    scope_.spawn(mark_forgotten(std::move(reason)));
 }
+
+Task<void> NodeServices::mark_forgotten(std::string reason) { (void)co_await store->mark_forgotten(std::move(reason)); }
 
 void NodeServices::map_changed() {
     gossip->map_changed();

@@ -64,6 +64,7 @@ class NodeServices final : public HealPort {
 
   private:
     void forgotten(std::string reason);
+    [[nodiscard]] Task<void> mark_forgotten(std::string reason);
     void map_changed();
     [[nodiscard]] Task<void> enter_mesh();
     [[nodiscard]] Task<Result<void>> introduce_self();

@@ -140,7 +140,19 @@ Json node_info(NodeServices& node) {
     return out;
 }
 
-Task<Result<Json>> mesh_status(NodeServices& node) {
+namespace {
+
+using Infos = std::map<CoreletId, Json>;
+
+// What the parts add up to.
+struct Totals {
+    usize up = 0, expected = 0, storage_up = 0;
+    u64 capacity = 0, used = 0, free_least = ~u64{0};
+    bool holes = false, moving = false;                 // of slot tables
+    bool unserved = false, narrow = false, stuck = false;  // of volumes
+};
+
+Task<Infos> ask_everybody(NodeServices& node) {
     auto const map = node.maps->current();
     std::vector<CoreletId> asked;
     std::vector<Task<Result<Json>>> asks;
@@ -150,60 +162,73 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
             asks.push_back(ask_info(node, corelet.id));
         }
     auto answers = co_await join_all<Result<Json>>(std::move(asks));
-    std::map<CoreletId, Json> info;
+    Infos info;
     info[node.store->identity()] = node_info(node);
     for (usize i = 0; i < asked.size(); ++i)
         if (answers[i]) info[asked[i]] = std::move(*answers[i]);
+    co_return info;
+}
 
+Json corelets_part(const NodeServices& node, const Infos& info, Totals& totals) {
+    auto const map = node.maps->current();
     auto const voters = node.catalog->voters();
-    Json corelets = Json::array();
-    usize up = 0, expected = 0;
-    u64 free_least = ~u64{0}, capacity = 0, used = 0, storage_up = 0;
+    Json out = Json::array();
     for (const mesh::Corelet& corelet : map->corelets) {
         bool const voter = std::find(voters.begin(), voters.end(), corelet.id) != voters.end();
-        Json const own = info.contains(corelet.id) ? info[corelet.id] : Json::object();
-        up += corelet.is_up() ? 1 : 0;
-        expected += corelet.presence != mesh::Presence::kOut ? 1 : 0;
+        Json const own = info.contains(corelet.id) ? info.at(corelet.id) : Json::object();
+        totals.up += corelet.is_up() ? 1 : 0;
+        totals.expected += corelet.presence != mesh::Presence::kOut ? 1 : 0;
         Json former = Json::array();
         for (const mesh::FormerIdentity& identity : corelet.former) former.push_back(to_string(identity.id));
-        corelets.push_back(Json{{"id", to_string(corelet.id)},
-                                {"address", corelet.addresses.empty() ? "" : corelet.addresses.front()},
-                                {"location", corelet.location.to_string()},
-                                {"role", mesh::role_name(corelet.role)},
-                                {"state", mesh::state_name(corelet.state())},
-                                {"voter", voter},
-                                {"answers", info.contains(corelet.id)},
-                                {"capacity_bytes", own.value("capacity_bytes", corelet.capacity_bytes)},
-                                {"used_bytes", own.value("used_bytes", u64{0})},
-                                {"trouble", own.value("trouble", std::string())},
-                                {"replaces", former}});
+        out.push_back(Json{{"id", to_string(corelet.id)},
+                           {"address", corelet.addresses.empty() ? "" : corelet.addresses.front()},
+                           {"location", corelet.location.to_string()},
+                           {"role", mesh::role_name(corelet.role)},
+                           {"state", mesh::state_name(corelet.state())},
+                           {"voter", voter},
+                           {"answers", info.contains(corelet.id)},
+                           {"capacity_bytes", own.value("capacity_bytes", corelet.capacity_bytes)},
+                           {"used_bytes", own.value("used_bytes", u64{0})},
+                           {"trouble", own.value("trouble", std::string())},
+                           {"replaces", former}});
         if (corelet.role != mesh::Role::kStorage || !corelet.is_up()) continue;
-        ++storage_up;
-        capacity += own.value("capacity_bytes", u64{0});
-        used += own.value("used_bytes", u64{0});
-        free_least = std::min(free_least, own.value("free_bytes", u64{0}));
+        ++totals.storage_up;
+        totals.capacity += own.value("capacity_bytes", u64{0});
+        totals.used += own.value("used_bytes", u64{0});
+        totals.free_least = std::min(totals.free_least, own.value("free_bytes", u64{0}));
     }
+    return out;
+}
 
-    Json pools = Json::array();
-    bool holes = false, moving = false;
+bool has_holes(const mesh::SlotTable& table) {
+    for (u32 slot = 0; slot < table.slots(); ++slot)
+        for (unsigned p = 0; p < table.width(); ++p)
+            if (table.at(slot, p).is_zero()) return true;
+    return false;
+}
+
+Json pools_part(const NodeServices& node, Totals& totals) {
+    auto const map = node.maps->current();
+    Json out = Json::array();
     for (const mesh::Pool& pool : map->pools) {
         mesh::Survival const survives = mesh::survival(*map, pool);
         unsigned const width = pool.spec.redundancy.width();
         // The fullest corelet bounds what still fits, at the pool's overhead.
-        u64 const usable = storage_up < width ? 0 : free_least / width * storage_up * pool.spec.redundancy.k;
-        bool pool_holes = false;
-        for (u32 slot = 0; slot < pool.current().slots(); ++slot)
-            for (unsigned p = 0; p < width; ++p) pool_holes = pool_holes || pool.current().at(slot, p).is_zero();
-        holes = holes || pool_holes;
-        moving = moving || pool.tables.size() > 1;
-        pools.push_back(Json{{"name", pool.spec.name}, {"id", pool.id.v}, {"redundancy", pool.spec.redundancy.to_string()},
-                             {"failure_domain", mesh::level_name(pool.spec.level)}, {"promise", survives.promise}, {"can_lose", survives.losses[0]},
-                             {"survives", survives.sentence}, {"usable_bytes", usable}, {"slots", pool.current().slots()},
-                             {"tables", pool.tables.size()}, {"has_holes", pool_holes}});
+        u64 const usable = totals.storage_up < width ? 0 : totals.free_least / width * totals.storage_up * pool.spec.redundancy.k;
+        bool const holes = has_holes(pool.current());
+        totals.holes = totals.holes || holes;
+        totals.moving = totals.moving || pool.tables.size() > 1;
+        out.push_back(Json{{"name", pool.spec.name}, {"id", pool.id.v}, {"redundancy", pool.spec.redundancy.to_string()},
+                           {"failure_domain", mesh::level_name(pool.spec.level)}, {"promise", survives.promise},
+                           {"can_lose", survives.losses[0]}, {"survives", survives.sentence}, {"usable_bytes", usable},
+                           {"slots", pool.current().slots()}, {"tables", pool.tables.size()}, {"has_holes", holes}});
     }
+    return out;
+}
 
-    Json volumes = Json::array();
-    bool unserved = false, narrow = false, stuck = false;
+Json volumes_part(const NodeServices& node, const Infos& info, Totals& totals) {
+    auto const map = node.maps->current();
+    Json out = Json::array();
     for (const KeyValue& item : node.catalog->local_range("volumes/").items) {
         pb::Volume volume;
         if (!volume.ParseFromString(item.value)) continue;
@@ -211,49 +236,72 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
         auto const streams = node.catalog->local_range(stream_key(SpaceId(volume.space())));
         if (!streams.items.empty()) (void)stream.ParseFromString(streams.items.front().value);
         CoreletId const owner(stream.owner());
-        Json const served = info.contains(owner) && info[owner]["volumes"].contains(volume.name()) ? info[owner]["volumes"][volume.name()] : Json::object();
+        Json served = Json::object();
+        if (auto const own = info.find(owner); own != info.end() && own->second["volumes"].contains(volume.name()))
+            served = own->second["volumes"][volume.name()];
         bool const attached = volume.attached_to() != 0;
-        unserved = unserved || (attached && served.empty());
-        stuck = stuck || served.value("stuck", false);
-        narrow = narrow || (!served.empty() && served["open_segment"].size() < served.value("width_wanted", usize{0}));
+        totals.unserved = totals.unserved || (attached && served.empty());
+        totals.stuck = totals.stuck || served.value("stuck", false);
+        totals.narrow = totals.narrow || (!served.empty() && served["open_segment"].size() < served.value("width_wanted", usize{0}));
         const mesh::Pool* const pool = map->find(PoolId(volume.pool()));
-        volumes.push_back(Json{{"name", volume.name()}, {"size_bytes", volume.size_bytes()}, {"pool", pool ? pool->spec.name : ""},
-                               {"attached_to", attached ? Json(to_string(CoreletId(volume.attached_to()))) : Json()},
-                               {"owner", owner.is_zero() ? Json() : Json(to_string(owner))}, {"epoch", stream.epoch()}, {"uri", volume.uri()},
-                               {"served", !served.empty()}, {"unpacked_bytes", served.value("unpacked_bytes", u64{0})},
-                               {"logical_bytes", served.value("logical_bytes", u64{0})}, {"waiting_for", served.value("waiting_for", std::string())}});
+        out.push_back(Json{{"name", volume.name()}, {"size_bytes", volume.size_bytes()}, {"pool", pool ? pool->spec.name : ""},
+                           {"attached_to", attached ? Json(to_string(CoreletId(volume.attached_to()))) : Json()},
+                           {"owner", owner.is_zero() ? Json() : Json(to_string(owner))}, {"epoch", stream.epoch()}, {"uri", volume.uri()},
+                           {"served", !served.empty()}, {"unpacked_bytes", served.value("unpacked_bytes", u64{0})},
+                           {"logical_bytes", served.value("logical_bytes", u64{0})},
+                           {"waiting_for", served.value("waiting_for", std::string())}});
     }
+    return out;
+}
 
-    Json healing{{"chunks_degraded", 0}, {"bytes_done", 0}, {"bytes_left", 0}, {"eta_seconds", 0}, {"fragments_rebuilt", 0}};
+Json healing_part(const Infos& info) {
+    Json out{{"chunks_degraded", u64{0}}, {"bytes_done", u64{0}}, {"bytes_left", u64{0}}, {"eta_seconds", u64{0}}, {"fragments_rebuilt", u64{0}}};
     for (auto const& [id, own] : info) {
         if (!own.contains("healing")) continue;
         for (const char* key : {"chunks_degraded", "bytes_done", "bytes_left", "fragments_rebuilt"})
-            healing[key] = healing[key].get<u64>() + own["healing"].value(key, u64{0});
-        healing["eta_seconds"] = std::max(healing["eta_seconds"].get<u64>(), own["healing"].value("eta_seconds", u64{0}));
+            out[key] = out[key].get<u64>() + own["healing"].value(key, u64{0});
+        out["eta_seconds"] = std::max(out["eta_seconds"].get<u64>(), own["healing"].value("eta_seconds", u64{0}));
     }
+    return out;
+}
 
-    LossBudget const losses = loss_budget(node);
+std::string health_of(const NodeServices& node, const Totals& totals, const LossBudget& losses, bool fragments_missing) {
+    auto const map = node.maps->current();
     int promise = 0;
     for (const mesh::Pool& pool : map->pools) promise = std::max(promise, static_cast<int>(pool.spec.redundancy.m));
-    bool const catalog_serves = node.catalog->is_available();
-    std::string health = "ok";
-    if (healing["chunks_degraded"].get<u64>() != 0 || up < expected || holes || moving || voters.size() < mesh::voters_wanted(*map)) health = "degraded";
-    if ((losses.can_lose == 0 && promise > 0 && storage_up > 1) || narrow) health = "at_risk";
-    if (unserved || stuck) health = "unavailable";
+    if (totals.unserved || totals.stuck) return "unavailable";
+    if ((losses.can_lose == 0 && promise > 0 && totals.storage_up > 1) || totals.narrow) return "at_risk";
+    bool const voters_missing = node.catalog->voters().size() < mesh::voters_wanted(*map);
+    if (fragments_missing || totals.up < totals.expected || totals.holes || totals.moving || voters_missing) return "degraded";
+    return "ok";
+}
+
+}  // namespace
+
+Task<Result<Json>> mesh_status(NodeServices& node) {
+    Infos const info = co_await ask_everybody(node);
+    Totals totals;
+    Json corelets = corelets_part(node, info, totals);
+    Json pools = pools_part(node, totals);
+    Json volumes = volumes_part(node, info, totals);
+    Json healing = healing_part(info);
+    LossBudget const losses = loss_budget(node);
+    std::string const health = health_of(node, totals, losses, healing["chunks_degraded"].get<u64>() != 0);
+    Json catalog{{"available", node.catalog->is_available()}, {"leader", to_string(node.catalog->leader())}, {"voters", ids(node.catalog->voters())}};
     co_return Json{{"mesh", hex64(node.config.mesh.v)},
                    {"health", health},
                    {"can_lose", losses.can_lose},
                    {"limited_by", losses.limited_by},
                    {"can_lose_zones", losses.can_lose_zones},
-                   {"catalog", Json{{"available", catalog_serves}, {"leader", to_string(node.catalog->leader())}, {"voters", ids(voters)}}},
-                   {"map_epoch", map->epoch.v},
+                   {"catalog", std::move(catalog)},
+                   {"map_epoch", node.maps->current()->epoch.v},
                    {"insecure", node.config.insecure},
-                   {"capacity_bytes", capacity},
-                   {"used_bytes", used},
-                   {"corelets", corelets},
-                   {"pools", pools},
-                   {"volumes", volumes},
-                   {"healing", healing}};
+                   {"capacity_bytes", totals.capacity},
+                   {"used_bytes", totals.used},
+                   {"corelets", std::move(corelets)},
+                   {"pools", std::move(pools)},
+                   {"volumes", std::move(volumes)},
+                   {"healing", std::move(healing)}};
 }
 
 Task<Result<Json>> volume_info(NodeServices& node, std::string name) {
