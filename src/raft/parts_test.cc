@@ -168,7 +168,7 @@ TEST(Codec, EveryKindOfMessageSurvives) {
 
 // Whatever arrives, it is refused or it is well formed; nothing aborts.
 TEST(Codec, DamagedBytesAreRefusedOrWellFormed) {
-    Prng random(5);
+    Prng random(5);  // host: a generator of ours, by name
     usize refused = 0;
     for (const Body& body : one_of_each()) {
         std::string const good = encode(Message{k_1, k_2, Term(5), body});

@@ -12,7 +12,7 @@ namespace {
 constexpr u64 k_blocks = 8;
 
 u64 from_environment(const char* name, u64 otherwise) {
-    const char* const text = std::getenv(name);
+    const char* const text = std::getenv(name);  // host: to replay one seed
     return text ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
@@ -25,7 +25,7 @@ TEST_P(Random, HistoriesKeepRaftsPromises) {
     for (u64 seed = 1 + GetParam(); seed <= seeds; seed += k_blocks) {
         if (only != 0 && seed != only) continue;
         Chaos chaos(seed);
-        if (only != 0 && std::getenv("CORELET_RAFT_TRACE")) {
+        if (only != 0 && std::getenv("CORELET_RAFT_TRACE")) {  // host: to replay one seed
             chaos.cluster.trace = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
         }
         ASSERT_EQ(chaos.run(30_s), "") << "seed " << seed;
