@@ -1,0 +1,42 @@
+// What every command knows: how it was called, and how to find the mesh it is about.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "app/tool/control.h"
+#include "app/tool/lab_state.h"
+
+namespace CLI {
+class App;
+}
+
+namespace corelet::app {
+
+struct Context {
+    std::string dir;      // --dir
+    std::string connect;  // --connect
+    bool json = false;
+    std::string command;  // as typed: "volume create"
+    std::function<Result<void>()> action;
+
+    // --dir, else CORELET_DIR, made absolute; kInvalid with what to type if neither is there.
+    [[nodiscard]] Result<std::string> directory() const;
+    [[nodiscard]] Result<Reach> reach() const;
+    // The lab that the directory holds, if it does.
+    [[nodiscard]] std::optional<Lab> lab() const;
+};
+
+// How a lab is reached.
+[[nodiscard]] Reach lab_reach(const Lab& lab);
+// The key that lies in a directory; empty if none does.
+[[nodiscard]] std::string read_key(const std::string& directory);
+[[nodiscard]] Result<void> make_key(const std::string& directory);
+
+void add_corelet_commands(CLI::App& app, Context& context);
+void add_status_command(CLI::App& app, Context& context);
+void add_pool_commands(CLI::App& app, Context& context);
+void add_volume_commands(CLI::App& app, Context& context);
+void add_lab_commands(CLI::App& app, Context& context);
+
+}  // namespace corelet::app

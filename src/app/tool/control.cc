@@ -1,0 +1,140 @@
+#include "app/tool/control.h"
+
+#include <fmt/format.h>
+#include <unistd.h>  // host: the uid that sockets of this user's corelets expect
+
+#include "app/tool/tool_world.h"
+#include "node/node.pb.h"
+#include "node/node_services.h"
+#include "wire/message.h"
+
+namespace corelet::app {
+
+namespace {
+
+constexpr Duration k_prefer_first{1'000'000'000};
+
+RpcOptions tool_options() {
+    RpcOptions options;
+    options.own_uid = ::geteuid();
+    options.insecure = true;  // the corelet decides what it takes
+    return options;
+}
+
+std::string lowest(const Address& address, const Error& error) {
+    return fmt::format("{} ({})", address.to_string(), error.to_string());
+}
+
+}  // namespace
+
+struct ControlClient::Probe {
+    std::vector<std::optional<Result<void>>> answers;
+    Notify changed;
+};
+
+ControlClient::ControlClient(Env& env, Reach reach)
+    : env_(env), reach_(std::move(reach)), rpc_(env, policy_, tool_options()) {}
+
+Task<void> ControlClient::probe(usize index, std::shared_ptr<Probe> probe, Instant deadline) {
+    Address const address = reach_.targets[index];
+    auto const answer = co_await introduce(address, deadline);
+    probe->answers[index] = answer ? Result<void>() : std::unexpected(answer.error());
+    probe->changed.notify_all();
+}
+
+// Everybody is asked at once, so that the second spent on one that hangs is spent once.
+Task<Result<usize>> ControlClient::choose(std::vector<bool> excluded, Instant deadline) {
+    auto const state = std::make_shared<Probe>();
+    usize const count = reach_.targets.size();
+    state->answers.resize(count);
+    Instant const prefer_until = env_.clock.now() + k_prefer_first;
+    Scope probes(env_.executor);
+    for (usize i = 0; i < count; ++i) {
+        if (!excluded[i]) probes.spawn(probe(i, state, deadline));
+    }
+    for (;;) {
+        bool const patient = env_.clock.now() < prefer_until;
+        bool waiting = false;
+        for (usize i = 0; i < count; ++i) {
+            if (excluded[i]) continue;
+            if (state->answers[i] && *state->answers[i]) co_return i;
+            if (state->answers[i]) continue;
+            waiting = true;
+            if (patient) break;
+        }
+        if (!waiting || env_.clock.now() >= deadline) break;
+        co_await state->changed.wait_until(env_.clock, patient ? std::min(prefer_until, deadline) : deadline);
+    }
+    std::string tried;
+    for (usize i = 0; i < count && tried.size() < 400; ++i) {
+        Error const silent{Code::kTimeout, false, 0, "no answer"};
+        tried += (tried.empty() ? "" : ", ") + lowest(reach_.targets[i], state->answers[i] && !*state->answers[i]
+                                                                             ? state->answers[i]->error()
+                                                                             : silent);
+    }
+    co_return fail(Code::kUnavailable,
+                   fmt::format("no corelet of this mesh answers: {}{}", tried,
+                               reach_.start_hint.empty() ? "" : "; start it: " + reach_.start_hint));
+}
+
+Task<Result<Json>> ControlClient::command(std::string name, Json arguments, Duration limit, bool repeatable) {
+    Instant const deadline = env_.clock.now() + limit;
+    std::vector<bool> excluded(reach_.targets.size(), false);
+    for (;;) {
+        CO_TRY(usize const index, co_await choose(excluded, deadline));
+        auto answer = co_await command_at(reach_.targets[index], name, arguments, deadline);
+        if (answer) co_return answer;
+        bool const broke = answer.error().code == Code::kReset || answer.error().code == Code::kShutdown ||
+                           answer.error().code == Code::kClosed;
+        if (broke && repeatable && env_.clock.now() < deadline) {
+            excluded[index] = true;
+            continue;
+        }
+        if (broke)
+            co_return fail(answer.error().code,
+                           fmt::format("corelet at {} stopped while it worked on this, so it may or may not "
+                                       "have happened; look with: corelet status",
+                                       reach_.targets[index].to_string()));
+        if (answer.error().code == Code::kTimeout && answer.error().message.empty())
+            co_return fail(Code::kTimeout,
+                           fmt::format("no answer within {} s; the catalog may have no quorum, see: corelet status",
+                                       limit.ms() / 1000));
+        co_return answer;
+    }
+}
+
+Task<Result<Json>> ControlClient::command_at(Address address, std::string name, Json arguments, Instant deadline) {
+    pb::AdminRequest message;
+    message.set_command(std::move(name));
+    message.set_arguments(arguments.dump());
+    CallOptions options;
+    options.deadline = deadline;
+    options.traffic = TrafficClass::kControl;
+    CO_TRY(Reply const reply,
+           co_await rpc_.call(address, node_method::k_admin, encode_message(message), {}, options));
+    CO_TRY(auto const answer, decode_message<pb::AdminReply>(reply.body));
+    Json parsed = Json::parse(answer.result(), nullptr, false);
+    if (parsed.is_discarded())
+        co_return fail(Code::kCorrupt, "the answer of " + address.to_string() + " does not parse");
+    co_return parsed;
+}
+
+Task<Result<Introduction>> ControlClient::introduce(Address address, Instant deadline) {
+    CallOptions options;
+    options.deadline = deadline;
+    options.traffic = TrafficClass::kControl;
+    CO_TRY(Reply const reply, co_await rpc_.call(address, node_method::k_introduce, {}, {}, options));
+    CO_TRY(auto const answer, decode_message<pb::IntroduceReply>(reply.body));
+    Introduction out;
+    out.mesh = MeshId(answer.mesh());
+    for (u64 const voter : answer.voters()) out.voters.push_back(CoreletId(voter));
+    co_return out;
+}
+
+Result<Json> run_command(const Reach& reach, std::string name, Json arguments, Duration limit, bool repeatable) {
+    TRY(auto world, make_tool_world());
+    ControlClient client(world->env(), reach);
+    return world->run_until_done(client.command(std::move(name), std::move(arguments), limit, repeatable));
+}
+
+}  // namespace corelet::app

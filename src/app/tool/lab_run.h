@@ -1,0 +1,24 @@
+// The processes of a lab.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "app/tool/lab_state.h"
+#include "app/tool/process.h"
+
+namespace corelet::app {
+
+// Starts those of `indexes` that do not run.
+[[nodiscard]] Result<void> start_members(const Lab& lab, const std::vector<u32>& indexes);
+// Waits until all members are up and health is `ok`; gives the status. An error says what is missing, and shows the
+// last lines of the log of a member that died.
+[[nodiscard]] Result<nlohmann::json> wait_until_ok(const Lab& lab, Duration limit);
+// Waits until the member's control socket answers.
+[[nodiscard]] Result<void> wait_until_answering(const Lab& lab, u32 index, Duration limit);
+// Waits until its process is gone (or is stopped).
+[[nodiscard]] Result<void> wait_until_gone(const std::string& directory, Duration limit);
+[[nodiscard]] Result<void> wait_until_stopped(const std::string& directory, Duration limit);
+// TERM to all, KILL to who is left.
+[[nodiscard]] Result<void> stop_members(const Lab& lab);
+
+}  // namespace corelet::app

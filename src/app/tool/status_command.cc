@@ -1,0 +1,29 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "app/tool/context.h"
+#include "app/tool/report.h"
+
+namespace corelet::app {
+
+namespace {
+
+Result<void> status(const Context& context) {
+    TRY(Reach const reach, context.reach());
+    TRY(Json found, run_command(reach, "status", Json::object(), k_command_limit, true));
+    if (auto const lab = context.lab()) order_corelets(found, *lab);
+    if (context.json)
+        std::printf("%s\n", found.dump().c_str());
+    else
+        std::fputs(report(found).c_str(), stdout);
+    return {};
+}
+
+}  // namespace
+
+void add_status_command(CLI::App& app, Context& context) {
+    CLI::App* const command = app.add_subcommand("status", "the state of the mesh, in twelve lines or fewer");
+    command->callback([&context] { context.action = [&context] { return status(context); }; });
+}
+
+}  // namespace corelet::app
