@@ -53,10 +53,7 @@ void MediaFile::complete_buffered(u64 write, u64 offset, usize size) {
 }
 
 void MediaFile::complete_durable(u64 write, u64 offset, usize size) {
-    if (faults.lying_syncs) {
-        engine_.stats.count_fault(FaultKind::kLyingSync);
-        return complete_buffered(write, offset, size);
-    }
+    if (faults.lying_syncs) return complete_buffered(write, offset, size);
     ++completions_;
     u64 const end = (offset + size) / k_block_bytes;
     for (auto it = pending_.lower_bound(offset / k_block_bytes); it != pending_.end() && it->first < end;) {
@@ -101,10 +98,7 @@ void MediaFile::fail_write(u64 write, u64 offset, usize size) {
 }
 
 void MediaFile::complete_flush(u64 begun_at) {
-    if (faults.lying_syncs) {
-        engine_.stats.count_fault(FaultKind::kLyingSync);
-        return;
-    }
+    if (faults.lying_syncs) return;
     auto const covered = [&](const Version& v) { return v.completed != 0 && v.completed <= begun_at && !v.doomed; };
     for (auto it = pending_.begin(); it != pending_.end();) {
         auto& versions = it->second;

@@ -32,6 +32,7 @@ class PageMap {
     void put(u64 page, std::shared_ptr<PageBytes> bytes);
     void clear(u64 page);
     [[nodiscard]] u64 pages_in_use() const { return in_use_; }
+    [[nodiscard]] bool has_size_of(const PageMap& other) const { return leaves_.size() == other.leaves_.size(); }
     // A page that was written, drawn; none if none was.
     [[nodiscard]] std::optional<u64> random_page(Prng& random) const;
 

@@ -82,6 +82,7 @@ void MediaFile::make_unreadable(u64 offset, u64 size) {
 }
 
 void MediaFile::roll_back(PageMap snapshot) {
+    CORELET_ASSERT(snapshot.has_size_of(durable_), "a snapshot of another file");
     durable_ = std::move(snapshot);
     pending_.clear();
     unreadable_.clear();

@@ -50,6 +50,7 @@ class Node final : public ListNode {
     // be the last.
     void crash_after_resumptions(u64 count, Ending ending = Ending::kPower);
     void crash_after_disk_operations(u64 count, Ending ending = Ending::kPower);
+    void disarm_crash() { resumptions_left_ = operations_left_ = 0; }
 
     // SIGSTOP, or a machine that is stopped from outside, whose clock stands still too. Sockets stay open, messages
     // queue up, timers come late.

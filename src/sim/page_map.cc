@@ -34,7 +34,8 @@ void PageMap::put(u64 page, std::shared_ptr<PageBytes> bytes) {
     CORELET_ASSERT(bytes != nullptr);
     auto& place = slot(page);
     if (!place) ++in_use_;
-    // Copied where the place is its own: the memory that a write just filled is warm and is used again for the next.
+    // Copied where the place is its own: the memory that a write just filled is warm and is used again for the
+    // next.
     if (place && place.use_count() == 1) {
         *place = *bytes;
     } else {
