@@ -183,8 +183,12 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
     Instant const until = node.env.clock.now() + 20_s;
     while (node.env.clock.now() < until) {
         auto const item = co_await node.catalog->get(volume_key(name), patience(node));
-        if (item && *item && volume.ParseFromString((*item)->value) && !volume.uri().empty() && !volume.move_wanted())
-            co_return Json{{"name", name}, {"uri", volume.uri()}, {"attached_to", to_string(CoreletId(volume.attached_to()))}};
+        if (item && *item && volume.ParseFromString((*item)->value) && !volume.uri().empty() && !volume.move_wanted()) {
+            // The record may name where a corelet served it that has died since.
+            auto const info = co_await volume_info(node, name);
+            if (info && info->value("served", false) && info->value("uri", std::string()) == volume.uri())
+                co_return Json{{"name", name}, {"uri", volume.uri()}, {"attached_to", to_string(CoreletId(volume.attached_to()))}};
+        }
         co_await node.env.clock.sleep(50_ms);
     }
     co_return fail(Code::kTimeout, "volume '" + name + "' is attached but not served yet; `corelet volume info " + name + "` says what it waits for");

@@ -44,6 +44,15 @@ std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std
     return out;
 }
 
+std::vector<CoreletId> MapLogPlacement::homes(PoolId id, SegmentId segment) const {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(id);
+    if (!pool || !pool->spec.redundancy.is_replicated() || pool->tables.size() > 1) return {};
+    auto const row = pool->current().row(pool->slot(segment));
+    bool const whole = std::none_of(row.begin(), row.end(), [](CoreletId member) { return member.is_zero(); });
+    return whole ? row : std::vector<CoreletId>{};
+}
+
 bool MapLogPlacement::is_up(CoreletId corelet) const {
     if (!maps_.current()->is_up(corelet)) return false;
     return corelet == self_ || !membership_ || membership_->health(corelet) == mesh::PeerHealth::kHeard;

@@ -8,6 +8,7 @@ namespace {
 constexpr Duration k_candidate_step = 300_ms;
 constexpr Duration k_look_every = 300_ms;
 constexpr Duration k_caretaker_after = 60_s;
+constexpr u64 k_adopted_target_max = 32 * k_mib;
 }  // namespace
 
 std::string volume_key(std::string_view name) { return "volumes/" + std::string(name); }
@@ -15,10 +16,11 @@ std::string deleted_space_key(SpaceId space) { return "deleted/" + hex64(space.v
 
 // A volume and its log live and go together: clients may hold the volume a little longer than the host does.
 struct VolumeHost::Serving {
-    struct Mounted {
+    struct Mounted final : SegmentAdoption {
+        [[nodiscard]] Task<Result<bool>> verify(SegmentId segment, u64 end_bytes) override { return stream->adopt(segment, end_bytes); }
         std::unique_ptr<StreamOwner> stream;
         std::unique_ptr<Volume> volume;  // rests on the stream: goes first
-        ~Mounted() { volume.reset(); }
+        ~Mounted() override { volume.reset(); }
     };
     std::shared_ptr<Mounted> mounted;
     std::string name;
@@ -191,7 +193,6 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(PoolId(record.pool()));
     if (!pool) co_return fail(Code::kUnavailable, "its pool is not in the map here");
-    VolumeDeps volume_deps{env_.executor, env_.clock, env_.log, chunks_, nullptr, this};
     VolumeOptions options;
     options.space = SpaceId(record.space());
     options.pool = PoolId(record.pool());
@@ -201,11 +202,14 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     options.map_cache_bytes = config_.page_cache_bytes;
     options.block_cache_bytes = config_.cache_bytes;
     auto mounted = std::make_shared<Serving::Mounted>();
+    VolumeDeps volume_deps{env_.executor, env_.clock, env_.log, chunks_, mounted.get(), this};
     mounted->volume = std::make_unique<Volume>(volume_deps, options);
     StreamDeps stream_deps{env_, catalog_, replicas_, placement_, self_, session_.session()};
     TakeOptions take_options;
     take_options.stream.owner.times = config_.stream_times;
-    take_options.stream.owner.segment_target_bytes = config_.segment_target_bytes;
+    // An adopted segment is a chunk: with its last record it stays within a chunk's bound.
+    u64 const target_max = pool->spec.redundancy.is_replicated() ? k_adopted_target_max : config_.segment_target_bytes;
+    take_options.stream.owner.segment_target_bytes = std::min(config_.segment_target_bytes, target_max);
     take_options.caretaker = caretaker;
     Volume* const volume = mounted->volume.get();
     Instant const began = env_.clock.now();

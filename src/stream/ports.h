@@ -36,6 +36,8 @@ class ReplicaPort {
     [[nodiscard]] virtual Task<Result<Buffer>> read(CoreletId replica, SegmentId segment, u64 offset, u64 length) = 0;
     // After the end is committed: cuts what lies beyond.
     [[nodiscard]] virtual Task<Result<void>> seal(CoreletId replica, SegmentId segment, u64 end_bytes) = 0;
+    // The sealed segment, verified to its end, becomes fragment `position` of the replicated chunk of the same name (protocols 8.8).
+    [[nodiscard]] virtual Task<Result<void>> adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position, u8 copies) = 0;
     [[nodiscard]] virtual Task<Result<void>> drop(CoreletId replica, SegmentId segment, Epoch epoch) = 0;
 };
 
@@ -52,6 +54,9 @@ class LogPlacement {
     // Up to `width` corelets that are up and store, oneself first if it stores, spread over the pool's failure domains, none of `avoid`.
     // `salt` varies the choice.
     [[nodiscard]] virtual std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid, u64 salt) const = 0;
+    // In a replicated pool, where a chunk of this name belongs, in the slot's order; empty otherwise. A segment that lies there becomes a
+    // chunk without being written again.
+    [[nodiscard]] virtual std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const = 0;
     // The map's word: not down, failing or out.
     [[nodiscard]] virtual bool is_up(CoreletId corelet) const = 0;
     // Confirmed dead (down or out): recovery does not wait for it.

@@ -9,6 +9,7 @@ namespace {
 
 constexpr u64 k_scan_bytes = k_mib;
 constexpr u64 k_read_bytes_max = 16 * k_mib;
+constexpr u8 k_adopted_positions = 9;  // copies of a replicated chunk, at most
 
 template <class M>
 SegmentId id_of(const M& message) { return SegmentId{SpaceId(message.space()), message.seq()}; }
@@ -44,12 +45,13 @@ ReplicaServer::ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes t
     rpc_.register_handler(stream_method::k_fence, [this](Request r) { return fence(std::move(r)); }, whole);
     rpc_.register_handler(stream_method::k_read, [this](Request r) { return read(std::move(r)); });
     rpc_.register_handler(stream_method::k_seal, [this](Request r) { return seal(std::move(r)); }, whole);
+    rpc_.register_handler(stream_method::k_adopt, [this](Request r) { return adopt(std::move(r)); }, whole);
     rpc_.register_handler(stream_method::k_drop, [this](Request r) { return drop(std::move(r)); }, whole);
 }
 
 ReplicaServer::~ReplicaServer() {
     for (Method method : {stream_method::k_prepare, stream_method::k_append, stream_method::k_heartbeat, stream_method::k_release,
-                          stream_method::k_fence, stream_method::k_read, stream_method::k_seal, stream_method::k_drop})
+                          stream_method::k_fence, stream_method::k_read, stream_method::k_seal, stream_method::k_drop, stream_method::k_adopt})
         rpc_.unregister_handler(method);
 }
 
@@ -194,7 +196,9 @@ Task<Result<Reply>> ReplicaServer::fence(Request request) {
 Task<Result<Reply>> ReplicaServer::read(Request request) {
     CO_TRY(auto message, decode_message<pb::ReadSegment>(request.body));
     SegmentId const id = id_of(message);
-    CO_TRY(SegmentInfo info, store_.segment_info(id));
+    auto const found = store_.segment_info(id);
+    if (!found) co_return co_await read_adopted(id, message.offset(), message.length());
+    const SegmentInfo& info = *found;
     u64 const limit = info.sealed ? std::min(info.end, info.capacity_bytes) : info.capacity_bytes;
     if (message.offset() % k_block_bytes != 0 || message.length() % k_block_bytes != 0)
         co_return fail(Code::kInvalid, "offset and length are multiples of 4096");
@@ -202,6 +206,39 @@ Task<Result<Reply>> ReplicaServer::read(Request request) {
     if (length == 0) co_return Reply{};
     CO_TRY(BufferChain chain, co_await store_.read_segment(id, message.offset(), length, IoClass::kClient));
     co_return Reply{{}, std::move(chain)};
+}
+
+// What was a segment may be a fragment of the chunk of the same name by now.
+Task<Result<Reply>> ReplicaServer::read_adopted(SegmentId segment, u64 offset, u64 length) {
+    for (u8 position = 0; position < k_adopted_positions; ++position) {
+        auto const info = store_.fragment_info(FragmentId{segment, position});
+        if (!info) continue;
+        u64 const take = offset >= info->bytes ? 0 : std::min({length, info->bytes - offset, k_read_bytes_max});
+        if (take == 0) co_return Reply{};
+        ReadOptions options;
+        options.verify = false;
+        CO_TRY(FragmentData data, co_await store_.read_fragment(info->id, offset, take, options));
+        co_return Reply{{}, std::move(data.data)};
+    }
+    co_return fail(Code::kUnknown, "segment " + to_string(segment) + " is not here");
+}
+
+Task<Result<Reply>> ReplicaServer::adopt(Request request) {
+    CO_TRY(auto message, decode_message<pb::AdoptSegment>(request.body));
+    SegmentId const id = id_of(message);
+    if (message.position() >= k_adopted_positions || message.m() > 8) co_return fail(Code::kInvalid, "position out of bounds");
+    FragmentId const fragment{id, static_cast<u8>(message.position())};
+    if (store_.fragment_info(fragment)) co_return empty_reply();  // asked again
+    CO_TRY_VOID(co_await verify_to(id, message.end_bytes()));
+    CO_TRY_VOID(co_await store_.seal_segment(id, message.end_bytes()));
+    FragmentHeader header;
+    header.k = 1;
+    header.m = static_cast<u8>(message.m());
+    header.chunk_data_bytes = message.end_bytes();
+    header.map_epoch = request.map_epoch;
+    CO_TRY_VOID(co_await store_.adopt_segment(id, fragment, std::move(header), {}));
+    replicas_.erase(id);
+    co_return empty_reply();
 }
 
 Task<Result<Reply>> ReplicaServer::seal(Request request) {
@@ -322,6 +359,16 @@ Task<Result<void>> RpcReplicaPort::seal(CoreletId replica, SegmentId segment, u6
     message.set_seq(segment.seq);
     message.set_end_bytes(end_bytes);
     return simple(replica, stream_method::k_seal, encode_message(message), 5_s);
+}
+
+Task<Result<void>> RpcReplicaPort::adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position, u8 copies) {
+    pb::AdoptSegment message;
+    message.set_space(segment.space.v);
+    message.set_seq(segment.seq);
+    message.set_end_bytes(end_bytes);
+    message.set_position(position);
+    message.set_m(copies - 1U);
+    return simple(replica, stream_method::k_adopt, encode_message(message), 10_s);
 }
 
 Task<Result<void>> RpcReplicaPort::drop(CoreletId replica, SegmentId segment, Epoch epoch) {

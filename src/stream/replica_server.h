@@ -21,6 +21,7 @@ inline constexpr Method k_fence{0x0705};
 inline constexpr Method k_read{0x0706};
 inline constexpr Method k_seal{0x0707};
 inline constexpr Method k_drop{0x0708};
+inline constexpr Method k_adopt{0x0709};
 }  // namespace stream_method
 
 class ReplicaServer {
@@ -47,6 +48,8 @@ class ReplicaServer {
     [[nodiscard]] Task<Result<Reply>> read(Request request);
     [[nodiscard]] Task<Result<Reply>> seal(Request request);
     [[nodiscard]] Task<Result<Reply>> drop(Request request);
+    [[nodiscard]] Task<Result<Reply>> adopt(Request request);
+    [[nodiscard]] Task<Result<Reply>> read_adopted(SegmentId segment, u64 offset, u64 length);
 
     Env& env_;
     Store& store_;
@@ -67,6 +70,7 @@ class RpcReplicaPort final : public ReplicaPort {
     [[nodiscard]] Task<Result<FenceAnswer>> fence(CoreletId replica, SegmentId segment, Epoch epoch, Instant deadline) override;
     [[nodiscard]] Task<Result<Buffer>> read(CoreletId replica, SegmentId segment, u64 offset, u64 length) override;
     [[nodiscard]] Task<Result<void>> seal(CoreletId replica, SegmentId segment, u64 end_bytes) override;
+    [[nodiscard]] Task<Result<void>> adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position, u8 copies) override;
     [[nodiscard]] Task<Result<void>> drop(CoreletId replica, SegmentId segment, Epoch epoch) override;
 
   private:

@@ -4,6 +4,10 @@
 
 namespace corelet {
 
+namespace {
+constexpr u64 k_adopted_bytes_max = 64 * k_mib;  // a chunk's bound
+}  // namespace
+
 StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record, OwnerStart start,
                          LogSink& sink)
     : deps_(deps),
@@ -293,6 +297,25 @@ Task<Result<void>> StreamOwner::commit_checkpoint(Checkpoint checkpoint) {
     for (const LogSegment& segment : dropped)
         for (CoreletId replica : segment.replicas) scope_.spawn(drop_replica(replica, segment.id));
     co_return {};
+}
+
+Task<Result<bool>> StreamOwner::adopt(SegmentId segment, u64 end_bytes) {
+    auto const homes = deps_.placement.homes(pool(), segment);
+    const pb::Segment* found = nullptr;
+    for (const pb::Segment& candidate : record_->value().segments())
+        if (candidate.seq() == segment.seq && candidate.state() == pb::Segment::ENDED) found = &candidate;
+    if (!found || homes.empty() || end_bytes > k_adopted_bytes_max) co_return false;
+    std::vector<CoreletId> replicas = to_spec(record_->space(), *found).replicas;
+    std::vector<CoreletId> sorted_homes = homes;
+    std::sort(replicas.begin(), replicas.end());
+    std::sort(sorted_homes.begin(), sorted_homes.end());
+    if (replicas != sorted_homes) co_return false;
+    // All of them are verified to the end, or none of this counts and it is packed later.
+    for (usize position = 0; position < homes.size(); ++position) {
+        auto const adopted = co_await deps_.replicas.adopt(homes[position], segment, end_bytes, static_cast<u8>(position), static_cast<u8>(homes.size()));
+        if (!adopted) co_return std::unexpected(adopted.error());
+    }
+    co_return true;
 }
 
 u64 StreamOwner::unreleased_bytes() const {

@@ -61,6 +61,8 @@ class StreamOwner final : public LogStream {
     // Hands the stream over: answers nothing any more, ends its promises, and gives up the ownership in the catalog. With
     // `end_segments` (detach) every segment is ended and none stays listed (protocols 7.7).
     [[nodiscard]] Task<Result<void>> hand_over(bool end_segments);
+    // Makes an ended segment a chunk where it lies, if its replicas are the homes of its slot (protocols 8.8). False: it has to be packed.
+    [[nodiscard]] Task<Result<bool>> adopt(SegmentId segment, u64 end_bytes);
     // Set when this owner has stopped for good (fenced, given up, handed over); why, in stop_reason().
     [[nodiscard]] Event& stopped() { return stopped_; }
     [[nodiscard]] const Error& stop_reason() const { return stop_reason_; }
@@ -98,12 +100,15 @@ class StreamOwner final : public LogStream {
 
     // stream_standbys.cc
     struct StandbyWish {
+        SegmentId id;
         std::vector<CoreletId> replicas;
         bool narrow = false;
         bool activate = false;     // used at once: writes wait for it
+        bool strict = false;       // none but these corelets: it is there to do without others
     };
     [[nodiscard]] std::vector<CoreletId> lost_replicas() const;
     [[nodiscard]] std::optional<StandbyWish> next_wish();
+    [[nodiscard]] StandbyWish at_home(StandbyWish wish);
     [[nodiscard]] Task<Result<void>> withdraw_bad_standbys();
     [[nodiscard]] Task<Result<void>> activate_dormant();
     [[nodiscard]] Task<Result<void>> list_standby(StandbyWish wish);

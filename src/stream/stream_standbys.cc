@@ -116,7 +116,7 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
         }
         waiting_for_.clear();
         bool const narrow = replicas.size() < policy.width;
-        return StandbyWish{std::move(replicas), narrow, true};
+        return StandbyWish{{}, std::move(replicas), narrow, true};
     }
     waiting_for_.clear();
 
@@ -140,21 +140,43 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     bool const all_covered = std::all_of(others.begin(), others.end(), [&](CoreletId id) { return covered({id}); });
     if (!all_covered) {
         auto replicas = choose(others);
-        if (replicas.size() >= policy.width) return StandbyWish{std::move(replicas), false, false};
+        if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false, true};
         for (CoreletId id : others) {
             if (covered({id})) continue;
             replicas = choose({id});
             if (replicas.size() < policy.min_copies) continue;
             bool const narrow = replicas.size() < policy.width;
-            return StandbyWish{std::move(replicas), narrow, false};
+            return StandbyWish{{}, std::move(replicas), narrow, false, true};
         }
     }
     // For size it may roll onto the same corelets.
     if (!any_wide) {
         auto replicas = choose({});
-        if (replicas.size() >= policy.width) return StandbyWish{std::move(replicas), false, false};
+        if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false};
     }
     return std::nullopt;
+}
+
+// In a replicated pool a name is looked for whose homes are as good as the corelets wished for: then the segment can stay where it is.
+StreamOwner::StandbyWish StreamOwner::at_home(StandbyWish wish) {
+    static constexpr int k_names_tried = 64;
+    wish.id = new_chunk_id();
+    if (wish.narrow) return wish;
+    bool const own = contains(wish.replicas, deps_.self);
+    for (int i = 0; i < k_names_tried; ++i) {
+        SegmentId const id = i == 0 ? wish.id : new_chunk_id();
+        auto homes = deps_.placement.homes(pool(), id);
+        if (homes.empty()) return wish;
+        bool const fits = homes.size() == wish.replicas.size() && contains(homes, deps_.self) == own && avoids(homes, avoid_) &&
+                          std::all_of(homes.begin(), homes.end(), [&](CoreletId home) {
+                              return deps_.placement.is_up(home) && (!wish.strict || contains(wish.replicas, home));
+                          });
+        if (!fits) continue;
+        wish.id = id;
+        wish.replicas = std::move(homes);
+        return wish;
+    }
+    return wish;
 }
 
 // On all replicas or, as far as possible, on none.
@@ -187,7 +209,8 @@ Task<void> StreamOwner::look_for_space() {
 
 Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
     ReplicaPort::PrepareRequest request;
-    request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(), wish.replicas};
+    wish = at_home(std::move(wish));
+    request.segment = LogSegment{wish.id, deps_.env.random.next(), wish.replicas};
     request.epoch = epoch();
     request.reserve_bytes = deps_.placement.packed_reservation(pool(), options_.owner.segment_target_bytes);
     // Client data may not take the reserve; the log itself, for trims, packing and checkpoints, may.
