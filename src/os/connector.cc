@@ -50,26 +50,26 @@ Task<Result<void>> wait_connected(std::shared_ptr<Watch> watch, Address address)
 }
 
 // 0, EINPROGRESS, or the reason why not.
-Task<int> begin_connect(Loop& loop, int fd, SocketAddress to) {
-    Instant const give_up = loop.clock().now() + k_queue_full_patience;
+Task<int> begin_connect(Loop* loop, int fd, SocketAddress to) {
+    Instant const give_up = loop->clock().now() + k_queue_full_patience;
     for (;;) {
         if (::connect(fd, to.get(), to.size) == 0) co_return 0;
         if (errno == EINTR) continue;
         bool const queue_is_full = errno == EAGAIN && to.family() == AF_UNIX;
         if (!queue_is_full) co_return errno;
-        if (loop.clock().now() >= give_up) co_return ETIMEDOUT;
-        co_await loop.clock().sleep(k_queue_full_retry);
+        if (loop->clock().now() >= give_up) co_return ETIMEDOUT;
+        co_await loop->clock().sleep(k_queue_full_retry);
     }
 }
 
-Task<Result<std::unique_ptr<Connection>>> connect_one(Loop& loop, Address address, SocketAddress to) {
+Task<Result<std::unique_ptr<Connection>>> connect_one(Loop* loop, Address address, SocketAddress to) {
     Descriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket.valid()) co_return fail_errno(errno, "making a socket for " + address.to_string());
     if (address.kind == Address::Kind::kTcp) tune_tcp(socket.get());
     int const begun = co_await begin_connect(loop, socket.get(), to);
     if (begun != 0 && begun != EINPROGRESS) co_return std::unexpected(refused(begun, address));
     // Not before: an engine would report a socket that is not even connecting as hung up.
-    CO_TRY(auto watch, loop.reactor().watch(std::move(socket)));
+    CO_TRY(auto watch, loop->reactor().watch(std::move(socket)));
     ConnectingSocket connecting{watch};
     if (begun == EINPROGRESS) CO_TRY_VOID(co_await wait_connected(watch, address));
     connecting.watch.reset();
@@ -78,7 +78,7 @@ Task<Result<std::unique_ptr<Connection>>> connect_one(Loop& loop, Address addres
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Connection>>> connect_stream(Loop& loop, Address address) {
+Task<Result<std::unique_ptr<Connection>>> connect_stream(Loop* loop, Address address) {
     CO_TRY(auto const candidates, co_await resolve(loop, address));
     Result<std::unique_ptr<Connection>> last = fail(Code::kUnavailable, "'" + address.host + "' has no address");
     for (const SocketAddress& candidate : candidates) {

@@ -7,6 +7,6 @@
 namespace corelet::os {
 
 // See Network::connect. Tries all addresses of a host name in turn.
-[[nodiscard]] Task<Result<std::unique_ptr<Connection>>> connect_stream(Loop& loop, Address address);
+[[nodiscard]] Task<Result<std::unique_ptr<Connection>>> connect_stream(Loop* loop, Address address);
 
 }  // namespace corelet::os

@@ -69,7 +69,7 @@ bool fits(const OpenFile& file, u64 offset, u64 size) {
 }
 
 // Moves all bytes of `buffers` between memory and [offset, ...), as often as the kernel stops short.
-Task<Result<void>> transfer(Reactor& reactor, std::shared_ptr<OpenFile> file, Kind kind, u64 offset,
+Task<Result<void>> transfer(Reactor* reactor, std::shared_ptr<OpenFile> file, Kind kind, u64 offset,
                             BufferChain buffers, bool durable) {
     std::string_view const doing = kind == Kind::kRead ? "reading" : "writing";
     usize done = 0;
@@ -78,7 +78,7 @@ Task<Result<void>> transfer(Reactor& reactor, std::shared_ptr<OpenFile> file, Ki
         operation->buffers = buffers;
         operation->durable = durable;
         add_vectors(*operation, done);
-        reactor.start(operation);
+        reactor->start(operation);
         co_await operation->wait();
         if (operation->result == -EINTR || operation->result == -EAGAIN) continue;
         if (operation->result < 0) {
@@ -94,7 +94,7 @@ Task<Result<void>> transfer(Reactor& reactor, std::shared_ptr<OpenFile> file, Ki
 }
 
 // The coroutines below own the open file: the File object itself may go while they run.
-Task<Result<Buffer>> read_file(Reactor& reactor, std::shared_ptr<OpenFile> file, u64 offset, usize size) {
+Task<Result<Buffer>> read_file(Reactor* reactor, std::shared_ptr<OpenFile> file, u64 offset, usize size) {
     if (!fits(*file, offset, size))
         co_return fail(Code::kInvalid, describe("reading", *file, offset, size) + ": beyond its end");
     Buffer target = Buffer::allocate(size);
@@ -102,7 +102,7 @@ Task<Result<Buffer>> read_file(Reactor& reactor, std::shared_ptr<OpenFile> file,
     co_return target;
 }
 
-Task<Result<void>> write_file(Reactor& reactor, std::shared_ptr<OpenFile> file, u64 offset, BufferChain data,
+Task<Result<void>> write_file(Reactor* reactor, std::shared_ptr<OpenFile> file, u64 offset, BufferChain data,
                               Durability durability) {
     if (!fits(*file, offset, data.size()))
         co_return fail(Code::kInvalid, describe("writing", *file, offset, data.size()) + ": beyond its end");
@@ -112,18 +112,18 @@ Task<Result<void>> write_file(Reactor& reactor, std::shared_ptr<OpenFile> file, 
     co_return co_await transfer(reactor, std::move(file), Kind::kWrite, offset, std::move(data), durable);
 }
 
-Task<Result<void>> flush_file(Reactor& reactor, std::shared_ptr<OpenFile> file) {
+Task<Result<void>> flush_file(Reactor* reactor, std::shared_ptr<OpenFile> file) {
     auto operation = make_operation(Kind::kSync, file, 0);
-    reactor.start(operation);
+    reactor->start(operation);
     co_await operation->wait();
     if (operation->result == 0) co_return Result<void>{};
     co_return std::unexpected(disk_error(static_cast<int>(-operation->result), "flushing '" + file->path + "'"));
 }
 
-Task<Result<void>> punch_hole(Reactor& reactor, std::shared_ptr<OpenFile> file, u64 offset, u64 size) {
+Task<Result<void>> punch_hole(Reactor* reactor, std::shared_ptr<OpenFile> file, u64 offset, u64 size) {
     auto operation = make_operation(Kind::kPunchHole, file, offset);
     operation->size = size;
-    reactor.start(operation);
+    reactor->start(operation);
     co_await operation->wait();
     // A file system without holes keeps the bytes: discarding is a hint.
     if (operation->result == 0 || operation->result == -EOPNOTSUPP) co_return Result<void>{};
@@ -131,11 +131,11 @@ Task<Result<void>> punch_hole(Reactor& reactor, std::shared_ptr<OpenFile> file, 
     co_return std::unexpected(disk_error(static_cast<int>(-operation->result), what));
 }
 
-Task<Result<void>> discard_file(Loop& loop, std::shared_ptr<OpenFile> file, u64 offset, u64 size) {
+Task<Result<void>> discard_file(Loop* loop, std::shared_ptr<OpenFile> file, u64 offset, u64 size) {
     if (!fits(*file, offset, size))
         co_return fail(Code::kInvalid, describe("discarding", *file, offset, size) + ": beyond its end");
     if (size == 0) co_return Result<void>{};
-    if (!file->is_block_device) co_return co_await punch_hole(loop.reactor(), std::move(file), offset, size);
+    if (!file->is_block_device) co_return co_await punch_hole(&loop->reactor(), std::move(file), offset, size);
     auto result = std::make_shared<Result<void>>();
     co_await run_on_worker(loop,
                            [result, file, offset, size] { *result = discard_on_device(*file, offset, size); });
@@ -156,13 +156,13 @@ class LinuxFile final : public File {
         };
     }
     Task<Result<Buffer>> read(u64 offset, usize size) override {
-        return read_file(loop_.reactor(), file_, offset, size);
+        return read_file(&loop_.reactor(), file_, offset, size);
     }
     Task<Result<void>> write(u64 offset, BufferChain data, Durability durability) override {
-        return write_file(loop_.reactor(), file_, offset, std::move(data), durability);
+        return write_file(&loop_.reactor(), file_, offset, std::move(data), durability);
     }
-    Task<Result<void>> flush() override { return flush_file(loop_.reactor(), file_); }
-    Task<Result<void>> discard(u64 offset, u64 size) override { return discard_file(loop_, file_, offset, size); }
+    Task<Result<void>> flush() override { return flush_file(&loop_.reactor(), file_); }
+    Task<Result<void>> discard(u64 offset, u64 size) override { return discard_file(&loop_, file_, offset, size); }
     u64 size_bytes() const override { return file_->size_bytes; }
 
   private:
@@ -172,7 +172,7 @@ class LinuxFile final : public File {
 };
 
 template <class T, class F>
-Task<Result<T>> blocking(Loop& loop, F call) {
+Task<Result<T>> blocking(Loop* loop, F call) {
     auto result = std::make_shared<std::optional<Result<T>>>();
     co_await run_on_worker(loop, [result, call = std::move(call)] { result->emplace(call()); });
     co_return **std::move(result);
@@ -183,7 +183,7 @@ Task<Result<T>> blocking(Loop& loop, F call) {
 Task<Result<std::unique_ptr<File>>> LinuxDisk::open(std::string path, OpenOptions options) {
     for (;;) {
         u64 const gone_before = lingering_->gone_so_far;
-        auto file = co_await blocking<std::shared_ptr<OpenFile>>(loop_, [=] { return open_file(path, options); });
+        auto file = co_await blocking<std::shared_ptr<OpenFile>>(&loop_, [=] { return open_file(path, options); });
         if (file) co_return std::make_unique<LinuxFile>(loop_, *std::move(file), lingering_);
         if (file.error().code != Code::kConflict) co_return std::unexpected(file.error());
         if (lingering_->gone_so_far != gone_before) continue;
@@ -193,11 +193,11 @@ Task<Result<std::unique_ptr<File>>> LinuxDisk::open(std::string path, OpenOption
 }
 
 Task<Result<void>> LinuxDisk::remove(std::string path) {
-    return blocking<void>(loop_, [path = std::move(path)] { return remove_file(path); });
+    return blocking<void>(&loop_, [path = std::move(path)] { return remove_file(path); });
 }
 
 Task<Result<bool>> LinuxDisk::exists(std::string path) {
-    return blocking<bool>(loop_, [path = std::move(path)] { return file_exists(path); });
+    return blocking<bool>(&loop_, [path = std::move(path)] { return file_exists(path); });
 }
 
 }  // namespace corelet::os

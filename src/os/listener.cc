@@ -38,7 +38,7 @@ bool is_passing(int error) {
     }
 }
 
-Task<Result<std::unique_ptr<Connection>>> accept_next(Loop& loop, Log& log, std::shared_ptr<Watch> watch,
+Task<Result<std::unique_ptr<Connection>>> accept_next(Loop* loop, Log* log, std::shared_ptr<Watch> watch,
                                                       Address local) {
     Duration backoff = k_backoff_min;
     for (;;) {
@@ -51,17 +51,17 @@ Task<Result<std::unique_ptr<Connection>>> accept_next(Loop& loop, Log& log, std:
             if (watch->should_yield()) co_await yield{};
             // The client of a unix socket has no name of its own: it is known by the path it came to.
             Address remote = local.kind == Address::Kind::kUnix ? local : from.to_address();
-            CO_TRY(auto accepted, loop.reactor().watch(std::move(socket)));
+            CO_TRY(auto accepted, loop->reactor().watch(std::move(socket)));
             co_return make_connection(std::move(accepted), std::move(remote));
         }
         if (error == EAGAIN) {
             co_await watch->ready(Direction::kRead);
         } else if (is_exhaustion(error)) {
-            log_warning(log, "net.accept_waits", [&] {
+            log_warning(*log, "net.accept_waits", [&] {
                 return "no connection is accepted on " + local.to_string() + " for " +
                        std::to_string(backoff.ms()) + " ms: " + error_text(error);
             });
-            co_await loop.clock().sleep(backoff);
+            co_await loop->clock().sleep(backoff);
             backoff = std::min(backoff * 2, k_backoff_max);
         } else if (!is_passing(error)) {
             co_return fail_errno(error, "accepting on " + local.to_string());
@@ -74,7 +74,9 @@ class SocketListener final : public Listener {
     SocketListener(Loop& loop, Log& log, std::shared_ptr<Watch> watch, Address local, SocketPath path)
         : loop_(loop), log_(log), watch_(std::move(watch)), local_(std::move(local)), path_(std::move(path)) {}
     ~SocketListener() override { SocketListener::close(); }
-    Task<Result<std::unique_ptr<Connection>>> accept() override { return accept_next(loop_, log_, watch_, local_); }
+    Task<Result<std::unique_ptr<Connection>>> accept() override {
+        return accept_next(&loop_, &log_, watch_, local_);
+    }
     Address local_address() const override { return local_; }
     void close() override {
         path_.release();

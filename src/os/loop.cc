@@ -15,7 +15,7 @@ constexpr usize k_resumptions_per_turn = 1024;
 
 Result<std::unique_ptr<Reactor>> choose_reactor(Engine engine, Inbox& inbox) {
     if (engine == Engine::kUring) return make_uring_reactor();
-    const char* const forbidden = std::getenv("CORELET_NO_URING");
+    const char* const forbidden = std::getenv("CORELET_NO_URING");  // NOLINT(concurrency-mt-unsafe): nobody sets it
     bool const by_choice = engine == Engine::kEpoll || (forbidden && std::string_view(forbidden) == "1");
     if (!by_choice) {
         auto reactor = make_uring_reactor();

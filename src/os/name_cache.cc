@@ -28,7 +28,7 @@ void NameCache::ask(const Key& key) {
     Inbox& inbox = loop_.inbox();
     loop_.workers().run([&inbox, key, entries = entries_]() mutable {
         auto found = resolve_blocking(key.host, key.port);
-        inbox.post([key = std::move(key), entries = std::move(entries), found = std::move(found)] {
+        inbox.post([key, entries = std::move(entries), found = std::move(found)] {
             if (!found) return;
             for (const SocketAddress& candidate : *found) {
                 (*entries)[key].address = for_family(candidate, key.family);

@@ -11,7 +11,7 @@ Result<std::unique_ptr<Listener>> SocketNetwork::listen(const Address& address, 
 }
 
 Task<Result<std::unique_ptr<Connection>>> SocketNetwork::connect(Address address) {
-    return connect_stream(loop_, std::move(address));
+    return connect_stream(&loop_, std::move(address));
 }
 
 Result<std::unique_ptr<DatagramSocket>> SocketNetwork::bind_datagram(const Address& address) {

@@ -117,7 +117,7 @@ Result<std::vector<SocketAddress>> resolve_blocking(const std::string& host, u16
     return out;
 }
 
-Task<Result<std::vector<SocketAddress>>> resolve(Loop& loop, Address address) {
+Task<Result<std::vector<SocketAddress>>> resolve(Loop* loop, Address address) {
     if (address.kind == Address::Kind::kUnix) {
         CO_TRY(auto path, unix_address(address.host));
         co_return std::vector<SocketAddress>{path};

@@ -30,6 +30,6 @@ inline constexpr usize k_unix_path_max = 107;
 // Asks the system's resolver, which may block for long. kNotFound, kUnavailable.
 [[nodiscard]] Result<std::vector<SocketAddress>> resolve_blocking(const std::string& host, u16 port);
 // Digits at once, names on a worker thread.
-[[nodiscard]] Task<Result<std::vector<SocketAddress>>> resolve(Loop& loop, Address address);
+[[nodiscard]] Task<Result<std::vector<SocketAddress>>> resolve(Loop* loop, Address address);
 
 }  // namespace corelet::os

@@ -21,6 +21,6 @@ class PoolSpawn final : public Spawn {
 };
 
 // As Spawn::offload, for this folder's own blocking calls: opening files, resolving names. Not bounded.
-[[nodiscard]] Task<void> run_on_worker(Loop& loop, std::move_only_function<void()> work);
+[[nodiscard]] Task<void> run_on_worker(Loop* loop, std::move_only_function<void()> work);
 
 }  // namespace corelet::os

@@ -220,7 +220,7 @@ void UringReactor::reap() {
 
 void UringReactor::completed(u64 tag, i32 result) {
     auto const kind = static_cast<Tag>(tag & k_tag_mask);
-    auto* const object = reinterpret_cast<void*>(tag & ~k_tag_mask);
+    auto* const object = reinterpret_cast<void*>(tag & ~k_tag_mask);  // NOLINT(performance-no-int-to-ptr)
     if (kind == Tag::kDisk) {
         auto* const operation = static_cast<DiskOperation*>(object);
         std::shared_ptr<DiskOperation> const keep = std::move(operation->in_flight_);
