@@ -68,10 +68,10 @@ Task<Result<void>> DeviceIo::flush() {
     co_return Result<void>{};
 }
 
-Task<void> DeviceIo::write_last_words(u64 offset, Buffer block) {
+Task<bool> DeviceIo::write_last_words(u64 offset, Buffer block) {
     CORELET_ASSERT(is_failing());
-    // Whatever comes of it, nothing follows from it.
-    static_cast<void>(co_await file_->write(offset, BufferChain(std::move(block)), Durability::kDurable));
+    Result<void> const done = co_await file_->write(offset, BufferChain(std::move(block)), Durability::kDurable);
+    co_return done.has_value();
 }
 
 void DeviceIo::fail_device(std::string reason) {

@@ -24,7 +24,7 @@ class DeviceIo {
     [[nodiscard]] Task<Result<void>> write_journal(u64 offset, BufferChain data, Durability durability);
     [[nodiscard]] Task<Result<void>> flush();
     // The one write that a failing device still gets: its superblock's mark, best effort.
-    [[nodiscard]] Task<void> write_last_words(u64 offset, Buffer block);
+    [[nodiscard]] Task<bool> write_last_words(u64 offset, Buffer block);
 
     // Latches; the first reason stays.
     void fail_device(std::string reason);

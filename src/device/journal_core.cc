@@ -146,6 +146,7 @@ Task<Result<void>> JournalCore::commit_batch() {
     EncodedBatch batch = encode_batch(header, records);
     u64 const size = batch.bytes.size();
     CORELET_ASSERT(write_offset_ + size <= area_.half_bytes, "room was claimed at submission");
+    CO_TRY_VOID(co_await write_ahead(write_offset_ + size));
     CO_TRY_VOID(co_await io_.write_journal(area_.half_offset[half_] + write_offset_, std::move(batch.bytes),
                                            Durability::kDurable));
     u64 const last = durable_ + records.size();
@@ -163,6 +164,20 @@ Task<Result<void>> JournalCore::commit_batch() {
         if (listener_) listener_(durable_, record);
     }
     CORELET_ASSERT(durable_ == last);
+    co_return Result<void>{};
+}
+
+// The first pass over a half would meet space that a file system has preallocated and never written, and each
+// durable write there is two. Zeros go ahead of the log, durably, so that none of them ever comes after a batch.
+Task<Result<void>> JournalCore::write_ahead(u64 upto) {
+    static constexpr u64 k_ahead_bytes = 256 * k_kib;
+    bool const first_pass = header_.generation <= 2;
+    if (!first_pass || upto <= ahead_offset_) co_return Result<void>{};
+    u64 const from = write_offset_;
+    u64 const to = std::min(area_.half_bytes, upto + k_ahead_bytes);
+    CO_TRY_VOID(co_await io_.write_journal(area_.half_offset[half_] + from, Buffer::zeroed(to - from),
+                                           Durability::kDurable));
+    ahead_offset_ = to;
     co_return Result<void>{};
 }
 

@@ -59,6 +59,7 @@ class JournalCore {
     [[nodiscard]] std::optional<Error> refusal() const;
     [[nodiscard]] Task<void> commit_loop();
     [[nodiscard]] Task<Result<void>> commit_batch();
+    [[nodiscard]] Task<Result<void>> write_ahead(u64 upto);
     [[nodiscard]] Task<Result<void>> write_identifier(BatchIdentifier identifier);
     [[nodiscard]] Task<Result<void>> run_snapshot(u64 through, Record state);
     // The other half while a snapshot is being written into it.
@@ -77,6 +78,7 @@ class JournalCore {
     HalfHeader header_;
     u32 half_ = 0;
     u64 write_offset_ = 0;
+    u64 ahead_offset_ = 0;  // up to here the active half was written once
     u64 next_batch_ = 1;
     u64 chain_ = 0;
     u64 session_ = 0;

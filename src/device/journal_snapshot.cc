@@ -116,7 +116,7 @@ Task<Result<void>> JournalCore::switch_halves(HalfInMaking* making) {
     if (!done) co_return done;
     half_ = making->half;
     header_ = making->header;
-    write_offset_ = making->write_offset;
+    write_offset_ = ahead_offset_ = making->write_offset;
     positions_ = std::move(making->positions);
     co_return Result<void>{};
 }
@@ -140,7 +140,7 @@ Task<Result<void>> JournalCore::run_restart(Record state) {
     if (done) {
         half_ = making.half;
         header_ = making.header;
-        write_offset_ = making.write_offset;
+        write_offset_ = ahead_offset_ = making.write_offset;
         next_batch_ = header_.next_batch;
         chain_ = header_.chain;
         durable_ = submitted_ = through;

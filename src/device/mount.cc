@@ -152,6 +152,7 @@ Result<std::string> StoreCore::check_space() {
 Task<Result<void>> StoreCore::mount() {
     CO_TRY(SuperblockChoice const found, co_await read_superblocks(&io_.file()));
     super_ = found.superblock;
+    sound_copy_ = found.copy;
     refresh_label();
     metadata_journal_ =
         std::make_unique<JournalCore>(io_, super_.layout.metadata_area(super_.format_key), env_.executor);
@@ -191,13 +192,17 @@ Task<void> StoreCore::start_journals() {
     static_cast<void>(co_await consensus_journal_->core().start(super_.boot_nonce));
 }
 
+// The copy that may be torn from before goes first: else a crash could tear the good one beside it.
 Task<Result<void>> StoreCore::write_superblocks(Superblock next) {
     next.generation = super_.generation + 1;
+    u32 const first = 1 - sound_copy_;
     Result<void> done =
-        co_await io_.write_journal(Layout::k_superblock_a, encode_superblock(next, 0), Durability::kDurable);
-    if (done)
-        done = co_await io_.write_journal(next.layout.superblock_b(), encode_superblock(next, 1),
+        co_await io_.write_journal(superblock_place(first), encode_superblock(next, first), Durability::kDurable);
+    if (done) {
+        sound_copy_ = first;
+        done = co_await io_.write_journal(superblock_place(1 - first), encode_superblock(next, 1 - first),
                                           Durability::kDurable);
+    }
     // What a forgetful device must not do binds even if it could not be written down. A nonce that stands nowhere
     // keeps a device that takes no writes from passing for its former mount.
     if (done || next.forgotten)

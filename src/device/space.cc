@@ -63,7 +63,8 @@ Result<Reservation> StoreCore::reserve(u64 bytes, SpaceClass space) {
 }
 
 // Scattered fragments have longer headers, hence perhaps one unit more: tried until what is taken fits.
-Result<std::vector<UnitExtent>> StoreCore::take_fragment_space(u64 blocks, SpaceClass space, Reservation& promised) {
+Result<std::vector<UnitExtent>> StoreCore::take_fragment_space(u64 blocks, SpaceClass space,
+                                                               Reservation& promised) {
     u64 units = fragment_units(blocks);
     for (;;) {
         u64 const more = units > promised.units_ ? units - promised.units_ : 0;

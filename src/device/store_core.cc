@@ -91,7 +91,12 @@ Task<void> StoreCore::snapshot_loop() {
     }
 }
 
-// Leaves word for the next mount, on both superblocks: that much is tried once.
+u64 StoreCore::superblock_place(u32 copy) const {
+    return copy == 0 ? Layout::k_superblock_a : super_.layout.superblock_b();
+}
+
+// Leaves word for the next mount, on both superblocks: that much is tried once. The one known to be whole comes
+// second, and only if the first could be written.
 Task<void> StoreCore::last_words() {
     co_await io_.failed().wait();
     log_warning(env_.log, "device.failing", [&] { return io_.failure(); });
@@ -100,9 +105,10 @@ Task<void> StoreCore::last_words() {
     super_.failed = true;
     super_.generation += 1;
     refresh_label();
-    Superblock const words = super_;
-    co_await io_.write_last_words(Layout::k_superblock_a, encode_superblock(words, 0));
-    co_await io_.write_last_words(words.layout.superblock_b(), encode_superblock(words, 1));
+    u32 const first = 1 - sound_copy_;
+    bool const written = co_await io_.write_last_words(superblock_place(first), encode_superblock(super_, first));
+    if (!written) co_return;
+    co_await io_.write_last_words(superblock_place(1 - first), encode_superblock(super_, 1 - first));
 }
 
 std::vector<DevicePiece> StoreCore::pieces_of(const std::vector<UnitExtent>& extents, u64 offset, u64 bytes) const {

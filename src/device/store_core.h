@@ -120,6 +120,7 @@ class StoreCore {
     void on_durable(u64 number, Bytes record);
     [[nodiscard]] Task<void> snapshot_loop();
     [[nodiscard]] Task<void> last_words();
+    [[nodiscard]] u64 superblock_place(u32 copy) const;
     void refresh_label();
     [[nodiscard]] std::vector<DevicePiece> pieces_of(const std::vector<UnitExtent>& extents, u64 offset,
                                                      u64 bytes) const;
@@ -140,7 +141,7 @@ class StoreCore {
     [[nodiscard]] Result<Reservation> reserve_units(u64 units, SpaceClass space);
     // Takes space for a fragment; what `promised` holds is used first and the rest of it given back.
     [[nodiscard]] Result<std::vector<UnitExtent>> take_fragment_space(u64 blocks, SpaceClass space,
-                                                                  Reservation& promised);
+                                                                      Reservation& promised);
     [[nodiscard]] Task<Result<std::vector<UnitExtent>>> take_log_space(u64 units, SpaceClass space);
     [[nodiscard]] Task<Result<void>> zero(UnitExtent extent, IoClass io);
     [[nodiscard]] Task<void> zero_ahead_loop();
@@ -179,6 +180,7 @@ class StoreCore {
     StoreOptions options_;
     DeviceIo io_;
     Superblock super_;
+    u32 sound_copy_ = 0;  // the superblock that is known to be whole: never the first to be overwritten
     DeviceLabel label_;
     Metadata meta_;
     std::unique_ptr<Allocator> space_;

@@ -121,6 +121,28 @@ TEST(StoreModel, CrashesInARow) {
     }
 }
 
+// One superblock torn by a crash, the other one in the middle of being written at the next.
+TEST(Mount, MayBeCutOffAgainAndAgain) {
+    for (u64 seed = 1; seed <= 20; ++seed) {
+        Rig rig(seed);
+        FakeMedia media(k_size);
+        ASSERT_TRUE(format(rig, media, small_format()).has_value());
+        Prng fate(seed);
+        Incarnation last;
+        for (u32 round = 0; round < 60; ++round) {
+            media.stop_after_writes(fate.below(3));
+            auto half = rig.try_run(Store::mount(media.open(), rig.env(), small_store()));
+            half.reset();
+            media.crash(fate);
+            if (round % 20 != 19) continue;
+            auto const mounted = mount(rig, media);
+            ASSERT_TRUE(mounted.has_value()) << "seed " << seed << ": " << mounted.error().to_string();
+            ASSERT_GT((*mounted)->incarnation(), last);
+            last = (*mounted)->incarnation();
+        }
+    }
+}
+
 // Formatting over a device that was in use, cut off at any write: it is the old device, no device, or the new one.
 TEST(StoreModel, AFormatCutOffIsNoDevice) {
     for (u64 stop = 0;; ++stop) {

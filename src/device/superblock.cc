@@ -81,12 +81,12 @@ Result<SuperblockChoice> choose_superblock(Result<Superblock> first, Result<Supe
     if (first && last) {
         bool const same_format = first->format_key == last->format_key;
         // Two formats' copies: formatting wrote the last one first and was cut off before it wrote the first.
-        Superblock& newer = first->generation >= last->generation || !same_format ? *first : *last;
+        u32 const copy = first->generation >= last->generation || !same_format ? 0 : 1;
         bool const good = same_format && first->generation == last->generation;
-        return SuperblockChoice{std::move(newer), good};
+        return SuperblockChoice{copy == 0 ? *std::move(first) : *std::move(last), copy, good};
     }
-    if (first) return SuperblockChoice{*std::move(first), false};
-    if (last) return SuperblockChoice{*std::move(last), false};
+    if (first) return SuperblockChoice{*std::move(first), 0, false};
+    if (last) return SuperblockChoice{*std::move(last), 1, false};
     // The most telling of the two errors: newer version, then damage, then absence.
     Error a = std::move(first).error(), b = std::move(last).error();
     for (Code const code : {Code::kIo, Code::kUnsupported, Code::kCorrupt})

@@ -41,7 +41,8 @@ struct Superblock {
 // The better of what was read from the two places (the second is empty where the first did not say where to look).
 struct SuperblockChoice {
     Superblock superblock;
-    bool both_good = false;
+    u32 copy = 0;            // which place it was read from
+    bool both_good = false;  // else the other place must be written first
 };
 [[nodiscard]] Result<SuperblockChoice> choose_superblock(Result<Superblock> first, Result<Superblock> last);
 
