@@ -88,6 +88,26 @@ TEST(Rules, WhoHearsALeaderTakesNoNewTermFromACandidate) {
     EXPECT_EQ(core.term(), Term(7)) << "but from one that the leader named";
 }
 
+// Else a voter whose term ran ahead is never heard: the leader ignores its votes, and it ignores the leader.
+TEST(Rules, LeaderOfAnOlderTermIsToldTheNewerOne) {
+    Core core = core_of(k_2, with_log(3, {}, 5));
+    settle(core);
+    SnapshotChunk chunk;
+    chunk.last = {Term(2), 9};
+    std::vector<Body> const from_leader = {Heartbeat{}, Append{{Term(1), 1}, {}, 1, 1}, chunk};
+    for (const Body& body : from_leader) {
+        core.step({k_1, k_2, Term(3), body});
+        std::vector<Message> const said = settle(core);
+        ASSERT_EQ(said.size(), 1u) << body_name(body);
+        EXPECT_EQ(said[0].term, Term(5));
+        EXPECT_TRUE(core.leader().is_zero());
+    }
+    Core leader = leader_of(3);
+    leader.step({k_2, k_1, Term(5), HeartbeatResponse{0, false, 1}});
+    EXPECT_NE(leader.role(), Role::kLeader);
+    EXPECT_EQ(leader.term(), Term(5));
+}
+
 TEST(Rules, PreVoteBindsNobody) {
     Core core = core_of(k_2, with_log(3, {}, 1));
     core.step({k_3, k_2, Term(7), PreVote{Term(8), {Term(1), 1}}});
