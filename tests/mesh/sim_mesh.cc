@@ -133,10 +133,22 @@ std::optional<std::string> SimMesh::command(std::string name, std::string argume
     return std::nullopt;
 }
 
-std::optional<usize> SimMesh::server_of(const std::string& volume) {
+std::vector<usize> SimMesh::servers_of(const std::string& volume) {
+    std::vector<usize> servers;
     for (usize i = 0; i < members_.size(); ++i)
-        if (members_[i].node && members_[i].node->services().volumes && members_[i].node->services().volumes->device(volume)) return i;
-    return std::nullopt;
+        if (members_[i].node && members_[i].node->services().volumes && members_[i].node->services().volumes->device(volume)) servers.push_back(i);
+    return servers;
+}
+
+std::optional<usize> SimMesh::server_of(const std::string& volume) {
+    auto const servers = servers_of(volume);
+    return servers.empty() ? std::nullopt : std::optional(servers.front());
+}
+
+void SimMesh::request(usize index, std::string name, std::string arguments) {
+    CORELET_ASSERT(members_[index].node);
+    auto out = std::make_shared<std::optional<Result<std::string>>>();
+    members_[index].machine->spawn(run_command(members_[index].node, std::move(name), std::move(arguments), std::move(out)));
 }
 
 std::shared_ptr<BlockDevice> SimMesh::device(const std::string& volume) {

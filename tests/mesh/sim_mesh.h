@@ -30,6 +30,8 @@ class SimMesh {
     // Null while it is down.
     [[nodiscard]] CoreletNode* node(usize index) { return members_[index].node; }
     [[nodiscard]] std::optional<usize> index_of(CoreletId id) const;
+    [[nodiscard]] CoreletId id(usize index) const { return members_[index].id; }
+    [[nodiscard]] const std::string& device_path(usize index) const { return members_[index].device; }
     void start(usize index);
     // Its device is gone; it boots with an empty one, as somebody else.
     void start_empty(usize index);
@@ -38,6 +40,10 @@ class SimMesh {
     [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments, std::string* error = nullptr, Duration bound = 60_s);
     // Who serves the volume now.
     [[nodiscard]] std::optional<usize> server_of(const std::string& volume);
+    // All who believe to serve it.
+    [[nodiscard]] std::vector<usize> servers_of(const std::string& volume);
+    // Sends a command off at this corelet, which is up; nobody waits for its answer.
+    void request(usize index, std::string name, std::string arguments);
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& volume);
     [[nodiscard]] sim::World& world() { return world_; }
     [[nodiscard]] const SimMeshOptions& options() const { return options_; }

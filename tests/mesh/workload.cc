@@ -1,0 +1,257 @@
+#include "tests/mesh/workload.h"
+
+#include "base/hash.h"
+
+namespace corelet {
+
+namespace {
+constexpr usize k_sector = k_block_bytes / k_history_sectors;
+
+// What a value looks like in a sector of the volume: the place counts, so that a block in a wrong place shows.
+void fill_sector(u8* out, u64 value, u64 place) {
+    u64 const key = hash64(value, place);
+    std::memcpy(out, &value, 8);
+    for (usize i = 8; i < k_sector; i += 8) {
+        u64 const word = key + i;
+        std::memcpy(out + i, &word, 8);
+    }
+}
+
+std::optional<u64> value_of(Bytes sector, u64 place) {
+    u64 value = 0;
+    std::memcpy(&value, sector.data(), 8);
+    std::array<u8, k_sector> expected{};
+    if (value != 0) fill_sector(expected.data(), value, place);
+    if (std::memcmp(expected.data(), sector.data(), k_sector) != 0) return std::nullopt;
+    return value;
+}
+}  // namespace
+
+struct Workload::Operation {
+    enum class Kind : u8 { kRead, kWrite, kTrim };
+    usize client = 0;
+    u64 number = 0;        // of the client
+    Kind kind = Kind::kRead;
+    usize volume = 0;
+    usize first = 0;       // block, by its place in the list of blocks
+    usize blocks = 1;
+    usize first_sector = 0;
+    usize sectors = k_history_sectors;  // of each block
+    u64 value = 0;
+    u64 offset = 0;
+    Buffer data;
+    std::vector<usize> handles;
+    bool over = false;
+};
+
+struct Workload::Client {
+    u64 number = 0;        // of the operation it waits for; those before are given up
+    bool waiting = false;
+};
+
+// Tells that an operation's task was dropped with its node.
+struct Workload::Guard {
+    std::shared_ptr<Workload*> self;
+    std::shared_ptr<Operation> operation;
+    ~Guard() {
+        if (*self) (*self)->done_with(operation->client, operation->number);
+    }
+};
+
+Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_bytes, WorkloadOptions options)
+    : mesh_(mesh), world_(mesh.world()), options_(options), random_(world_.fork("workload")), self_(std::make_shared<Workload*>(this)) {
+    u64 const total = volume_bytes / k_block_bytes;
+    for (std::string& name : volumes) {
+        Volume volume{std::move(name), {}, {}};
+        // Runs of four neighbours, spread.
+        u64 const step = total / (options_.blocks / 4 + 1);
+        for (usize i = 0; i < options_.blocks; ++i) volume.lbas.push_back((i / 4) * step + i % 4);
+        volume.blocks.resize(options_.blocks);
+        volumes_.push_back(std::move(volume));
+    }
+    clients_.resize(options_.clients);
+}
+
+Workload::~Workload() { *self_ = nullptr; }
+
+bool Workload::idle() const {
+    return std::none_of(clients_.begin(), clients_.end(), [](const Client& client) { return client.waiting; });
+}
+
+void Workload::start() {
+    for (usize i = 0; i < clients_.size(); ++i) again_in(i, Duration{static_cast<i64>(random_.below(100'000'000))});
+}
+
+void Workload::again_in(usize client, Duration delay) {
+    world_.call_in(delay, [self = self_, client] {
+        if (*self) (*self)->next(client);
+    });
+}
+
+// An old owner that does not know it yet serves too, as far as it is concerned: now and then a client talks to it.
+std::shared_ptr<BlockDevice> Workload::pick_device(const std::string& volume, usize* server) {
+    auto const servers = mesh_.servers_of(volume);
+    if (servers.empty()) return nullptr;
+    *server = servers[random_.below(servers.size())];
+    if (servers.size() > 1) world_.stats().count("two-servers");
+    return mesh_.node(*server)->services().volumes->device(volume);
+}
+
+void Workload::draw(Operation& operation) {
+    u64 const dice = random_.below(100);
+    operation.volume = random_.below(volumes_.size());
+    operation.first = random_.below(options_.blocks);
+    if (dice < 35) {
+        operation.kind = Operation::Kind::kRead;
+    } else if (dice < 96) {
+        operation.kind = Operation::Kind::kWrite;
+        operation.value = next_value_++;
+    } else {
+        operation.kind = Operation::Kind::kTrim;
+    }
+    usize const neighbours = std::min(4 - operation.first % 4, options_.blocks - operation.first);
+    if (random_.chance(15, 100)) {
+        operation.blocks = 1 + random_.below(neighbours);
+    } else if (operation.kind == Operation::Kind::kWrite && random_.chance(15, 100)) {
+        operation.first_sector = random_.below(k_history_sectors);
+        operation.sectors = 1 + random_.below(k_history_sectors - operation.first_sector);
+    }
+    operation.offset = volumes_[operation.volume].lbas[operation.first] * k_block_bytes + operation.first_sector * k_sector;
+}
+
+Buffer Workload::contents(const Volume& volume, const Operation& operation) const {
+    Buffer out = Buffer::allocate(operation.blocks * operation.sectors * k_sector);
+    for (usize block = 0; block < operation.blocks; ++block)
+        for (usize i = 0; i < operation.sectors; ++i)
+            fill_sector(out.mutable_data() + (block * operation.sectors + i) * k_sector, operation.value,
+                        volume.lbas[operation.first + block] * k_history_sectors + operation.first_sector + i);
+    return out;
+}
+
+void Workload::next(usize client) {
+    if (stopping_ || clients_[client].waiting) return;
+    auto operation = std::make_shared<Operation>();
+    draw(*operation);
+    Volume& volume = volumes_[operation->volume];
+    usize server = 0;
+    auto device = pick_device(volume.name, &server);
+    if (!device) {
+        again_in(client, 30_ms);
+        return;
+    }
+    operation->client = client;
+    operation->number = ++clients_[client].number;
+    clients_[client].waiting = true;
+    std::string const note = "at c" + std::to_string(server + 1) + ", " + std::to_string(world_.now().ns / 1'000'000) + " ms";
+    for (usize i = 0; i < operation->blocks; ++i) {
+        BlockHistory& history = volume.blocks[operation->first + i];
+        operation->handles.push_back(operation->kind == Operation::Kind::kRead
+                                         ? history.begin_read(tick(), note)
+                                         : history.begin_write(operation->first_sector, operation->sectors, operation->value, tick(), note));
+    }
+    if (operation->kind == Operation::Kind::kWrite) operation->data = contents(volume, *operation);
+    u64 const number = operation->number;
+    mesh_.machine(server).spawn(carry_out(self_, std::move(device), std::move(operation)));
+    world_.call_in(options_.patience, [self = self_, client, number] {
+        if (*self) (*self)->done_with(client, number);
+    });
+}
+
+void Workload::done_with(usize client, u64 number) {
+    Client& waiting = clients_[client];
+    if (!waiting.waiting || waiting.number != number) return;
+    waiting.waiting = false;
+    again_in(client, Duration{static_cast<i64>(random_.below(static_cast<u64>(options_.think_max.ns)))});
+}
+
+Task<Result<BufferChain>> Workload::issue(BlockDevice* device, Operation* operation) {
+    u64 const bytes = operation->blocks * operation->sectors * k_sector;
+    if (operation->kind == Operation::Kind::kRead) co_return co_await device->read(operation->offset, static_cast<u32>(bytes));
+    if (operation->kind == Operation::Kind::kTrim) {
+        CO_TRY_VOID(co_await device->trim(operation->offset, bytes, false));
+    } else {
+        CO_TRY_VOID(co_await device->write(operation->offset, BufferChain(operation->data), false));
+    }
+    co_return BufferChain();
+}
+
+Task<void> Workload::carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device, std::shared_ptr<Operation> operation) {
+    Guard const guard{self, operation};
+    auto result = co_await issue(device.get(), operation.get());
+    if (*self) (*self)->ended(operation, std::move(result));
+}
+
+void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferChain> result) {
+    Volume& volume = volumes_[operation->volume];
+    if (!result) {
+        world_.stats().count("refused." + std::string(code_name(result.error().code)));
+        if (result.error().code == Code::kLost || result.error().code == Code::kCorrupt)
+            world_.fail("within the promise a request to " + volume.name + " was answered: " + result.error().to_string());
+        return;
+    }
+    if (operation->kind == Operation::Kind::kRead) {
+        check_read(*operation, *result);
+        world_.stats().count("read.answered");
+        return;
+    }
+    for (usize i = 0; i < operation->blocks; ++i) volume.blocks[operation->first + i].end_write(operation->handles[i], tick());
+    ++acknowledged_;
+    world_.stats().count(operation->kind == Operation::Kind::kTrim ? "trim.acknowledged" : "write.acknowledged");
+}
+
+void Workload::check_read(const Operation& operation, const BufferChain& data) {
+    Volume& volume = volumes_[operation.volume];
+    Buffer const flat = data.flatten();
+    if (flat.size() != operation.blocks * k_block_bytes) {
+        world_.fail("a read was answered with " + std::to_string(flat.size()) + " bytes");
+        return;
+    }
+    for (usize block = 0; block < operation.blocks; ++block) {
+        BlockState seen{};
+        for (usize i = 0; i < k_history_sectors; ++i) {
+            u64 const place = volume.lbas[operation.first + block] * k_history_sectors + i;
+            auto const value = value_of(flat.bytes().subspan(block * k_block_bytes + i * k_sector, k_sector), place);
+            if (!value) {
+                world_.fail("a read of " + volume.name + " was answered with bytes that nobody wrote there, sector " + std::to_string(place));
+                return;
+            }
+            seen[i] = *value;
+        }
+        volume.blocks[operation.first + block].end_read(operation.handles[block], seen, tick());
+    }
+}
+
+bool Workload::read_back(Duration bound) {
+    sim::VirtualTime const until = world_.now() + bound;
+    for (usize v = 0; v < volumes_.size(); ++v) {
+        for (usize block = 0; block < options_.blocks;) {
+            if (world_.now() >= until || world_.failed()) return false;
+            usize server = 0;
+            auto device = pick_device(volumes_[v].name, &server);
+            if (!device) {
+                world_.run_for(100_ms);
+                continue;
+            }
+            auto operation = std::make_shared<Operation>();
+            operation->volume = v;
+            operation->first = block;
+            operation->offset = volumes_[v].lbas[block] * k_block_bytes;
+            operation->handles.push_back(volumes_[v].blocks[block].begin_read(tick(), "at the end"));
+            auto result = world_.run(mesh_.machine(server), issue(device.get(), operation.get()), 20_s);
+            if (!result) continue;
+            if (*result) ++block;
+            if (!*result) world_.run_for(100_ms);
+            ended(operation, *std::move(result));
+        }
+    }
+    return true;
+}
+
+std::optional<std::string> Workload::judge() const {
+    for (const Volume& volume : volumes_)
+        for (usize block = 0; block < volume.blocks.size(); ++block)
+            if (auto const wrong = volume.blocks[block].judge()) return volume.name + ", block " + std::to_string(volume.lbas[block]) + ": " + *wrong;
+    return std::nullopt;
+}
+
+}  // namespace corelet
