@@ -3,6 +3,7 @@
 // away.
 #pragma once
 
+#include <memory>
 #include <functional>
 #include <vector>
 

@@ -207,7 +207,11 @@ TEST(Scenario, ShrinksToWhatTheFailureNeeds) {
     EXPECT_LT(smallest.number("seconds", 6), 6U);
     auto const menu = smallest.restrict_menu(everything());
     ASSERT_TRUE(menu);
-    EXPECT_EQ(menu->kinds, std::vector<FaultKind>{FaultKind::kPause});
+    EXPECT_TRUE(std::ranges::find(menu->kinds, FaultKind::kPause) != menu->kinds.end());
+    ScenarioParameters alone = smallest;
+    alone.values["without"] += ",pause";
+    EXPECT_TRUE(run_scenario(busy(), 4, alone).ok());
+    EXPECT_GT(std::ranges::count(smallest.text("without"), ','), 10);
 }
 
 TEST(Scenario, ParametersAsText) {
