@@ -2,6 +2,7 @@
 // a store over it.
 #pragma once
 
+#include <set>
 #include <array>
 #include <map>
 #include <memory>

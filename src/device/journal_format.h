@@ -1,6 +1,7 @@
 // The bytes of a journal: half headers, batches, identifiers. Pure; docs/format/journal.md describes them.
 #pragma once
 
+#include <cstring>
 #include <optional>
 #include <span>
 #include <vector>
