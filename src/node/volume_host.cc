@@ -118,7 +118,7 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         if (!serving.mounted || serving.releasing) return;
         bool const detached = target.is_zero();
         bool const moved = volume.move_wanted() && target != self_;
-        bool const readdressed = volume.move_wanted() && target == self_;
+        bool const readdressed = volume.move_wanted() && target == self_ && !serving.uri.empty();
         if (detached || moved) {
             scope_.spawn(release(name, detached, env_.clock.now() + 2_s));
         } else if (readdressed) {
@@ -183,10 +183,7 @@ Task<void> VolumeHost::take(std::string name, pb::Volume volume, bool caretaker)
     auto const taken = co_await take_now(name, volume, caretaker);
     candidacies_[name].taking = false;
     candidacies_[name].since = env_.clock.now();
-    if (!taken) {
-        log_info(env_.log, "volume.not_taken", [&] { return name + ": " + taken.error().to_string(); });
-        serving_.erase(name);
-    }
+    if (!taken) log_info(env_.log, "volume.not_taken", [&] { return name + ": " + taken.error().to_string(); });
 }
 
 Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, bool caretaker) {
@@ -221,12 +218,20 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     slot->name = name;
     slot->mounted = std::move(mounted);
     Serving* const serving = slot.get();
-    CO_TRY_VOID(co_await volume->serve(*serving->mounted->stream));
-    CO_TRY(std::string uri, serve_export(*serving, record));
+    // While it is replayed the stream may be lost, and dropped here: the replay needs both to its end.
+    auto const held = serving->mounted;
+    auto const served = co_await volume->serve(*held->stream);
+    if (auto const found = serving_.find(name); found == serving_.end() || found->second.get() != serving)
+        co_return fail(Code::kFenced, "the stream was lost while it was replayed");
+    auto uri = served ? serve_export(*serving, record) : Result<std::string>(std::unexpected(served.error()));
+    if (!uri) {
+        serving_.erase(name);
+        co_return std::unexpected(uri.error());
+    }
     log_info(env_.log, "volume.taken", [&] {
-        return name + " at epoch " + std::to_string(serving->mounted->stream->epoch().v) + " in " + std::to_string((env_.clock.now() - began).ms()) + " ms, " + uri;
+        return name + " at epoch " + std::to_string(held->stream->epoch().v) + " in " + std::to_string((env_.clock.now() - began).ms()) + " ms, " + *uri;
     });
-    scope_.spawn(publish(name, uri));
+    scope_.spawn(publish(name, *uri));
     co_return {};
 }
 
@@ -277,7 +282,9 @@ void VolumeHost::drop(const std::string& name) {
     nbd_.close_export(name);
     if (found->second->address) nbd_.stop_listening(*found->second->address);
     serving_.erase(found);
-    candidacies_[name] = Candidacy{0, env_.clock.now(), false};
+    Candidacy& candidacy = candidacies_[name];
+    candidacy.epoch = 0;
+    candidacy.since = env_.clock.now();
 }
 
 Task<void> VolumeHost::release(std::string name, bool end_segments, Instant deadline) {
