@@ -48,10 +48,10 @@ Result<void> check_reaches(const SegmentChain& chain, const StatedEnd& end) {
 
 }  // namespace
 
-Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, u64 base_roll) {
+Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, RecordNumber kept, u64 base_roll) {
     RecoveryPlan plan;
     plan.roll = base_roll;
-    plan.mark = base;
+    plan.mark = std::max(base, kept);
     for (usize i = 0; i < chains.size(); ++i)
         if (chains[i].is_used()) plan.replay.push_back(i);
     std::sort(plan.replay.begin(), plan.replay.end(),

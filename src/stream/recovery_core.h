@@ -35,9 +35,9 @@ struct RecoveryPlan {
     std::optional<usize> tail_chain;  // the chain that holds records beyond the mark
 };
 
-// `base`: the last record that the catalog knows to be kept (of ended segments). kLost: something that was acknowledged is found
-// nowhere; nothing is shortened then.
-[[nodiscard]] Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, u64 base_roll);
+// `base`: the last record of ended segments: listed ones go on after it. `kept`: the last record that a former recovery kept, perhaps in a
+// listed segment; it counts as acknowledged. kLost: something that was acknowledged is found nowhere; nothing is shortened then.
+[[nodiscard]] Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, RecordNumber kept, u64 base_roll);
 
 // How many fences of a segment are enough to read it (protocols 7.2): R - W + 1 of those that remember, and one more while the
 // session of any replica not counted lives.

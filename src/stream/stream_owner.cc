@@ -198,6 +198,7 @@ Task<Result<void>> StreamOwner::commit_end(StatedEnd end) {
         for (; at > to; --at) stream.mutable_segments()->SwapElements(at, at - 1);
         if (end.end_bytes == 0) stream.mutable_segments()->DeleteSubrange(to, 1);
         stream.set_kept_record(std::max(stream.kept_record(), end.last_record.v));
+        stream.set_ended_record(std::max(stream.ended_record(), end.last_record.v));
         return true;
     };
     LogSegment ended;
@@ -334,13 +335,13 @@ Task<Result<void>> StreamOwner::hand_over(bool end_segments) {
     handing_over_ = true;
     auto const open = core_.open_segment();
     StatedEnd const end{open ? open->id.seq : 0, core_.open_bytes(), core_.last_acknowledged()};
-    bool const clean = core_.waiting_requests() == 0 && waiting_.empty();
+    bool const clean = core_.waiting_requests() == 0 && waiting_.empty() && ends_.empty();
     stop(Error{Code::kShutdown, false, 0, "the stream was handed over"});
     if (open) {
         std::vector<Task<bool>> unused;
         for (CoreletId replica : open->replicas) scope_.spawn(release_replica(replica, open->id));
     }
-    // With requests in flight the end is not known here: the next owner finds it.
+    // With requests in flight, or ends on their way to the catalog, the end is not known here: the next owner finds it.
     bool const end_here = end_segments && clean;
     auto const change = [end, end_here](pb::Stream& stream) {
         stream.set_owner(0);
@@ -354,6 +355,7 @@ Task<Result<void>> StreamOwner::hand_over(bool end_segments) {
                 segment.set_end_bytes(end.end_bytes);
                 segment.set_last_record(end.last_record.v);
                 stream.set_kept_record(std::max(stream.kept_record(), end.last_record.v));
+                stream.set_ended_record(std::max(stream.ended_record(), end.last_record.v));
             } else {
                 stream.mutable_segments()->DeleteSubrange(i--, 1);
             }

@@ -31,6 +31,7 @@ class Recovery {
     Task<Result<void>> enough_fences(Listed* listed);
     Task<Result<void>> read_chain(Listed* listed);
     Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
+    Task<Result<Buffer>> read_or_nothing(SegmentId segment, CoreletId replica, u64 offset, u64 length);
     Task<Result<void>> write_own(const RecoveryPlan* plan);
     Task<Result<void>> prepare_own();
     Task<Result<void>> commit(const RecoveryPlan* plan);
@@ -114,28 +115,34 @@ Task<Result<void>> Recovery::enough_fences(Listed* listed) {
                                            std::to_string(listed->fenced.size()) + " answered");
 }
 
+// What a replica holds at this place. What rotted, or is gone, is nothing; but no answer is no end of a chain: the recovery is given up then,
+// and begins anew with whoever answers.
+Task<Result<Buffer>> Recovery::read_or_nothing(SegmentId segment, CoreletId replica, u64 offset, u64 length) {
+    auto bytes = co_await deps_.replicas.read(replica, segment, offset, length);
+    if (bytes) co_return bytes;
+    Code const code = bytes.error().code;
+    if (code == Code::kIo || code == Code::kCorrupt || code == Code::kUnknown) co_return Buffer{};
+    co_return std::unexpected(with_context(bytes.error(), "reading segment " + to_string(segment) + " on " + to_string(replica)));
+}
+
 // Reads from this replica where the chain ends; true if it grew.
 Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
     bool grew = false;
     const LogSegment segment = listed->chain.spec();
     for (;;) {
         u64 const from = listed->chain.end_bytes();
-        auto bytes = co_await deps_.replicas.read(replica, segment.id, from, k_read_bytes);
-        if (!bytes || bytes->empty()) co_return grew;
+        CO_TRY(auto bytes, co_await read_or_nothing(segment.id, replica, from, k_read_bytes));
+        if (bytes.empty()) co_return grew;
         u64 at = 0;
         bool more = false;
-        while (at < bytes->size()) {
-            auto decoded = decode_record(bytes->slice(at), segment.id, segment.salt, from + at);
-            if (!decoded && decoded.error().code == Code::kInvalid && decoded.error().detail > bytes->size() - at) {
-                // Cut by the read's end: read it whole.
-                auto whole = co_await deps_.replicas.read(replica, segment.id, from + at, decoded.error().detail);
-                if (!whole || whole->size() < decoded.error().detail) co_return grew;
-                decoded = decode_record(*whole, segment.id, segment.salt, from + at);
-                if (!decoded && decoded.error().code == Code::kInvalid && decoded.error().detail > whole->size()) {
-                    whole = co_await deps_.replicas.read(replica, segment.id, from + at, decoded.error().detail);
-                    if (!whole || whole->size() < decoded.error().detail) co_return grew;
-                    decoded = decode_record(*whole, segment.id, segment.salt, from + at);
-                }
+        while (at < bytes.size()) {
+            auto decoded = decode_record(bytes.slice(at), segment.id, segment.salt, from + at);
+            // Cut by the read's end: read it whole. The header says how long it is, once that is whole itself.
+            for (int attempt = 0; attempt < 2 && !decoded && decoded.error().code == Code::kInvalid && decoded.error().detail > bytes.size() - at; ++attempt) {
+                CO_TRY(auto whole, co_await read_or_nothing(segment.id, replica, from + at, decoded.error().detail));
+                if (whole.size() < decoded.error().detail) co_return grew;
+                decoded = decode_record(whole, segment.id, segment.salt, from + at);
+                if (decoded || decoded.error().detail <= whole.size()) break;
             }
             if (!decoded || !listed->chain.offer(decoded->header)) co_return grew;
             at += decoded->header.size_bytes();
@@ -275,6 +282,7 @@ Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
         stream.clear_segments();
         for (pb::Segment& segment : kept) *stream.add_segments() = std::move(segment);
         stream.set_kept_record(plan->last_record.v);
+        stream.set_ended_record(plan->tail_chain && !options_.caretaker ? plan->mark.v : plan->last_record.v);
         stream.set_roll(plan->roll + 1);
         stream.clear_fences();
         for (const auto& [corelet, answer] : answers_) {
@@ -343,10 +351,14 @@ Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint resto
     }
     std::vector<SegmentChain> chains;
     for (auto& listed : listed_) {
-        CO_TRY_VOID(co_await read_chain(listed.get()));
+        if (auto const read = co_await read_chain(listed.get()); !read) {
+            co_await give_up();
+            co_return std::unexpected(read.error());
+        }
         chains.push_back(listed->chain);
     }
-    auto const plan = plan_recovery(chains, RecordNumber(record_->value().kept_record()), record_->value().roll());
+    auto const plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()), RecordNumber(record_->value().kept_record()),
+                                    record_->value().roll());
     if (!plan) {
         log_error(deps_.env.log, "recovery.lost", plan.error().to_string());
         co_await give_up();

@@ -64,7 +64,10 @@ Task<Result<void>> StreamOwner::withdraw_bad_standbys() {
         if (core_.open_segment() && core_.open_segment()->id == spec.id) continue;
         bool const lost = std::any_of(spec.replicas.begin(), spec.replicas.end(), [&](CoreletId id) { return !deps_.placement.is_up(id); });
         bool const ending = std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == spec.id.seq; });
-        if (lost && !ending && core_.withdraw_standby(spec.id)) bad.push_back(std::move(spec));
+        // Listed, though the answer never came, or withdrawn before: it is never used.
+        bool const unusable = segment.state() == pb::Segment::LISTED &&
+                              std::none_of(core_.standbys().begin(), core_.standbys().end(), [&](const LogSegment& usable) { return usable.id == spec.id; });
+        if ((lost || unusable) && !ending && core_.withdraw_standby(spec.id)) bad.push_back(std::move(spec));
     }
     for (const LogSegment& standby : bad) {
         u64 const seq = standby.id.seq;
