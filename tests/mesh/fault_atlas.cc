@@ -287,6 +287,7 @@ void FaultAtlas::damage_device() {
 
 // A device that has rotted or failed is taken out.
 void FaultAtlas::crash_spoiled(usize index) {
+    if (troubles_[index] != Trouble::kSpoiled) return;
     world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
     mesh_.machine(index).crash();
     after(draw(100, 8'000), &FaultAtlas::replace, index);
