@@ -27,6 +27,7 @@ struct VolumeHost::Serving {
     std::string uri;
     std::optional<Address> address;
     bool releasing = false;
+    bool securing = false;
 };
 
 VolumeHost::VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas, MapLogPlacement& placement,
@@ -121,7 +122,11 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         bool const readdressed = volume.move_wanted() && target == self_ && !serving.uri.empty();
         if (detached || moved) {
             scope_.spawn(release(name, detached, env_.clock.now() + 2_s));
-        } else if (readdressed) {
+        } else if (!serving.securing && !serving.uri.empty() && has_lost_copy(stream)) {
+            serving.securing = true;
+            scope_.spawn(secure(name));
+        }
+        if (readdressed && !detached && !moved) {
             if (serving.address) nbd_.stop_listening(*serving.address);
             nbd_.close_export(name);
             auto const uri = serve_export(serving, volume);
@@ -274,6 +279,27 @@ Task<void> VolumeHost::publish(std::string name, std::string uri) {
     }
 }
 
+// Ended segments are never copied: packed, what they hold is as redundant as the pool promises, and a checkpoint releases them. A replica that is
+// only down comes back, one that is out does not.
+bool VolumeHost::has_lost_copy(const pb::Stream& stream) const {
+    auto const map = maps_.current();
+    for (const pb::Segment& segment : stream.segments())
+        for (u64 id : segment.replicas()) {
+            const mesh::Corelet* const replica = map->find(CoreletId(id));
+            if (segment.state() == pb::Segment::ENDED && (!replica || replica->presence == mesh::Presence::kOut)) return true;
+        }
+    return false;
+}
+
+Task<void> VolumeHost::secure(std::string name) {
+    auto const found = serving_.find(name);
+    if (found == serving_.end()) co_return;
+    auto const mounted = found->second->mounted;
+    (void)co_await mounted->volume->checkpoint();
+    co_await env_.clock.sleep(1_s);
+    if (auto const again = serving_.find(name); again != serving_.end() && again->second->mounted == mounted) again->second->securing = false;
+}
+
 // The owner is fenced, gave up, or lost its volume: its clients are closed, they find the next owner at the same path.
 void VolumeHost::drop(const std::string& name) {
     auto const found = serving_.find(name);
@@ -298,6 +324,25 @@ Task<void> VolumeHost::release(std::string name, bool end_segments, Instant dead
     auto const handed = co_await mounted->stream->hand_over(end_segments);
     if (!handed) log_info(env_.log, "volume.not_handed_over", [&] { return name + ": " + handed.error().to_string(); });
     drop(name);
+}
+
+Task<Result<void>> VolumeHost::bury_dead(SpaceId space, std::vector<u64> seqs) {
+    for (auto const& [name, serving] : serving_) {
+        auto const mounted = serving->mounted;
+        if (!mounted || serving->releasing || !mounted->stream->may_serve()) continue;
+        const VolumeCore& core = mounted->volume->core();
+        if (core.options.space != space) continue;
+        std::vector<ChunkId> dead;
+        for (u64 seq : seqs) {
+            bool const referred = core.state.containers.find(seq) || core.state.containers.map_chunks().contains(seq) ||
+                                  core.state.puts_in_flight.contains(seq) || core.packing.contains(seq);
+            if (seq < mounted->stream->committed_horizon() && !referred) dead.push_back(ChunkId{space, seq});
+        }
+        if (dead.empty()) co_return {};
+        log_info(env_.log, "volume.buried", [&] { return std::to_string(dead.size()) + " chunks that nothing refers to"; });
+        co_return co_await chunks_.remove(core.options.pool, std::move(dead), mounted->stream->epoch());
+    }
+    co_return fail(Code::kNotOwner, "space " + std::to_string(space.v) + " is not served here");
 }
 
 Task<void> VolumeHost::hand_over_all(Instant deadline) {

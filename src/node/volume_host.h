@@ -35,6 +35,9 @@ class VolumeHost final : public PoolSpace {
     // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
     void corelet_lost(CoreletId corelet);
+    // Removes those of the chunks that are proven dead: below the committed horizon, and referred to by nothing. kNotOwner: of a space that is
+    // not served here.
+    [[nodiscard]] Task<Result<void>> bury_dead(SpaceId space, std::vector<u64> seqs);
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] u32 free_permille(PoolId pool) const override;
     [[nodiscard]] bool may_write(PoolId pool) const override;
@@ -59,6 +62,9 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] Result<std::string> serve_export(Serving& serving, const pb::Volume& volume);
     [[nodiscard]] Task<void> publish(std::string name, std::string uri);
     [[nodiscard]] Task<void> release(std::string name, bool end_segments, Instant deadline);
+    // A segment of the log has lost a copy for good: what it holds is packed, and the log let go of it.
+    [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;
+    [[nodiscard]] Task<void> secure(std::string name);
     void drop(const std::string& name);
 
     Env& env_;
