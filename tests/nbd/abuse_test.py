@@ -62,12 +62,12 @@ class Memory(ServerTest):
         self.assertLess(self.one.status_kib("VmRSS") - self.before_kib, 200 * 32)
 
     def test_readers_that_take_nothing(self):
-        for connection in self.attached(100):
+        for connection in self.attached(60):
             push(connection, b"".join(request(READ, i, 0, MIB) for i in range(500)))
 
     def test_small_readers_that_take_nothing(self):
-        for connection in self.attached(200):
-            push(connection, b"".join(request(READ, i, i * 512, 512) for i in range(20000)))
+        for connection in self.attached(100):
+            push(connection, b"".join(request(READ, i, i * 512, 512) for i in range(3000)))
 
     def test_long_reads_in_one_piece(self):
         for connection in self.attached(50, structured=False):
@@ -78,24 +78,24 @@ class Memory(ServerTest):
             push(connection, b"".join(request(READ, i, 0, 32 * MIB) for i in range(5)))
 
     def test_writers_that_stop_within_a_payload(self):
-        for connection in self.attached(150):
+        for connection in self.attached(80):
             push(connection, request(WRITE, 1, 0, 32 * MIB) + b"x" * (3 * MIB // 2))
 
     def test_writers_to_a_device_that_does_not_answer(self):
         self.one.signal(signal.SIGUSR1)
-        for connection in self.attached(100):
+        for connection in self.attached(60):
             push(connection, b"".join(request(WRITE, i, 0, 65536) + b"x" * 65536 for i in range(40)))
         for connection in self.connections[:5]:
             push(connection, (request(WRITE, 1, 0, 4096) + b"x" * 4096) * 2000)
         self.one.signal(signal.SIGUSR1)
 
     def test_descriptions_and_caching(self):
-        for connection in self.attached(100):
+        for connection in self.attached(60):
             push(connection, b"".join(request(BLOCK_STATUS, i, 0, 64 * MIB) + request(CACHE, i, 0, 64 * MIB) for i in range(50)))
 
     def test_refusals_that_nobody_takes(self):
         for connection in self.attached(100):
-            push(connection, request(READ, 1, 1, 1) * 50000)
+            push(connection, request(READ, 1, 1, 1) * 10000)
 
     def test_handshakes_that_do_not_end(self):
         for _ in range(255):
@@ -106,8 +106,8 @@ class Memory(ServerTest):
             connection.close()
 
     def test_all_at_once(self):
-        for i, connection in enumerate(self.attached(200, structured=False)):
-            kinds = (request(READ, 1, 0, 32 * MIB) * 3, request(WRITE, 1, 0, 32 * MIB) + b"x" * (2 * MIB), request(READ, 1, 0, 4096) * 5000,
+        for i, connection in enumerate(self.attached(100, structured=False)):
+            kinds = (request(READ, 1, 0, 32 * MIB) * 3, request(WRITE, 1, 0, 32 * MIB) + b"x" * (2 * MIB), request(READ, 1, 0, 4096) * 3000,
                      (request(WRITE, 1, 0, 4096) + b"x" * 4096) * 300, request(READ, 1, 0, MIB) * 100)
             push(connection, kinds[i % len(kinds)])
 
@@ -116,12 +116,16 @@ class Bounds(ServerTest):
     def test_one_connection_too_many(self):
         server = self.server("--connections-max", 3)
         held = [attach(server.connect()) for _ in range(3)]
-        with server.connect() as fourth:
-            self.assertEqual(fourth.recv(1), b"")
+        with self.assertRaises((EOFError, ConnectionError)):
+            fourth = attach(server.connect())
+            fourth.sendall(request(READ, 1, 0, 512))
+            receive(fourth, 1)
         held.pop().close()
         for _ in range(100):  # until the server has seen the end
             try:
-                attach(server.connect()).close()
+                with attach(server.connect()) as another:
+                    another.sendall(request(READ, 1, 0, 512))
+                    receive(another, 1)
                 break
             except (EOFError, OSError):
                 continue

@@ -1,6 +1,7 @@
 // An NBD server over memory, for stock clients to try it out on. Says `listening ADDRESS` for each address, then
 // serves until SIGTERM, drains for a second at most and prints what it counted. SIGUSR1 makes the device stop
 // answering, and answer again.
+#include <malloc.h>
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -52,7 +53,7 @@ void print_stats(const NbdExportStats& stats) {
     out["bytes_read"] = stats.bytes_read;
     out["bytes_written"] = stats.bytes_written;
     out["errors"] = stats.errors;
-    out["connections"] = stats.connections;
+    out["connections"] = stats.connections_total;
     out["held_bytes"] = stats.held_bytes;
     out["latency"] = stats.latency;
     std::printf("%s\n", out.dump().c_str());
@@ -62,9 +63,14 @@ Task<int> serve(Env* env, os::Signals* signals, Arguments arguments) {
     auto device = std::make_shared<nbd::MemoryBlockDevice>(arguments.size_bytes);
     device->blocks_max = arguments.blocks_max;
     if (arguments.prefault) std::memset(device->bytes(), 0, arguments.size_bytes);
-    NbdServer server(*env, {arguments.connections_max, 10_s,
-                            Duration{static_cast<i64>(arguments.stall_timeout_ms) * 1'000'000}});
-    Result<void> const added = server.add_export("memory", device, {"bytes in memory", arguments.read_only, true});
+    NbdServerOptions options;
+    options.stall_timeout = Duration{static_cast<i64>(arguments.stall_timeout_ms) * 1'000'000};
+    NbdServer server(*env, options);
+    NbdExportOptions exported;
+    exported.description = "bytes in memory";
+    exported.read_only = arguments.read_only;
+    exported.connections_max = arguments.connections_max;
+    Result<void> const added = server.add_export("memory", device, exported);
     CORELET_ASSERT(added.has_value());
     for (const std::string& text : arguments.listen) {
         Result<Address> address = Address::parse(text);
@@ -94,6 +100,10 @@ Task<int> serve(Env* env, os::Signals* signals, Arguments arguments) {
 
 int main(int count, char** values) {
     using namespace corelet;
+    // As the daemon does, so that what is measured here holds there.
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+    mallopt(M_TOP_PAD, 16 << 20);
     Arguments arguments = parse(count, values);
     os::HostOptions options;
     options.log.level = arguments.quiet ? LogLevel::kError : LogLevel::kInfo;

@@ -102,7 +102,7 @@ void run_chaos(u64 seed, u64* answers, u64* errors) {
     auto device = std::make_shared<MemoryBlockDevice>(64 * k_mib);
     device->blocks_max = dice.chance(1, 4) ? dice.below(4000) : UINT64_MAX;
     for (u64 i = dice.below(4); i > 0; --i) device->fail_at[dice.below(16384) * k_block_bytes] = Code::kLost;
-    NbdServer server(world.env, {12, 10_s, 2_s});
+    NbdServer server(world.env, {12, 12, 10_s, 2_s});
     ASSERT_TRUE(server.add_export("disk", device));
     ASSERT_TRUE(server.listen(address));
     world.settle();

@@ -93,7 +93,9 @@ Result<void> NbdServer::add_export(std::string name, std::shared_ptr<BlockDevice
     if (size % k_block_minimum != 0) return fail(Code::kInvalid, "an export's size is a multiple of 512");
     if (exports_.contains(name)) return fail(Code::kExists, fmt::format("there is an export '{}' already", name));
     ExportInfo info{name, std::move(options.description), size, options.read_only, options.fast_zero};
-    exports_.emplace(std::move(name), std::make_shared<Export>(std::move(info), std::move(device)));
+    auto exported = std::make_shared<Export>(std::move(info), std::move(device));
+    exported->connections_max = options.connections_max;
+    exports_.emplace(std::move(name), std::move(exported));
     return {};
 }
 
@@ -182,9 +184,11 @@ Task<void> NbdServer::accept_clients(Listener* listener) {
             co_await env_.clock.sleep(k_accept_retry);
             continue;
         }
-        if (connections_ >= options_.connections_max) {
-            log_warning(env_.log, "nbd.refused",
-                        [&] { return fmt::format("{} connections are open already", connections_); });
+        if (connections_ >= options_.connections_max || handshaking_ >= options_.handshakes_max) {
+            log_warning(env_.log, "nbd.refused", [&] {
+                return fmt::format("{} connections are open already, {} of them in their handshake", connections_,
+                                   handshaking_);
+            });
             continue;
         }
         clients_.spawn(serve_client(*std::move(accepted)));
@@ -196,6 +200,7 @@ Task<void> NbdServer::serve_client(std::unique_ptr<Connection> connection) {
     std::string const peer = connection->remote_address().to_string();
     Result<Agreement> agreed = fail(Code::kClosed);
     {
+        Counted const handshaking(handshaking_);
         Handshake handshake;
         handshake.connection = connection.get();
         handshakes_.push_back(handshake);
@@ -210,6 +215,12 @@ Task<void> NbdServer::serve_client(std::unique_ptr<Connection> connection) {
     auto const found = exports_.find(agreed->terms.export_name);
     if (found == exports_.end()) co_return;  // closed since it was agreed on
     std::string const name = found->first;
+    if (found->second->stats.connections >= found->second->connections_max) {
+        log_warning(env_.log, "nbd.refused", [&] {
+            return fmt::format("'{}' has {} clients already", name, found->second->connections_max);
+        });
+        co_return;
+    }
     log_info(env_.log, "nbd.attached", [&] { return fmt::format("{} to '{}'", peer, name); });
     if (!std::exchange(watching_, true)) clients_.spawn(watch_for_stalls());
     Session session(env_, found->second, std::move(agreed->terms), std::move(connection), std::move(agreed->early));

@@ -18,7 +18,8 @@
 namespace corelet {
 
 struct NbdServerOptions {
-    u32 connections_max = 256;  // of all exports and handshakes; one more is closed at once
+    u32 connections_max = 1024;  // of all exports, and handshakes; one more is closed at once
+    u32 handshakes_max = 256;    // of these
     Duration handshake_timeout = 10_s;
     Duration stall_timeout = 15_s;
 };
@@ -65,6 +66,7 @@ class NbdServer final : private nbd::ExportDirectory {
     std::map<std::string, std::shared_ptr<nbd::Export>, std::less<>> exports_;
     std::vector<std::unique_ptr<Listening>> listening_;
     IntrusiveList<Handshake> handshakes_;
+    usize handshaking_ = 0;
     usize connections_ = 0;
     bool draining_ = false;
     bool watching_ = false;

@@ -82,7 +82,7 @@ TEST_F(NbdEndingTest, OversizedOptionIsClosedWithAReason) {
 }
 
 TEST_F(NbdEndingTest, ConnectionsAreBounded) {
-    server.emplace(world.env, NbdServerOptions{3, 10_s, 15_s});
+    server.emplace(world.env, NbdServerOptions{3, 3, 10_s, 15_s});
     ASSERT_TRUE(server->add_export("disk", device));
     ASSERT_TRUE(server->listen(address));
     world.settle();
@@ -96,6 +96,41 @@ TEST_F(NbdEndingTest, ConnectionsAreBounded) {
     world.settle();
     NbdClient fifth(world, address);
     EXPECT_TRUE(fifth.attach());
+}
+
+TEST_F(NbdEndingTest, ClientsOfOneExportLeaveRoomForOthers) {
+    NbdExportOptions options;
+    options.connections_max = 2;
+    ASSERT_TRUE(server->add_export("small", device, options));
+    auto first = attached({"small", true, true});
+    auto second = attached({"small", true, true});
+    EXPECT_EQ(server->export_stats("small")->connections, 2U);
+    NbdClient third(world, address);
+    (void)third.attach({"small", true, true});
+    EXPECT_TRUE(third.raw.is_closed());
+    EXPECT_TRUE(world.log.has("'small' has 2 clients already"));
+    auto other = attached();
+    first->raw.hang_up();
+    world.settle();
+    EXPECT_EQ(server->export_stats("small")->connections, 1U);
+    EXPECT_EQ(server->export_stats("small")->connections_total, 2U);
+    auto fourth = attached({"small", true, true});
+}
+
+TEST_F(NbdEndingTest, HandshakesAreBounded) {
+    server.emplace(world.env, NbdServerOptions{100, 2, 10_s, 15_s});
+    ASSERT_TRUE(server->add_export("disk", device));
+    ASSERT_TRUE(server->listen(address));
+    world.settle();
+    auto client = attached();
+    NbdClient mute(world, address);
+    NbdClient mute_too(world, address);
+    world.settle();
+    NbdClient refused(world, address);
+    EXPECT_TRUE(refused.raw.is_closed());
+    EXPECT_FALSE(mute_too.raw.is_closed());
+    world.pass(11_s);
+    auto later = attached();
 }
 
 TEST_F(NbdEndingTest, AcceptGoesOnAfterAnError) {

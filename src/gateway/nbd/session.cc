@@ -19,6 +19,7 @@ Session::Session(Env& env, std::shared_ptr<Export> exported, Terms terms, std::u
     received_at_ = env_.clock.now();
     export_->sessions.push_back(*this);
     ++export_->stats.connections;
+    ++export_->stats.connections_total;
 }
 
 Session::~Session() {
@@ -29,6 +30,7 @@ Session::~Session() {
     budget.give_back(held_bytes_ + receive_held_bytes_);
     export_->receive_bytes -= receive_held_bytes_;
     if (holds_whole_lane_) budget.whole().release(1);
+    --export_->stats.connections;
     unlink();
     export_->session_left.notify_all();
 }
