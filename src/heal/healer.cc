@@ -64,6 +64,7 @@ Task<bool> Healer::round() {
         auto const own = inventory.find(pool.id);
         clean = co_await heal_pool(pool.id, own == inventory.end() ? nullptr : &own->second) && clean;
     }
+    for (auto& [space, seqs] : std::exchange(suspects_, {})) co_await port_.report_suspects(space, std::move(seqs));
     co_await drop_deleted_spaces();
     co_return clean;
 }
@@ -227,6 +228,8 @@ Task<void> Healer::rebuild(Missing missing, usize* failed) {
     auto const rebuilt = co_await rebuild_one(missing);
     if (!rebuilt) {
         ++*failed;
+        bool const too_few = rebuilt.error().code == Code::kUnknown || rebuilt.error().code == Code::kUnavailable;
+        if (too_few) suspects_[missing.fragment.chunk.space].push_back(missing.fragment.chunk.seq);
         log_info(env_.log, "heal.not_rebuilt", [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
     }
 }

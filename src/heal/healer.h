@@ -11,6 +11,7 @@ namespace corelet {
 
 namespace heal_method {
 inline constexpr Method k_compare{0x0601};
+inline constexpr Method k_suspect{0x0602};
 }
 
 struct HealStatus {
@@ -29,6 +30,9 @@ class HealPort {
     virtual ~HealPort() = default;
     // This corelet serves all its slots of the pool's table: to be committed (mesh::SlotsClean).
     [[nodiscard]] virtual Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) = 0;
+    // Chunks of which too few fragments are found: the owner of their space decides whether they are dead (protocols 8.2, 8.3), and no
+    // answer counts as live. A put that its writer gave up leaves such.
+    [[nodiscard]] virtual Task<void> report_suspects(SpaceId space, std::vector<u64> seqs) = 0;
     // Proven by a linearizable read: the space was deleted (protocols 8.3).
     [[nodiscard]] virtual Task<Result<bool>> is_space_deleted(SpaceId space) = 0;
 };
@@ -93,6 +97,7 @@ class Healer {
     u64 rate_bytes_ = 0;
     Semaphore slots_;
     Notify wanted_;
+    std::map<SpaceId, std::vector<u64>> suspects_;   // of this round
     std::map<PoolId, MapEpoch> reported_clean_;
     std::map<PoolId, std::pair<u64, u64>> left_;   // by pool: fragments and bytes missing
     Scope scope_;

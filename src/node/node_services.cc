@@ -1,6 +1,7 @@
 #include "node/node_services.h"
 
 #include "base/codec.h"
+#include "heal/heal.pb.h"
 #include "stream/stream.pb.h"
 #include "wire/message.h"
 
@@ -89,6 +90,7 @@ Task<Result<void>> NodeServices::start() {
     maps->on_change([this] { map_changed(); });
     rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
     rpc->register_handler(node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); }, HandlerOptions{.detached = true});
+    rpc->register_handler(heal_method::k_suspect, [this](Request r) { return on_suspect(std::move(r)); });
     for (const Address& address : config.listen) {
         CO_TRY(Address actual, rpc->listen(address, ListenOptions{.replace = true}));
         listening.push_back(std::move(actual));
@@ -250,6 +252,27 @@ Task<Result<Reply>> NodeServices::on_admin(Request request) {
     pb::AdminReply reply;
     reply.set_result(std::move(result));
     co_return Reply{encode_message(reply), {}};
+}
+
+Task<Result<Reply>> NodeServices::on_suspect(Request request) {
+    CO_TRY(auto message, decode_message<pb::SuspectChunks>(request.body));
+    if (!volumes) co_return fail(Code::kNotOwner, "this corelet serves no volumes");
+    CO_TRY_VOID(co_await volumes->bury_dead(SpaceId(message.space()), {message.seqs().begin(), message.seqs().end()}));
+    co_return Reply{};
+}
+
+Task<void> NodeServices::report_suspects(SpaceId space, std::vector<u64> seqs) {
+    auto const streams = catalog->local_range(stream_key(space));
+    pb::Stream stream;
+    if (streams.items.empty() || !stream.ParseFromString(streams.items.front().value) || stream.owner() == 0) co_return;
+    pb::SuspectChunks message;
+    message.set_space(space.v);
+    for (u64 seq : seqs) message.add_seqs(seq);
+    CallOptions options;
+    options.deadline = env.clock.now() + 5_s;
+    options.traffic = TrafficClass::kHeal;
+    auto const told = co_await rpc->call(CoreletId(stream.owner()), heal_method::k_suspect, encode_message(message), {}, options);
+    if (!told) log_info(env.log, "heal.suspects_not_told", told.error().to_string());
 }
 
 Task<Result<void>> NodeServices::report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) {

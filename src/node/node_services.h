@@ -39,6 +39,7 @@ class NodeServices final : public HealPort {
 
     [[nodiscard]] Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) override;
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
+    [[nodiscard]] Task<void> report_suspects(SpaceId space, std::vector<u64> seqs) override;
 
     Env& env;
     NodeConfig config;
@@ -73,6 +74,7 @@ class NodeServices final : public HealPort {
     [[nodiscard]] Task<void> watch_device();
     [[nodiscard]] Task<Result<Reply>> on_introduce(Request request);
     [[nodiscard]] Task<Result<Reply>> on_admin(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_suspect(Request request);
     Scope scope_;
 };
 

@@ -67,6 +67,8 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] Event& stopped() { return stopped_; }
     [[nodiscard]] const Error& stop_reason() const { return stop_reason_; }
     [[nodiscard]] StreamStatus status() const;
+    // Below it, what no checkpoint and no record refers to is dead (protocols 8.2).
+    [[nodiscard]] u64 committed_horizon() const { return record_->value().horizon(); }
     // Membership's verdicts: a standby with such a replica is replaced, an open one rolls.
     void corelet_lost(CoreletId corelet);
 
