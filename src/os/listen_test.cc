@@ -135,6 +135,9 @@ TEST_P(ListenTest, CloseEndsAPendingAccept) {
 
 // While the process has no descriptors left connections wait in the queue, and they are served when it has again.
 TEST_P(ListenTest, AcceptWaitsOutALackOfDescriptors) {
+#if __has_feature(address_sanitizer)
+    GTEST_SKIP() << "the sanitizer's check of virtual calls opens a pipe, and there are no descriptors left here";
+#endif
     auto listener = listen(path("s"));
     Descriptor const client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     auto const address = unix_address(path("s"));
