@@ -220,6 +220,27 @@ bool RaftCatalog::learn(const pb::CatalogPullReply& reply) {
     return reply.leader() != 0;
 }
 
+// A member that hears no leader asks the others whether they still count it in.
+Task<void> RaftCatalog::look_whether_removed() {
+    std::vector<CoreletId> const members = raft_->configuration().voters;
+    for (CoreletId member : members) {
+        if (member == rpc_.id()) continue;
+        pb::CatalogPull message;
+        message.set_after(raft_->state().revision().v);
+        auto const reply = co_await ask(member, catalog_method::k_pull, encode_message(message), env_.clock.now() + k_pull_wait + 1_s);
+        if (!reply || !raft_->leader().is_zero()) continue;
+        auto const answer = decode_message<pb::CatalogPullReply>(reply->body);
+        if (!answer || answer->leader() == 0) continue;
+        std::vector<CoreletId> voters;
+        for (u64 voter : answer->voters()) voters.push_back(CoreletId(voter));
+        if (voters.empty() || std::find(voters.begin(), voters.end(), rpc_.id()) != voters.end()) continue;
+        log_info(env_.log, "catalog.removed", "this corelet is no voter any more, as " + to_string(member) + " says; it follows the others");
+        hints_ = std::move(voters);
+        removed_ = true;
+        co_return;
+    }
+}
+
 // Whoever holds no log follows a voter that does; if it goes silent or lags without a leader, the next one.
 Task<void> RaftCatalog::mirror_loop() {
     usize turn = static_cast<usize>(client_ % 7);
@@ -230,6 +251,13 @@ Task<void> RaftCatalog::mirror_loop() {
                 hub_.follow(raft_->state());
             }
             co_await env_.clock.sleep(1_s);
+            if (!raft_->leader().is_zero() || leader_known_.ns == 0) leader_known_ = env_.clock.now();
+            if (env_.clock.now() - leader_known_ >= k_contact_fresh) co_await look_whether_removed();
+            continue;
+        }
+        if (removed_ && !raft_->leader().is_zero()) {
+            removed_ = false;  // a leader sends it the log again
+            leader_known_ = env_.clock.now();
             continue;
         }
         if (hub_on_log_) {

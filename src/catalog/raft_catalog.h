@@ -35,7 +35,8 @@ class RaftCatalog final : public Catalog {
     [[nodiscard]] bool is_available() const override;
 
   private:
-    [[nodiscard]] bool holds_log() const { return raft_ && raft_->is_member(); }
+    [[nodiscard]] bool holds_log() const { return raft_ && raft_->is_member() && !removed_; }
+    [[nodiscard]] Task<void> look_whether_removed();
     [[nodiscard]] const CatalogState& view() const { return hub_.state(); }
     [[nodiscard]] pb::RequestId next_request();
     [[nodiscard]] Task<Result<pb::CatalogResult>> submit(pb::CatalogCommand command, Instant deadline);
@@ -59,6 +60,9 @@ class RaftCatalog final : public Catalog {
     RaftNode* raft_;
     CatalogState mirror_;
     WatchHub hub_{mirror_};
+    // Removed from the voters while it could not hear of it: nobody sends it the log any more, and it follows like anybody else.
+    bool removed_ = false;
+    Instant leader_known_{};
     bool hub_on_log_ = false;
     std::vector<CoreletId> hints_;
     CoreletId leader_hint_;
