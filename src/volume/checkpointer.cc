@@ -30,7 +30,7 @@ bool Checkpointer::is_wanted() const {
     if (requested_ > completed_) return true;
     BlockMap& map = core_.state.map;
     if (map.cache().dirty_pages() > 0 &&
-        (map.budget().is_waited_for() || map.cache().dirty_cost() >= map.budget().cost_max() / 2))
+        (map.budget().is_waited_for() || map.cache().dirty_cost() >= map.budget().cost_max() / 4 * 3))
         return true;
     if (core_.log_bytes_since_checkpoint >= core_.options.checkpoint_log_bytes) return true;
     if (core_.records_since_checkpoint >= core_.options.checkpoint_records) return true;
@@ -138,6 +138,7 @@ Task<Result<void>> Checkpointer::checkpoint() {
     new_pages_.clear();
     PageWriter writer(core_, count_pages(cut));
     CO_TRY(CheckpointRoot root, co_await write(&cut, &writer));
+    CO_TRY_VOID(co_await writer.finish());
     CO_TRY_VOID(co_await commit(&cut, root));
     auto const condemned = cut.condemned;
     install(std::move(cut), std::move(root), writer);

@@ -11,7 +11,8 @@ namespace corelet {
 namespace {
 constexpr u64 k_batch_blocks = 32 * 1024;  // candidates in memory: 128 MiB of data, 768 KiB of list
 constexpr usize k_victims_max = 64;
-constexpr u64 k_roll_blocks = 256;  // of log that are worth a roll when space is short
+constexpr usize k_chunks_at_once = 2;  // one is put while the next is gathered
+constexpr u64 k_roll_blocks = 256;     // of log that are worth a roll when space is short
 constexpr Duration k_retry_lost = 30_s;
 }  // namespace
 
@@ -114,7 +115,17 @@ Task<Result<void>> Packer::round(Work work) {
     }
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.lba < b.lba; });
-    for (usize at = 0; at < candidates.size() && !finishing_;) CO_TRY_VOID(co_await pack_chunk(&candidates, &at));
+    std::optional<Error> failed;
+    Semaphore slots(k_chunks_at_once);
+    Scope chunks(core_.deps.executor);
+    for (usize at = 0; at < candidates.size() && !finishing_ && !failed;) {
+        Permit slot = co_await acquire_permit(slots, 1);
+        Portion portion = next_portion(candidates, at);
+        at = portion.end;
+        chunks.spawn(pack_beside(&candidates, std::move(portion), &failed, std::move(slot)));
+    }
+    co_await chunks.join();
+    if (failed) co_return std::unexpected(*failed);
     co_return Result<void>{};
 }
 
@@ -211,26 +222,36 @@ void Packer::note_lost(const IndexEntry& entry, const Error& error) {
               [&] { return fmt::format("block {} of the volume: {}", entry.lba, error.to_string()); });
 }
 
-Task<Result<void>> Packer::pack_chunk(const std::vector<Candidate>* candidates, usize* at) {
-    BlockMap& map = core_.state.map;
+// As many candidates from `begin` on as make a chunk: by blocks, and by leaves to be held for it.
+Packer::Portion Packer::next_portion(const std::vector<Candidate>& candidates, usize begin) const {
     usize const capacity = data_blocks_in(core_.chunk_blocks());
-    std::vector<u64> leaves;
-    usize end = *at;
-    usize cost = 0;
-    for (; end < candidates->size() && end - *at < capacity; ++end) {
-        u64 const leaf = leaf_of((*candidates)[end].lba);
-        usize const more = DirtyBudget::cost_of_next(leaves, leaf);
-        if (cost + more > map.budget().request_cost_max()) break;
-        cost += more;
-        append_leaves({(*candidates)[end].lba, 1}, leaves);
+    usize const cost_max = core_.state.map.budget().request_cost_max();
+    Portion portion{begin, begin, {}, 0};
+    for (; portion.end < candidates.size() && portion.end - begin < capacity; ++portion.end) {
+        u64 const lba = candidates[portion.end].lba;
+        usize const more = DirtyBudget::cost_of_next(portion.leaves, leaf_of(lba));
+        if (portion.cost + more > cost_max) break;
+        portion.cost += more;
+        append_leaves({lba, 1}, portion.leaves);
     }
-    CORELET_ASSERT(end > *at);
-    auto const grant = co_await map.budget().admit(cost);
-    CO_TRY(auto const pins, co_await map.pin_leaves(leaves, false));
+    CORELET_ASSERT(portion.end > begin);
+    return portion;
+}
+
+Task<void> Packer::pack_beside(const std::vector<Candidate>* candidates, Portion portion,
+                               std::optional<Error>* failed, Permit) {
+    auto const done = co_await pack_chunk(candidates, std::move(portion));
+    if (!done && !*failed) *failed = done.error();
+}
+
+Task<Result<void>> Packer::pack_chunk(const std::vector<Candidate>* candidates, Portion portion) {
+    BlockMap& map = core_.state.map;
+    auto const grant = co_await map.budget().admit(portion.cost);
+    CO_TRY(auto const pins, co_await map.pin_leaves(portion.leaves, false));
     std::vector<IndexEntry> entries;
     std::vector<BlockEntry> sources;
-    for (; *at < end; ++*at) {
-        const Candidate& block = (*candidates)[*at];
+    for (usize at = portion.begin; at < portion.end; ++at) {
+        const Candidate& block = (*candidates)[at];
         if (!map.is_in_memory(leaf_of(block.lba))) continue;  // holes
         BlockEntry const entry = map.entry(block.lba);
         if (!entry.names(block.container, block.block)) continue;

@@ -1,8 +1,9 @@
 // Moves live blocks together into chunks: out of ended segments of the log, so that they can be released, and out
 // of chunks that hold little else than garbage, so that those can be deleted.
 //
-// One chunk at a time: gather (by address), put (durable), append Packed (relocate). Dropped anywhere in between,
-// the old places are untouched. Where k = 1 an ended segment that is mostly live is adopted in place instead.
+// Two chunks at a time, each: gather (by address), put (durable), append Packed (relocate). Dropped anywhere in
+// between, the old places are untouched. Where k = 1 an ended segment that is mostly live is adopted in place
+// instead.
 #pragma once
 
 #include "volume/volume_core.h"
@@ -33,8 +34,17 @@ class Packer {
     [[nodiscard]] Task<Result<bool>> adopt(u64 segment);
     [[nodiscard]] Task<Result<void>> add_chunks(std::vector<u64> victims, std::vector<Candidate>* out);
     [[nodiscard]] Task<Result<ChunkIndex>> read_index(u64 container);
-    // Packs candidates from `at` on into one chunk, moves `at` behind what was dealt with.
-    [[nodiscard]] Task<Result<void>> pack_chunk(const std::vector<Candidate>* candidates, usize* at);
+    // [begin, end) of the candidates, and what holding their leaves costs.
+    struct Portion {
+        usize begin = 0;
+        usize end = 0;
+        std::vector<u64> leaves;
+        usize cost = 0;
+    };
+    [[nodiscard]] Portion next_portion(const std::vector<Candidate>& candidates, usize begin) const;
+    [[nodiscard]] Task<void> pack_beside(const std::vector<Candidate>* candidates, Portion portion,
+                                         std::optional<Error>* failed, Permit slot);
+    [[nodiscard]] Task<Result<void>> pack_chunk(const std::vector<Candidate>* candidates, Portion portion);
     [[nodiscard]] Task<Result<void>> put_chunk(std::vector<IndexEntry> entries, Buffer data);
     [[nodiscard]] std::vector<u64> victims(Work work) const;
     [[nodiscard]] Task<void> wait_for_work();

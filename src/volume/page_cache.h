@@ -5,8 +5,7 @@
 // is copied first, so the checkpoint writes the state of its cut while writes go on.
 //
 // What may become dirty is admitted beforehand (DirtyBudget), so that dirty and frozen pages, the copies and the
-// directory pages that a checkpoint rewrites take at most half of the bound, and there is always something to
-// evict.
+// directory pages that a checkpoint rewrites leave an eighth of the bound, and there is always something to evict.
 #pragma once
 
 #include <map>
@@ -113,10 +112,13 @@ class PagePin {
 // Leave to make pages dirty, first come, first served.
 class DirtyBudget {
   public:
-    // At most half of the cache may be dirty, at most half of that in one go.
-    explicit DirtyBudget(const PageCache& cache) : cache_(cache), cost_max_(cache.pages_max() / 2) {}
+    // Pages that are dirty or frozen, copies and new directory pages: all of the cache but an eighth, at least 16
+    // pages.
+    explicit DirtyBudget(const PageCache& cache)
+        : cache_(cache), cost_max_(cache.pages_max() - std::max<usize>(16, cache.pages_max() / 8)) {}
     [[nodiscard]] usize cost_max() const { return cost_max_; }
-    [[nodiscard]] usize request_cost_max() const { return cost_max_ / 2; }
+    // Of one request: a quarter, so that others get on beside it.
+    [[nodiscard]] usize request_cost_max() const { return std::max<usize>(8, cost_max_ / 4); }
     // Of changing these leaves, given in ascending order.
     [[nodiscard]] static usize cost_of(const std::vector<u64>& leaves);
     // What `leaf` adds to those before it.

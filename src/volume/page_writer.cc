@@ -4,12 +4,20 @@
 
 namespace corelet {
 
+namespace {
+constexpr usize k_puts_at_once = 3;  // of up to 4 MiB each
+}
+
 usize PageWriter::pages_per_chunk(const VolumeCore& core) {
     return std::min<usize>(k_map_chunk_pages_max, (core.chunk_blocks() - k_map_index_blocks) / k_page_blocks);
 }
 
 PageWriter::PageWriter(VolumeCore& core, usize pages)
-    : core_(core), per_chunk_(pages_per_chunk(core)), pages_(pages) {
+    : core_(core),
+      per_chunk_(pages_per_chunk(core)),
+      pages_(pages),
+      slots_(k_puts_at_once),
+      puts_(core.deps.executor) {
     for (usize at = 0; at < pages; at += per_chunk_) {
         u32 const in_chunk = static_cast<u32>(std::min(per_chunk_, pages - at));
         chunks_.push_back({core.stream->new_chunk_id().seq, k_map_index_blocks + in_chunk * k_page_blocks});
@@ -43,7 +51,22 @@ Task<Result<void>> PageWriter::put_current() {
     data.append(std::exchange(current_, Buffer()));
     index_.clear();
     crcs_.clear();
-    co_return co_await core_.chunks.put(seq, std::move(data), std::move(crcs), TrafficClass::kClient);
+    Permit slot = co_await acquire_permit(slots_, 1);
+    if (failed_) co_return std::unexpected(*failed_);
+    puts_.spawn(put(seq, std::move(data), std::move(crcs), std::move(slot)));
+    co_return Result<void>{};
+}
+
+Task<void> PageWriter::put(u64 seq, BufferChain data, std::vector<u32> crcs, Permit) {
+    auto const done = co_await core_.chunks.put(seq, std::move(data), std::move(crcs), TrafficClass::kClient);
+    if (!done) failed_ = done.error();
+}
+
+Task<Result<void>> PageWriter::finish() {
+    CORELET_ASSERT(is_complete(), "fewer pages than announced");
+    co_await puts_.join();
+    if (failed_) co_return std::unexpected(*failed_);
+    co_return Result<void>{};
 }
 
 }  // namespace corelet

@@ -11,9 +11,10 @@ class PageWriter {
     // Names the chunks: `pages` are coming, no more and no less.
     PageWriter(VolumeCore& core, usize pages);
 
-    // The reference is good as soon as the last page was added: then all of them are durable.
     [[nodiscard]] Task<Result<PageRef>> add(PageKind kind, u64 index, std::shared_ptr<const PageData> page);
 
+    // Waits until all of it is durable: then the references are good.
+    [[nodiscard]] Task<Result<void>> finish();
     [[nodiscard]] bool is_complete() const { return added_ == pages_; }
 
     struct NewChunk {
@@ -26,6 +27,7 @@ class PageWriter {
 
   private:
     [[nodiscard]] Task<Result<void>> put_current();
+    [[nodiscard]] Task<void> put(u64 seq, BufferChain data, std::vector<u32> crcs, Permit slot);
     VolumeCore& core_;
     usize per_chunk_;
     usize pages_;
@@ -34,6 +36,9 @@ class PageWriter {
     Buffer current_;  // its pages, without the index
     std::vector<MapIndexEntry> index_;
     std::vector<u32> crcs_;
+    std::optional<Error> failed_;
+    Semaphore slots_;
+    Scope puts_;
 };
 
 }  // namespace corelet

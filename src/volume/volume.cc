@@ -10,7 +10,7 @@ constexpr Duration k_detach_patience = 5_s;
 
 Volume::Volume(VolumeDeps deps, VolumeOptions options)
     : core_(deps, options),
-      write_bytes_(std::max<u64>(options.write_bytes_in_flight, (k_entry_blocks_max + 1) * k_block_bytes)),
+      write_bytes_(std::max<u64>(options.write_bytes_in_flight, 256 * k_kib)),
       read_bytes_(std::max<u64>(options.read_bytes_in_flight, 64 * k_block_bytes)),
       packer_(core_),
       checkpointer_(core_),
@@ -67,7 +67,7 @@ void Volume::apply(RecordNumber record, const LogEntry& entry, LogPlace place) {
     core_.last_write = core_.now();
     bool const many = core_.log_bytes_since_checkpoint >= core_.options.checkpoint_log_bytes ||
                       core_.records_since_checkpoint >= core_.options.checkpoint_records ||
-                      core_.state.map.cache().dirty_cost() >= core_.state.map.budget().cost_max() / 2;
+                      core_.state.map.cache().dirty_cost() >= core_.state.map.budget().cost_max() / 4 * 3;
     if (core_.checkpointer_sleeps || many) core_.checkpoint_wanted.notify_all();
 }
 

@@ -68,7 +68,7 @@ class Volume final : public BlockDevice, public LogSink {
     };
     // Runs the request to its end even if the caller is dropped: what is in the log needs its pages and its place
     // in InFlight.
-    [[nodiscard]] Task<Result<void>> run(Task<Result<void>> request);
+    [[nodiscard]] Task<Result<void>> run(u64 bytes, Task<Result<void>> request);
 
     // volume_write.cc
     [[nodiscard]] Task<Result<void>> write_all(u64 offset, BufferChain data);

@@ -24,7 +24,7 @@ struct VolumeOptions {
     u64 chunk_bytes = 8 * k_mib;  // of the pool, at least 256 KiB
     u64 map_cache_bytes = 64 * k_mib;
     u64 block_cache_bytes = 256 * k_mib;
-    u64 write_bytes_in_flight = 32 * k_mib;
+    u64 write_bytes_in_flight = 32 * k_mib;  // below the stream's own bound, so that append() never waits for room
     u64 read_bytes_in_flight = 32 * k_mib;
     u64 checkpoint_log_bytes =
         128 * k_mib;  // replay reads at most about this much, and what is written during a checkpoint

@@ -279,6 +279,20 @@ TEST(VolumeExerciser, AFewHotBlocks) {
     }
 }
 
+// Never more than is there, refusals, cleaning under pressure, and crashes in between.
+TEST(VolumeExerciser, NearlyFull) {
+    u64 acknowledged = 0, refused = 0;
+    for (u64 seed = 400; seed < 420 && !HasFailure(); ++seed) {
+        Exerciser exerciser(
+            {.seed = seed, .operations = 600, .crashes = 2, .capacity_bytes = (10 + seed % 3 * 4) * k_mib});
+        exerciser.run();
+        acknowledged += exerciser.acknowledged;
+        refused += exerciser.refused;
+    }
+    EXPECT_GT(refused, 0U);
+    EXPECT_GT(acknowledged, refused);
+}
+
 TEST(VolumeExerciser, AdoptedInPlace) {
     u64 adopted = 0;
     for (u64 seed = 200; seed < 220 && !HasFailure(); ++seed) {

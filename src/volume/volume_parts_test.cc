@@ -109,19 +109,20 @@ Task<void> take_grant(DirtyBudget* budget, usize cost, Event* release, std::vect
 TEST(DirtyBudget, FirstComeFirstServedAndAskedForWhenShort) {
     Executor executor;
     PageCache cache(64);
-    DirtyBudget budget(cache);  // 32
+    DirtyBudget budget(cache);  // 48, at most 12 at once
+    ASSERT_EQ(budget.cost_max(), 48U);
     Notify pressed;
     budget.set_pressed(&pressed);
     Event release;
     std::vector<usize> order;
     Scope scope(executor);
-    for (usize const cost : {15U, 14U, 16U, 1U}) scope.spawn(take_grant(&budget, cost, &release, &order));
+    for (usize const cost : {12U, 11U, 12U, 10U, 9U, 1U}) scope.spawn(take_grant(&budget, cost, &release, &order));
     executor.run_ready();
-    EXPECT_EQ(order, (std::vector<usize>{15, 14})) << "the one that would fit does not overtake";
+    EXPECT_EQ(order, (std::vector<usize>{12, 11, 12, 10})) << "the one that would fit does not overtake";
     EXPECT_TRUE(budget.is_waited_for());
     release.set();
     executor.run_ready();
-    EXPECT_EQ(order, (std::vector<usize>{15, 14, 16, 1}));
+    EXPECT_EQ(order, (std::vector<usize>{12, 11, 12, 10, 9, 1}));
     EXPECT_FALSE(budget.is_waited_for());
     EXPECT_EQ(DirtyBudget::cost_of({0, 1, 511, 512, 2000}), 5U + 2 * 3U);
 }

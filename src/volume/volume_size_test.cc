@@ -167,7 +167,7 @@ TEST(SlowVolumeSize, HundredGiBWrittenFitIntoTheBounds) {
     u64 peak = 0;
     for (u32 i = 0; i < 12000; ++i) {
         u64 const offset = draw.below(size / 4096) * 4096;
-        if (i % 4 == 0) {
+        if (i % 2 == 0) {
             rig.write(offset, 4096, i + 1);
         } else {
             auto const got = rig.await(rig.volume->read(offset, 4096));

@@ -14,6 +14,7 @@ namespace corelet {
 namespace {
 
 constexpr u64 k_piece_bytes = k_entry_blocks_max * k_block_bytes;
+constexpr u64 k_request_bytes_min = 32 * k_kib;  // what a request counts for, however small
 constexpr u32 k_reclaim_tries = 64;
 constexpr usize k_clear_leaves_max = 512;       // an entry: 2 GiB of the volume
 constexpr u64 k_clear_span_max = u64{1} << 20;  // leaves between the first and the last
@@ -26,24 +27,28 @@ bool is_whole(u64 offset, u64 length) {
     return offset % k_block_bytes == 0 && length % k_block_bytes == 0;
 }
 
-Task<void> run_to_end(Task<Result<void>> request, std::shared_ptr<Completion<Result<void>>> done) {
+Task<void> run_to_end(Task<Result<void>> request, Permit, std::shared_ptr<Completion<Result<void>>> done) {
     done->complete(co_await std::move(request));
 }
 
 }  // namespace
 
-Task<Result<void>> Volume::run(Task<Result<void>> request) {
+// What waits for room waits with its caller and goes with it; only what has room outlives it.
+Task<Result<void>> Volume::run(u64 bytes, Task<Result<void>> request) {
+    Permit room =
+        co_await acquire_permit(write_bytes_, std::clamp(bytes, k_request_bytes_min, write_bytes_.total()));
     if (core_.stop_reason) co_return std::unexpected(*core_.stop_reason);
     if (closing_ || !serving_) co_return fail(Code::kShutdown, "the volume is not served here");
     auto const done = std::make_shared<Completion<Result<void>>>();
-    requests_.spawn(run_to_end(std::move(request), done));
+    requests_.spawn(run_to_end(std::move(request), std::move(room), done));
     co_return co_await done->wait();
 }
 
 Task<Result<void>> Volume::write(u64 offset, BufferChain data, bool) {
     CORELET_ASSERT(offset % 512 == 0 && data.size() % 512 == 0 && data.size() <= size_bytes() &&
                    offset <= size_bytes() - data.size());
-    return run(write_all(offset, std::move(data)));
+    u64 const bytes = data.size();
+    return run(bytes, write_all(offset, std::move(data)));
 }
 
 Task<Result<void>> Volume::write_all(u64 offset, BufferChain data) {
@@ -67,8 +72,6 @@ Task<Result<void>> Volume::write_all(u64 offset, BufferChain data) {
 Task<Result<void>> Volume::write_piece(u64 offset, BufferChain data) {
     std::vector<u32> crcs;
     if (is_whole(offset, data.size())) crcs = block_crcs(data);
-    Extent const extent = covering(offset, data.size());
-    Permit const bytes = co_await acquire_permit(write_bytes_, extent.count * k_block_bytes);
     for (u32 attempt = 0;; ++attempt) {
         bool const admitted = !core_.deps.space || core_.deps.space->may_write(core_.options.pool);
         Result<void> done = fail(Code::kNoSpace, "the pool is full");
@@ -158,13 +161,13 @@ Task<bool> Volume::wait_for_space() {
 Task<Result<void>> Volume::trim(u64 offset, u64 length, bool) {
     CORELET_ASSERT(offset % 512 == 0 && length % 512 == 0 && length <= size_bytes() &&
                    offset <= size_bytes() - length);
-    return run(clear(div_ceil(offset, k_block_bytes), (offset + length) / k_block_bytes, false));
+    return run(0, clear(div_ceil(offset, k_block_bytes), (offset + length) / k_block_bytes, false));
 }
 
 Task<Result<void>> Volume::write_zeroes(u64 offset, u64 length, bool may_trim, bool) {
     CORELET_ASSERT(offset % 512 == 0 && length % 512 == 0 && length <= size_bytes() &&
                    offset <= size_bytes() - length);
-    return run(zero_all(offset, length, !may_trim));
+    return run(0, zero_all(offset, length, !may_trim));
 }
 
 // Whole blocks are cleared in the map, the edges are written.
@@ -243,7 +246,7 @@ Task<Result<void>> Volume::clear_leaves(std::vector<u64> leaves, u64 first, u64 
 Task<Result<void>> Volume::grow(u64 size) {
     if (size < size_bytes() || size > k_volume_bytes_max || size % k_block_bytes != 0)
         co_return fail(Code::kInvalid, "a volume only grows, to a multiple of 4 KiB of at most 64 TiB");
-    co_return co_await run(core_.append(volume_entry::Resized{size}, {}, {}, true));
+    co_return co_await run(0, core_.append(volume_entry::Resized{size}, {}, {}, true));
 }
 
 }  // namespace corelet
