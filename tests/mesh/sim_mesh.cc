@@ -32,7 +32,10 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.location = mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
     config.role = index < options_.corelets ? mesh::Role::kStorage : mesh::Role::kWitness;
     config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
-    if (index != 0) config.seeds = {Address::tcp("c1", 7000)};
+    // The first one needs a seed as well once it has lost its device.
+    if (index != 0 || members_[0].generation != 0)
+        for (usize seed = 0; seed < std::min<usize>(3, members_.size()); ++seed)
+            if (seed != index) config.seeds.push_back(Address::tcp("c" + std::to_string(seed + 1), 7000));
     config.export_directory = "/exports";
     config.bootstrap = index == 0 && members_[0].generation == 0;
     config.insecure = true;
