@@ -27,6 +27,19 @@ TEST_F(NbdEndingTest, FencedDeviceIsToldAndClosed) {
     EXPECT_EQ(server->connection_count(), 0U);
 }
 
+TEST_F(NbdEndingTest, FencedAmidALongTransferIsToldAtOnce) {
+    device->fail_all = Code::kFenced;
+    auto writer = attached();
+    writer->send(Command::kWrite, 1, 0, 8 * k_mib, 0, std::vector<u8>(3 * k_mib / 2));
+    EXPECT_EQ(writer->receive().value().error, ErrorNumber::kShutdown);
+    EXPECT_TRUE(writer->raw.is_closed());
+    auto reader = attached();
+    reader->send(Command::kRead, 2, 0, 8 * k_mib);
+    EXPECT_EQ(reader->receive_read(2, 0, 8 * k_mib).error, ErrorNumber::kShutdown);
+    EXPECT_TRUE(reader->raw.is_closed());
+    EXPECT_EQ(reader->raw.available(), 0U);
+}
+
 TEST_F(NbdEndingTest, DisconnectAnswersWhatIsOutstanding) {
     auto client = attached();
     device->hold();
@@ -181,6 +194,21 @@ TEST_F(NbdEndingTest, DrainFinishesWhatIsInFlight) {
     EXPECT_EQ(client->raw.available(), 0U);
     EXPECT_TRUE(done);
     EXPECT_EQ(server->connection_count(), 0U);
+}
+
+TEST_F(NbdEndingTest, DrainDoesNotWaitForTheRestOfAPayload) {
+    auto client = attached();
+    device->hold();
+    client->send(Command::kWrite, 1, 0, 8 * k_mib, 0, std::vector<u8>(3 * k_mib / 2));
+    world.settle();
+    bool done = false;
+    scope.spawn(drain_and_say(&*server, world.clock.now() + 1_s, &done));
+    world.settle();
+    EXPECT_FALSE(done);  // the piece that came is being written
+    device->release();
+    world.settle();
+    EXPECT_TRUE(done);
+    EXPECT_TRUE(client->raw.is_closed());
 }
 
 TEST_F(NbdEndingTest, DrainEndsAtItsDeadline) {

@@ -26,6 +26,7 @@ struct Operation {
     std::string error_text;
     bool errors_sent = false;  // in messages before the final one
     bool finished = false;     // the final message is sent
+    bool answered = false;     // and counted
     bool whole = false;        // a read whose data leave together, from `parts`
     std::vector<BufferChain> parts;
 };
@@ -76,13 +77,14 @@ class Session : public ListNode {
     Task<Result<std::vector<StatusDescriptor>>> block_status(Request request);
     Task<void> run_block_status(OperationPtr operation, u64 held_bytes);
     [[nodiscard]] OperationPtr make_operation(const Request& request);
-    void spawn(Task<void> job);  // a job ends with --jobs_
+    void spawn(Task<void> job);
+    void finish_job();  // the last thing a job does
     void fail_piece(Operation& operation, u64 offset, const Error& error);
     void send_data(Operation& operation, u64 offset, const BufferChain& data, u64 held_bytes);
     void send_whole(Operation& operation);
     void finish_piece(Operation& operation);
     void send_final(Operation& operation);
-    void answered(const Operation& operation);
+    void answer(Operation& operation);
 
     // Sending and ending (session.cc).
     Task<void> write_replies();

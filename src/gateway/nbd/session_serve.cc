@@ -53,6 +53,11 @@ void Session::spawn(Task<void> job) {
     jobs_scope_.spawn(std::move(job));
 }
 
+void Session::finish_job() {
+    --jobs_;
+    progress_.notify_all();
+}
+
 Task<void> Session::read_piece(OperationPtr operation, u64 offset, u32 length, usize index) {
     Result<BufferChain> data = co_await export_->device->read(offset, length);
     if (data && data->size() != length) data = fail(Code::kIo, "the device read short");
@@ -66,7 +71,7 @@ Task<void> Session::read_piece(OperationPtr operation, u64 offset, u32 length, u
         send_data(*operation, offset, *data, held);
     }
     finish_piece(*operation);
-    --jobs_;
+    finish_job();
 }
 
 Task<void> Session::write_piece(OperationPtr operation, u64 offset, Buffer data) {
@@ -76,7 +81,7 @@ Task<void> Session::write_piece(OperationPtr operation, u64 offset, Buffer data)
     give_back(held);
     if (!done) fail_piece(*operation, offset, done.error());
     finish_piece(*operation);
-    --jobs_;
+    finish_job();
 }
 
 Task<void> Session::run_command(OperationPtr operation, u64 held_bytes) {
@@ -84,7 +89,7 @@ Task<void> Session::run_command(OperationPtr operation, u64 held_bytes) {
     give_back(held_bytes);
     if (!done) fail_piece(*operation, operation->request.offset, done.error());
     finish_piece(*operation);
-    --jobs_;
+    finish_job();
 }
 
 Task<Result<void>> Session::command(Request request) {
@@ -132,7 +137,7 @@ Task<void> Session::run_block_status(OperationPtr operation, u64 held_bytes) {
         operation->finished = true;
     }
     finish_piece(*operation);
-    --jobs_;
+    finish_job();
 }
 
 Task<Result<std::vector<StatusDescriptor>>> Session::block_status(Request request) {
@@ -155,6 +160,7 @@ Task<Result<std::vector<StatusDescriptor>>> Session::block_status(Request reques
 }
 
 void Session::fail_piece(Operation& operation, u64 offset, const Error& error) {
+    if (operation.answered) return;
     ErrorNumber const number = error_number(error.code);
     const Request& request = operation.request;
     if (operation.error == ErrorNumber::kNone) {
@@ -167,10 +173,14 @@ void Session::fail_piece(Operation& operation, u64 offset, const Error& error) {
         outbox_.add(encode_error_offset_chunk(outbox_.header_room(), request.cookie, false, number, offset), {}, 0);
         operation.errors_sent = true;
     }
-    if (ends_session(error.code)) end("the volume is served elsewhere now");
+    if (!ends_session(error.code)) return;
+    // At once: its other pieces may never come.
+    if (!operation.answered) answer(operation);
+    end("the volume is served elsewhere now");
 }
 
 void Session::send_data(Operation& operation, u64 offset, const BufferChain& data, u64 held_bytes) {
+    if (operation.answered) return give_back(held_bytes);
     u64 const cookie = operation.request.cookie;
     bool const last = operation.pieces_left <= 1 && operation.error == ErrorNumber::kNone;
     u8* const room = outbox_.header_room();
@@ -191,10 +201,9 @@ void Session::send_whole(Operation& operation) {
 
 void Session::finish_piece(Operation& operation) {
     CORELET_ASSERT(operation.pieces_left > 0);
-    if (--operation.pieces_left > 0) return;
+    if (--operation.pieces_left > 0 || operation.answered) return;
     if (operation.whole && operation.error == ErrorNumber::kNone) send_whole(operation);
-    if (!operation.finished) send_final(operation);
-    answered(operation);
+    answer(operation);
 }
 
 // The message that ends a reply which has not ended with data.
@@ -214,7 +223,10 @@ void Session::send_final(Operation& operation) {
     outbox_.add(size, {}, 0);
 }
 
-void Session::answered(const Operation& operation) {
+void Session::answer(Operation& operation) {
+    CORELET_ASSERT(!operation.answered);
+    if (!operation.finished) send_final(operation);
+    operation.finished = operation.answered = true;
     outbox_.finish_reply(k_request_overhead_bytes, operation.whole);
     outbox_filled_.notify_all();
     const Request& request = operation.request;
