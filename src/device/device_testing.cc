@@ -49,7 +49,9 @@ class FakeFile final : public File {
         if (stops) media_.stopped_ = true;
         co_await wait();
         while (is_in(offset, media_.held_writes_)) co_await media_.released_->wait();
-        if (media_.fail_writes_ > 0) {
+        if (media_.spare_writes_ > 0) {
+            --media_.spare_writes_;
+        } else if (media_.fail_writes_ > 0) {
             if (media_.fail_writes_ != UINT32_MAX) --media_.fail_writes_;
             media_.failed_ = true;
             co_return fail(Code::kIo, "injected");

@@ -2,11 +2,11 @@
 // a store over it.
 #pragma once
 
-#include <set>
 #include <array>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "base/prng.h"
 #include "device/store.h"
@@ -39,6 +39,11 @@ class FakeMedia {
     void copy_block(u64 from, u64 to);  // a misdirected write
     void make_unreadable(u64 offset) { unreadable_.insert(offset / k_block_bytes); }
     void fail_next_write() { fail_writes_ = 1; }
+    // The one after the next `count` ones.
+    void fail_write_after(u32 count) {
+        fail_writes_ = 1;
+        spare_writes_ = count;
+    }
     void fail_next_flush() { fail_flushes_ = 1; }
     void fail_all_writes() { fail_writes_ = UINT32_MAX; }
     // Writes, or reads, that begin in this range do not come back until release().
@@ -86,6 +91,7 @@ class FakeMedia {
     u64 stop_at_ = UINT64_MAX;
     bool stopped_ = false;
     u32 fail_writes_ = 0;
+    u32 spare_writes_ = 0;
     u32 fail_flushes_ = 0;
     bool failed_ = false;
     bool lose_writes_ = false;

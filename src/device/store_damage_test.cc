@@ -400,6 +400,30 @@ TEST_F(DamageTest, AFailedWriteIsFinal) {
     EXPECT_TRUE(reads_right(3));
 }
 
+// The write of a superblock fails and leaves it torn; power is lost while the mark is being written over the other
+// one.
+TEST_F(DamageTest, TheMarkOfAFailingDeviceNeverCostsTheLastSuperblock) {
+    ASSERT_TRUE(remount().has_value());
+    store.reset();
+    media.kill();
+    auto const whole = media.image();
+    for (u64 seed = 0; seed < 60; ++seed) {
+        media.restore(whole);
+        media.never_stop();
+        ASSERT_TRUE(remount().has_value());
+        if (seed % 2 == 1) media.fail_write_after(1);
+        if (seed % 2 == 0) media.fail_next_write();
+        media.stop_after_writes(seed % 2 + 1 + seed / 2 % 2);
+        static_cast<void>(rig.try_run(store->raise_incarnation()));
+        rig.settle();
+        store.reset();
+        Prng fate(seed);
+        media.crash(fate);
+        media.never_stop();
+        ASSERT_TRUE(remount().has_value()) << seed;
+    }
+}
+
 TEST_F(DamageTest, AFailedFlushIsFinal) {
     ASSERT_TRUE(remount().has_value());
     Journal& log = store->consensus_journal();
