@@ -65,6 +65,7 @@ class SimDatagramSocket final : public DatagramSocket {
         u32 const from = state_->process->node;
         bool const remote = fabric_.machine_of(from) != target->key.machine;
         NetworkModel const& model = fabric_.model;
+        if (!fabric_.passes(from, target->node)) return;
         if (remote && fabric_.prng.chance(model.datagram_loss_per_million, 1'000'000)) {
             fabric_.engine.stats.count_fault(FaultKind::kDatagramLoss);
             return;

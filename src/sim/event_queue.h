@@ -3,8 +3,8 @@
 // away.
 #pragma once
 
-#include <memory>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "base/time.h"
