@@ -25,6 +25,12 @@ u64 MediaFile::begin_write(u64 offset, const BufferChain& data) {
     std::shared_ptr<PageBytes> bytes;
     for (const Buffer& part : data.parts()) {
         for (usize at = 0; at < part.size();) {
+            if (filled == 0 && part.size() - at >= k_block_bytes &&
+                is_all_zero(part.bytes().subspan(at, k_block_bytes))) {
+                pending_[page++].push_back({write, 0, false, zeros_});
+                at += k_block_bytes;
+                continue;
+            }
             if (filled == 0) bytes = std::make_shared_for_overwrite<PageBytes>();
             usize const size = std::min(k_block_bytes - filled, part.size() - at);
             std::memcpy(bytes->data() + filled, part.data() + at, size);
@@ -60,7 +66,7 @@ void MediaFile::complete_durable(u64 write, u64 offset, usize size) {
         auto& versions = it->second;
         auto const mine = std::ranges::find(versions, write, &Version::write);
         CORELET_ASSERT(mine != versions.end());
-        write_durable(it->first, std::move(mine->bytes));
+        write_durable(it->first, std::exchange(mine->bytes, nullptr));
         // What completed before it lies under it; what is in flight may still come after.
         std::erase_if(versions, [&](const Version& v) { return v.completed != 0 || v.write == write; });
         it = versions.empty() ? pending_.erase(it) : std::next(it);

@@ -122,6 +122,9 @@ class MediaFile {
     Prng random_;
     u64 size_bytes_;
     PageMap durable_;
+    // Shared by all pages that were written with nothing but zeros: whoever zeroes space ahead of use costs no
+    // memory.
+    std::shared_ptr<PageBytes> zeros_ = std::make_shared<PageBytes>();
     Pending pending_;
     std::map<u64, u8> unreadable_;  // page -> its sectors that answer with an error
     u64 next_write_ = 1;

@@ -36,7 +36,7 @@ void PageMap::put(u64 page, std::shared_ptr<PageBytes> bytes) {
     if (!place) ++in_use_;
     // Copied where the place is its own: the memory that a write just filled is warm and is used again for the
     // next.
-    if (place && place.use_count() == 1) {
+    if (place && place.use_count() == 1 && bytes.use_count() == 1) {
         *place = *bytes;
     } else {
         place = std::move(bytes);

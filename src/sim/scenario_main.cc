@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <charconv>
 #include <cstdio>
@@ -127,6 +128,8 @@ void report_failure(const Command& command, const Scenario& scenario, const Scen
     for (std::string const& line : outcome.recent_log) say("  log " + line);
     say(fmt::format("FAILED seed {}: {}", outcome.seed, outcome.failure));
     say(reproduction(command, scenario, outcome.seed, command.parameters));
+    say(fmt::format("its last second: the same with --trace-from {}",
+                    std::max<i64>(0, outcome.ended.ns / 1'000'000'000 - 1)));
     if (!command.shrink) return;
     auto const smallest = shrink_scenario(scenario, outcome.seed, command.parameters,
                                           [](std::string_view line) { say("shrink: " + std::string(line)); });
@@ -150,6 +153,13 @@ ScenarioOutcome run_seed(const Command& command, const Scenario& scenario, u64 s
     say(fmt::format(": {} virtual ms, {} events, {} faults, hash {}", outcome.ended.ns / 1'000'000, outcome.events,
                     outcome.stats.all_faults(), hex64(outcome.hash)));
     return outcome;
+}
+
+// Runs take and give back the same large buffers again and again: kept in the process, they cost no page faults.
+void keep_memory() {
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, INT32_MAX);
+    mallopt(M_TOP_PAD, 64 << 20);
 }
 
 int run_all(const Command& command, const Scenario& scenario) {
@@ -193,6 +203,7 @@ int scenario_main(int argc, char** argv, const ScenarioRegistry& registry) {
                    stderr);
         return 2;
     }
+    keep_memory();
     return run_all(*command, **scenario);
 }
 
