@@ -190,6 +190,8 @@ Task<void> RaftNode::compact() {
     u64 const through = durable_number_;
     auto const written = co_await journal_.snapshot(through, to_record(as_batch(durable_)));
     if (!written) log_warning(env_.log, "raft.compaction_failed", written.error().to_string());
+    // Never one right after the other: the journal may be full of what is needed, or have failed for good.
+    co_await env_.clock.sleep(written ? 100_ms : 5_s);
     compacting_ = false;
 }
 
