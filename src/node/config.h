@@ -27,6 +27,7 @@ struct NodeConfig {
     Duration session_ttl = 4_s;
     Duration session_renewal = 1300_ms;
     StreamTimes stream_times;
+    Duration heal_round = 5_s;            // how often a slot's members compare what they hold, when nothing calls for it sooner
     u64 segment_target_bytes = 64 * k_mib;
     u64 cache_bytes = 256 * k_mib;        // of blocks, for each volume owned
     u64 page_cache_bytes = 64 * k_mib;

@@ -82,7 +82,9 @@ Task<Result<void>> NodeServices::start() {
     }
     chunks = std::make_unique<MeshChunks>(env, *rpc, *maps, MeshChunks::Options{});
     replica_port = std::make_unique<RpcReplicaPort>(*rpc, env.clock);
-    if (fragments) healer = std::make_unique<Healer>(env, *store, *rpc, *maps, *chunks, *fragments, *spaces, *this, Healer::Options{});
+    Healer::Options heal_options;
+    heal_options.round_every = config.heal_round;
+    if (fragments) healer = std::make_unique<Healer>(env, *store, *rpc, *maps, *chunks, *fragments, *spaces, *this, heal_options);
     session = std::make_unique<SessionKeeper>(env, *catalog, *store, config, [this](std::string reason) { forgotten(std::move(reason)); });
     keeper = std::make_unique<MapKeeper>(env, *raft, *maps, config.out_after);
     if (config.role == mesh::Role::kStorage)

@@ -46,17 +46,22 @@ void DiskOperation::begin() {
         case Kind::kWrite:
         case Kind::kDurableWrite:
             misdirect(faults.misdirect_writes, FaultKind::kMisdirectedWrite);
-            fails_ = take_one(faults.fail_writes);
-            if (fails_) media_.engine.stats.count_fault(FaultKind::kFailedWrite);
+            if (take_one(faults.fail_writes)) return fail_with(FaultKind::kFailedWrite);
+            // A durable write ends with a sync of its own.
+            if (kind_ == Kind::kDurableWrite && take_one(faults.fail_syncs)) fail_with(FaultKind::kFailedSync);
             return;
         case Kind::kFlush:
             flush_mark_ = entry_->file.begin_flush();
-            fails_ = take_one(faults.fail_syncs);
-            if (fails_) media_.engine.stats.count_fault(FaultKind::kFailedSync);
+            if (take_one(faults.fail_syncs)) fail_with(FaultKind::kFailedSync);
             return;
         case Kind::kDiscard:
             return;
     }
+}
+
+void DiskOperation::fail_with(FaultKind kind) {
+    fails_ = true;
+    media_.engine.stats.count_fault(kind);
 }
 
 void DiskOperation::misdirect(u32& armed, FaultKind kind) {

@@ -54,6 +54,7 @@ class DiskOperation final : public Event, public ListNode {
     [[nodiscard]] VirtualTime completion_time();
     void fire() override;
     [[nodiscard]] Result<Buffer> complete();
+    void fail_with(FaultKind kind);
     void misdirect(u32& armed, FaultKind kind);
 
     Media& media_;

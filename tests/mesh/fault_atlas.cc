@@ -4,10 +4,6 @@
 
 namespace corelet {
 
-namespace {
-constexpr Duration k_looks_whole_for = 6_s;  // longer than a round of healing
-}
-
 FaultAtlas::FaultAtlas(SimMesh& mesh, std::vector<std::string> volumes, FaultOptions options)
     : mesh_(mesh),
       world_(mesh.world()),
@@ -17,7 +13,9 @@ FaultAtlas::FaultAtlas(SimMesh& mesh, std::vector<std::string> volumes, FaultOpt
       troubles_(mesh.size(), Trouble::kNone),
       self_(std::make_shared<FaultAtlas*>(this)) {}
 
-FaultAtlas::~FaultAtlas() { *self_ = nullptr; }
+FaultAtlas::~FaultAtlas() {
+    *self_ = nullptr;
+}
 
 void FaultAtlas::after(Duration delay, void (FaultAtlas::*what)(usize), usize index) {
     world_.call_in(delay, [self = self_, what, index] {
@@ -41,7 +39,7 @@ void FaultAtlas::look_whether_whole() {
         whole_since_ = world_.now();
     }
     // What replaced a lost device is full again.
-    if (whole_since_ && world_.now() - *whole_since_ >= k_looks_whole_for)
+    if (whole_since_ && world_.now() - *whole_since_ >= options_.whole_for)
         for (Trouble& trouble : troubles_)
             if (trouble == Trouble::kFilling) trouble = Trouble::kNone;
     world_.call_in(250_ms, [self = self_] {
@@ -55,39 +53,63 @@ void FaultAtlas::step() {
         over_ = true;
         return;
     }
-    if (!quiet_until_ && world_.now() >= next_damage_) quiet_until_ = world_.now() + 25_s;
-    if (quiet_until_) {
-        if (whole_since_ && world_.now() - *whole_since_ >= k_looks_whole_for && troubled() == 0) {
-            damage_device();
-            quiet_until_.reset();
-            next_damage_ = world_.now() + draw(15'000, 40'000);
-        } else if (world_.now() >= *quiet_until_) {
-            world_.stats().count("never-whole");
-            quiet_until_.reset();
-            next_damage_ = world_.now() + draw(15'000, 40'000);
-        }
-    } else {
-        u64 const dice = random_.below(100);
-        if (dice < 10) crash_one();
-        else if (dice < 18) crash_owner();
-        else if (dice < 28) crash_at_some_await();
-        else if (dice < 40) roll();
-        else if (dice < 50) cut_one();
-        else if (dice < 54) cut_many();
-        else if (dice < 58) pause_one();
-        else if (dice < 66) delay_links();
-        else if (dice < 78) reset_streams();
-        else if (dice < 93) change_owner();
-        else cold_start();
-    }
+    if (!wait_for_damage() && !wait_for_calm()) draw_fault();
     i64 const every = options_.every.ms();
     world_.call_in(draw(every / 4, every * 7 / 4), [self = self_] {
         if (*self) (*self)->step();
     });
 }
 
+// True while everything else is held back for it. A mesh that is not whole in time goes on without.
+bool FaultAtlas::wait_for_damage() {
+    if (!quiet_until_ && world_.now() >= next_damage_) quiet_until_ = world_.now() + 25_s;
+    if (!quiet_until_) return false;
+    bool const whole = whole_since_ && world_.now() - *whole_since_ >= options_.whole_for && troubled() == 0;
+    if (!whole && world_.now() < *quiet_until_) return true;
+    if (whole) damage_device();
+    if (!whole) world_.stats().count("never-whole");
+    quiet_until_.reset();
+    next_damage_ = world_.now() + draw(3'000, 15'000);
+    return true;
+}
+
+bool FaultAtlas::wait_for_calm() {
+    if (!wish_) return false;
+    if (troubled() != 0 && world_.now() < wish_until_) return true;
+    Wish const wish = std::exchange(wish_, nullptr);
+    if (troubled() == 0) (this->*wish)();
+    return true;
+}
+
+void FaultAtlas::draw_fault() {
+    u64 const dice = random_.below(100);
+    if (dice < 6)
+        crash_one();
+    else if (dice < 13)
+        crash_owner();
+    else if (dice < 31)
+        crash_at_some_await();
+    else if (dice < 40)
+        roll();
+    else if (dice < 50)
+        cut_one();
+    else if (dice < 56)
+        pause_one();
+    else if (dice < 63)
+        delay_links();
+    else if (dice < 75)
+        reset_streams();
+    else if (dice < 87)
+        change_owner();
+    else {
+        wish_ = dice < 90 ? &FaultAtlas::cut_many : &FaultAtlas::cold_start;
+        wish_until_ = world_.now() + 5_s;
+    }
+}
+
 usize FaultAtlas::troubled() const {
-    return static_cast<usize>(std::count_if(troubles_.begin(), troubles_.end(), [](Trouble trouble) { return trouble != Trouble::kNone; }));
+    return static_cast<usize>(std::count_if(troubles_.begin(), troubles_.end(),
+                                            [](Trouble trouble) { return trouble != Trouble::kNone; }));
 }
 
 std::optional<usize> FaultAtlas::draw_sound() {
@@ -98,7 +120,8 @@ std::optional<usize> FaultAtlas::draw_sound() {
     return sound[random_.below(sound.size())];
 }
 
-// --- crashes --------------------------------------------------------------------------------------------------------------
+// --- crashes
+// --------------------------------------------------------------------------------------------------------------
 
 void FaultAtlas::crash(usize index, Duration down) {
     troubles_[index] = Trouble::kDown;
@@ -117,27 +140,27 @@ void FaultAtlas::come_back(usize index) {
 void FaultAtlas::crash_one() {
     auto const victim = draw_sound();
     if (!victim || !may_trouble(1)) return;
-    crash(*victim, draw(50, 5'000));
+    crash(*victim, draw(50, 3'000));
 }
 
 void FaultAtlas::crash_owner() {
     auto const owner = mesh_.server_of(volumes_[random_.below(volumes_.size())]);
     if (!owner || troubles_[*owner] != Trouble::kNone || !may_trouble(1)) return;
     world_.stats().count("owner.crashed");
-    crash(*owner, draw(50, 8'000));
+    crash(*owner, draw(50, 6'000));
 }
 
 void FaultAtlas::crash_at_some_await() {
     auto const victim = draw_sound();
     if (!victim || !may_trouble(1)) return;
     troubles_[*victim] = Trouble::kDown;
-    auto const ending = random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower;
-    if (random_.chance(1, 2)) {
+    auto const ending = random_.chance(1, 3) ? sim::Ending::kKill : sim::Ending::kPower;
+    if (random_.chance(1, 3)) {
         mesh_.machine(*victim).crash_after_resumptions(1 + random_.below(5'000), ending);
     } else {
-        mesh_.machine(*victim).crash_after_disk_operations(1 + random_.below(200), ending);
+        mesh_.machine(*victim).crash_after_disk_operations(1 + random_.below(60), ending);
     }
-    after(draw(1'000, 6'000), &FaultAtlas::come_back, *victim);
+    after(draw(300, 2'500), &FaultAtlas::come_back, *victim);
 }
 
 void FaultAtlas::roll() {
@@ -147,27 +170,29 @@ void FaultAtlas::roll() {
     if (owned.empty()) return;
     std::vector<usize> others;
     for (CoreletId id : owned.begin()->second.stream.open_segment)
-        if (auto const i = mesh_.index_of(id); i && *i != *owner && troubles_[*i] == Trouble::kNone) others.push_back(*i);
+        if (auto const i = mesh_.index_of(id); i && *i != *owner && troubles_[*i] == Trouble::kNone)
+            others.push_back(*i);
     if (others.empty()) return;
     world_.stats().count("replica.crashed");
     crash(others[random_.below(others.size())], draw(50, 4'000));
 }
 
 void FaultAtlas::cold_start() {
-    if (troubled() != 0) return;
     world_.stats().count("cold-start");
     Duration const longest = draw(10, 3'000);
-    for (usize i = 0; i < mesh_.size(); ++i) crash(i, Duration{static_cast<i64>(1 + random_.below(static_cast<u64>(longest.ns)))});
+    for (usize i = 0; i < mesh_.size(); ++i)
+        crash(i, Duration{static_cast<i64>(1 + random_.below(static_cast<u64>(longest.ns)))});
 }
 
-// --- network --------------------------------------------------------------------------------------------------------------
+// --- network
+// --------------------------------------------------------------------------------------------------------------
 
 void FaultAtlas::cut_one() {
     auto const victim = draw_sound();
     if (!victim || !may_trouble(1)) return;
     Cut cut;
     cut.from.push_back(static_cast<u32>(*victim));
-    cut.both_ways = random_.chance(2, 3);
+    cut.both_ways = random_.chance(1, 2);
     for (u32 other = 0; other < mesh_.size(); ++other)
         if (other != *victim && random_.chance(4, 5)) cut.to.push_back(other);
     if (cut.to.empty()) return;
@@ -180,12 +205,11 @@ void FaultAtlas::cut_one() {
     }
     troubles_[*victim] = Trouble::kCut;
     cuts_.push_back(std::move(cut));
-    after(draw(100, 7'000), &FaultAtlas::mend, cuts_.size() - 1);
+    after(draw(100, 4'000), &FaultAtlas::mend, cuts_.size() - 1);
 }
 
 // Nobody is lost by it: whoever cannot go on waits.
 void FaultAtlas::cut_many() {
-    if (troubled() != 0) return;
     Cut cut;
     for (u32 i = 0; i < mesh_.size(); ++i) (random_.chance(1, 2) ? cut.from : cut.to).push_back(i);
     if (cut.from.empty() || cut.to.empty()) return;
@@ -213,7 +237,7 @@ void FaultAtlas::pause_one() {
     if (!victim || !may_trouble(1)) return;
     troubles_[*victim] = Trouble::kPaused;
     mesh_.machine(*victim).pause();
-    after(draw(100, 6'000), &FaultAtlas::resume, *victim);
+    after(draw(100, 4'000), &FaultAtlas::resume, *victim);
 }
 
 void FaultAtlas::resume(usize index) {
@@ -242,10 +266,12 @@ void FaultAtlas::heal_delays(usize victim) {
 }
 
 void FaultAtlas::reset_streams() {
-    for (u64 i = random_.between(1, 6); i != 0; --i) (void)world_.fabric().reset_random_stream(random_, random_.chance(1, 4));
+    for (u64 i = random_.between(1, 6); i != 0; --i)
+        (void)world_.fabric().reset_random_stream(random_, random_.chance(1, 4));
 }
 
-// --- people ---------------------------------------------------------------------------------------------------------------
+// --- people
+// ---------------------------------------------------------------------------------------------------------------
 
 void FaultAtlas::change_owner() {
     auto const target = draw_sound();
@@ -253,10 +279,12 @@ void FaultAtlas::change_owner() {
     if (!target || !asked || !mesh_.node(*asked) || !mesh_.node(*target)) return;
     world_.stats().count("move.asked");
     std::string const volume = volumes_[random_.below(volumes_.size())];
-    mesh_.request(*asked, "volume.attach", R"({"name":")" + volume + R"(","at":")" + to_string(mesh_.id(*target)) + R"("})");
+    mesh_.request(*asked, "volume.attach",
+                  R"({"name":")" + volume + R"(","at":")" + to_string(mesh_.id(*target)) + R"("})");
 }
 
-// --- devices --------------------------------------------------------------------------------------------------------------
+// --- devices
+// --------------------------------------------------------------------------------------------------------------
 
 void FaultAtlas::damage_device() {
     auto const victim = draw_sound();
@@ -264,25 +292,31 @@ void FaultAtlas::damage_device() {
     sim::MediaFile* const device = mesh_.machine(*victim).media().find(mesh_.device_path(*victim));
     if (!device) return;
     u64 const dice = random_.below(100);
-    if (dice < 60) {
-        world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
-        troubles_[*victim] = Trouble::kSpoiled;
-        mesh_.machine(*victim).crash(random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower);
-        after(draw(100, 12'000), &FaultAtlas::replace, *victim);
-        return;
-    }
+    if (dice < 20) return lose_device(*victim);
     troubles_[*victim] = Trouble::kSpoiled;
-    if (dice < 85) {
-        for (u64 i = random_.between(1, 12); i != 0; --i) {
-            auto const page = device->random_used_page(random_);
-            if (!page) break;
-            device->flip_bit(*page * k_block_bytes + random_.below(k_block_bytes), static_cast<u32>(random_.below(8)));
-            world_.stats().count_fault(sim::FaultKind::kBitRot);
-        }
-    } else {
-        (random_.chance(1, 2) ? device->faults.fail_syncs : device->faults.fail_writes) = 1;
+    if (dice < 40)
+        rot_device(*device);
+    else if (dice < 75)
+        device->faults.fail_syncs = 1;
+    else
+        device->faults.fail_writes = 1;
+    after(draw(2'000, 6'000), &FaultAtlas::crash_spoiled, *victim);
+}
+
+void FaultAtlas::lose_device(usize victim) {
+    world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
+    troubles_[victim] = Trouble::kSpoiled;
+    mesh_.machine(victim).crash(random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower);
+    after(draw(100, 8'000), &FaultAtlas::replace, victim);
+}
+
+void FaultAtlas::rot_device(sim::MediaFile& device) {
+    for (u64 i = random_.between(1, 12); i != 0; --i) {
+        auto const page = device.random_used_page(random_);
+        if (!page) return;
+        device.flip_bit(*page * k_block_bytes + random_.below(k_block_bytes), static_cast<u32>(random_.below(8)));
+        world_.stats().count_fault(sim::FaultKind::kBitRot);
     }
-    after(draw(2'000, 8'000), &FaultAtlas::crash_spoiled, *victim);
 }
 
 // A device that has rotted or failed is taken out.
@@ -316,9 +350,12 @@ void FaultAtlas::mend_all() {
     }
 }
 
-// --- what is whole --------------------------------------------------------------------------------------------------------
+// --- what is whole
+// --------------------------------------------------------------------------------------------------------
 
-bool FaultAtlas::is_whole() const { return what_is_missing().empty(); }
+bool FaultAtlas::is_whole() const {
+    return what_is_missing().empty();
+}
 
 std::string FaultAtlas::what_is_missing() const {
     for (usize i = 0; i < mesh_.size(); ++i)
@@ -331,11 +368,13 @@ std::string FaultAtlas::what_is_missing() const {
         for (usize j = 0; j < mesh_.size(); ++j)
             if (!map->is_up(mesh_.id(j))) return "c" + std::to_string(j + 1) + " is not up in the map" + at;
         for (const mesh::Corelet& corelet : map->corelets)
-            if (!corelet.is_up() && corelet.presence != mesh::Presence::kOut) return to_string(corelet.id) + " is not out yet" + at;
+            if (!corelet.is_up() && corelet.presence != mesh::Presence::kOut)
+                return to_string(corelet.id) + " is not out yet" + at;
         for (const mesh::Pool& pool : map->pools) {
             if (pool.tables.size() > 1) return std::to_string(pool.tables.size()) + " tables" + at;
             for (u32 slot = 0; slot < pool.current().slots(); ++slot)
-                if (!map->slot_in_service(pool, slot)) return "slot " + std::to_string(slot) + " is not in service" + at;
+                if (!map->slot_in_service(pool, slot))
+                    return "slot " + std::to_string(slot) + " is not in service" + at;
         }
         auto const voters = services.catalog->voters();
         if (voters.size() != mesh::voters_wanted(*map)) return std::to_string(voters.size()) + " voters" + at;
@@ -349,7 +388,8 @@ std::string FaultAtlas::what_is_missing() const {
             for (const pb::Segment& segment : stream.segments())
                 for (u64 replica : segment.replicas())
                     if (!map->is_up(CoreletId(replica)))
-                        return "segment " + std::to_string(segment.seq()) + " in state " + std::to_string(segment.state()) + " has a replica on " + hex64(replica) + at;
+                        return "segment " + std::to_string(segment.seq()) + " in state " +
+                               std::to_string(segment.state()) + " has a replica on " + hex64(replica) + at;
         }
     }
     for (const std::string& name : volumes_) {

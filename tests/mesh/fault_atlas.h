@@ -11,6 +11,7 @@ struct FaultOptions {
     usize promise = 1;          // corelets that may be missing at one moment
     Duration length = 50_s;
     Duration every = 900_ms;    // on average
+    Duration whole_for = 6_s;   // what looks whole for so long is: longer than a round of healing
 };
 
 class FaultAtlas {
@@ -31,6 +32,11 @@ class FaultAtlas {
   private:
     enum class Trouble : u8 { kNone, kDown, kCut, kPaused, kSpoiled, kFilling };
     void step();
+    // Faults of the whole mesh begin when nobody is in trouble: nothing else begins while one is waited for.
+    using Wish = void (FaultAtlas::*)();
+    [[nodiscard]] bool wait_for_calm();
+    [[nodiscard]] bool wait_for_damage();
+    void draw_fault();
     void after(Duration delay, void (FaultAtlas::*what)(usize), usize index);
     void look_whether_whole();
     [[nodiscard]] usize troubled() const;
@@ -50,6 +56,8 @@ class FaultAtlas {
     void change_owner();
     void cold_start();
     void damage_device();
+    void lose_device(usize victim);
+    void rot_device(sim::MediaFile& device);
 
     void crash(usize index, Duration down);
     void come_back(usize index);
@@ -73,6 +81,8 @@ class FaultAtlas {
     sim::VirtualTime began_;
     std::optional<sim::VirtualTime> whole_since_;
     std::optional<sim::VirtualTime> quiet_until_;  // waits for wholeness, to damage a device
+    Wish wish_ = nullptr;                          // waits until nobody is in trouble
+    sim::VirtualTime wish_until_;
     sim::VirtualTime next_damage_;
     bool over_ = false;
     std::shared_ptr<FaultAtlas*> self_;

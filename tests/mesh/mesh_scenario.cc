@@ -24,7 +24,8 @@ struct Drawn {
 Drawn draw(const sim::World& world, const sim::ScenarioParameters& parameters) {
     Prng random = world.fork("mesh scenario");
     Drawn drawn;
-    static constexpr std::array<std::pair<const char*, usize>, 3> k_pools{{{"rep:3", 2}, {"ec:2+1", 1}, {"ec:4+2", 2}}};
+    static constexpr std::array<std::pair<const char*, usize>, 3> k_pools{
+        {{"rep:3", 2}, {"ec:2+1", 1}, {"ec:4+2", 2}}};
     auto const [redundancy, promise] = k_pools[random.below(k_pools.size())];
     drawn.redundancy = redundancy;
     drawn.promise = promise;
@@ -32,13 +33,15 @@ Drawn draw(const sim::World& world, const sim::ScenarioParameters& parameters) {
     drawn.mesh.corelets = parameters.number("corelets", 6);
     drawn.mesh.zones = 1 + random.below(3);
     drawn.mesh.device_bytes = 256 * k_mib;
-    drawn.mesh.out_after = Duration{static_cast<i64>(random.between(2, 8)) * 1'000'000'000};
+    drawn.mesh.out_after = Duration{static_cast<i64>(random.between(1, 6)) * 1'000'000'000};
+    drawn.mesh.heal_round = Duration{static_cast<i64>(random.between(1, 5)) * 1'000'000'000};
     drawn.mesh.segment_target_bytes = u64{256 * k_kib} << random.below(4);
     drawn.workload.clients = random.between(4, 10);
     drawn.workload.blocks = 4 * random.between(4, 16);
     drawn.faults.promise = drawn.promise;
+    drawn.faults.whole_for = drawn.mesh.heal_round + drawn.mesh.heal_round / 4 + 200_ms;
     drawn.faults.length = Duration{static_cast<i64>(parameters.number("seconds", 50)) * 1'000'000'000};
-    drawn.faults.every = Duration{static_cast<i64>(random.between(400, 1'600)) * 1'000'000};
+    drawn.faults.every = Duration{static_cast<i64>(random.between(150, 900)) * 1'000'000};
     drawn.writes_least = parameters.number("writes", 2'000);
     return drawn;
 }
@@ -75,12 +78,15 @@ class Observer {
     std::map<std::string, Seen> seen_;
 };
 
-Result<void> broken(std::string what) { return fail(Code::kInvalid, std::move(what)); }
+Result<void> broken(std::string what) {
+    return fail(Code::kInvalid, std::move(what));
+}
 
 // One run, from an empty mesh to a judged one.
 class Run {
   public:
-    Run(sim::World& world, Drawn drawn) : world_(world), drawn_(std::move(drawn)), mesh_(world, drawn_.mesh), consensus_(mesh_) {}
+    Run(sim::World& world, Drawn drawn)
+        : world_(world), drawn_(std::move(drawn)), mesh_(world, drawn_.mesh), consensus_(mesh_) {}
 
     Result<void> all() {
         TRY_VOID(build());
@@ -90,7 +96,8 @@ class Run {
         FaultAtlas atlas(mesh_, names_, drawn_.faults);
         workload.start();
         atlas.start();
-        if (!until([&] { return atlas.is_over(); }, drawn_.faults.length + 30_s)) return broken("the faults never ended");
+        if (!until([&] { return atlas.is_over(); }, drawn_.faults.length + 30_s))
+            return broken("the faults never ended");
         atlas.mend_all();
         TRY_VOID(settle(atlas));
         if (!until([&] { return workload.acknowledged_writes() >= drawn_.writes_least; }, 60_s))
@@ -107,12 +114,16 @@ class Run {
     Result<void> build() {
         std::string error;
         if (!mesh_.up()) return broken("the mesh does not come up");
-        if (!mesh_.command("pool.create", R"({"name":"p","redundancy":")" + drawn_.redundancy + R"("})", &error)) return broken("pool: " + error);
+        if (!mesh_.command("pool.create", R"({"name":"p","redundancy":")" + drawn_.redundancy + R"("})", &error))
+            return broken("pool: " + error);
         for (usize i = 0; i < drawn_.volumes; ++i) {
             std::string const name = "v" + std::to_string(i);
             std::string const size = std::to_string(k_volume_bytes);
-            if (!mesh_.command("volume.create", R"({"name":")" + name + R"(","pool":"p","size_bytes":)" + size + "}", &error)) return broken("volume: " + error);
-            if (!mesh_.command("volume.attach", R"({"name":")" + name + R"("})", &error)) return broken("attach: " + error);
+            if (!mesh_.command("volume.create",
+                               R"({"name":")" + name + R"(","pool":"p","size_bytes":)" + size + "}", &error))
+                return broken("volume: " + error);
+            if (!mesh_.command("volume.attach", R"({"name":")" + name + R"("})", &error))
+                return broken("attach: " + error);
             names_.push_back(name);
         }
         return {};
@@ -149,7 +160,9 @@ class Run {
         (void)until([] { return false; }, 3_s);
         for (usize i = 0; i < mesh_.size(); ++i) {
             usize const tasks = mesh_.machine(i).live_tasks();
-            if (tasks > k_tasks_max) return broken(std::to_string(tasks) + " tasks wait at c" + std::to_string(i + 1) + " though nobody asks anything");
+            if (tasks > k_tasks_max)
+                return broken(std::to_string(tasks) + " tasks wait at c" + std::to_string(i + 1) +
+                              " though nobody asks anything");
         }
         return {};
     }
@@ -177,6 +190,13 @@ sim::Scenario mesh_scenario() {
     scenario.name = "mesh";
     scenario.summary = "six corelets serve volumes under all faults within the promise";
     scenario.run = run_mesh;
+    scenario.options = [](u64 seed, const sim::ScenarioParameters&) {
+        sim::WorldOptions options = sim::draw_world_options(seed);
+        // On slow devices more is in flight when power is lost.
+        Prng random = Prng(seed).fork("slow devices");
+        if (random.chance(3, 4)) options.disk.write_min = Duration{static_cast<i64>(500'000 << random.below(5))};
+        return options;
+    };
     scenario.shrinkable = {{"seconds", 2, 50}};
     return scenario;
 }

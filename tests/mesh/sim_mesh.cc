@@ -41,6 +41,7 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.insecure = true;
     config.out_after = options_.out_after;
     config.segment_target_bytes = options_.segment_target_bytes;
+    config.heal_round = options_.heal_round;
     config.cache_bytes = 4 * k_mib;
     config.page_cache_bytes = 8 * k_mib;
     return config;

@@ -13,6 +13,7 @@ struct SimMeshOptions {
     u64 device_bytes = 256 * k_mib;
     Duration out_after = 10_s;
     u64 segment_target_bytes = 2 * k_mib;
+    Duration heal_round = 5_s;
 };
 
 class SimMesh {
