@@ -36,14 +36,6 @@ TEST(VolumeEntryFormat, ComesBack) {
     EXPECT_EQ(round_trip(volume_entry::Resized{1 * k_tib}).size_bytes, 1 * k_tib);
 }
 
-// The bytes of version 1, for ever.
-TEST(VolumeEntryFormat, Golden) {
-    std::vector<u8> const write = encode_volume_entry(volume_entry::Write{1, {{2, 3}}});
-    EXPECT_EQ(write, (std::vector<u8>{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0}));
-    std::vector<u8> const packed = encode_volume_entry(volume_entry::Packed{0x0102030405060708, 9});
-    EXPECT_EQ(packed, (std::vector<u8>{1, 3, 8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0}));
-}
-
 TEST(VolumeEntryFormat, RefusesWhatIsBeyondTheBounds) {
     auto const refused = [](const VolumeEntry& entry) { return !decode_volume_entry(encode_volume_entry(entry)); };
     EXPECT_TRUE(refused(volume_entry::Write{1, {{0, 0}}})) << "an empty run";
