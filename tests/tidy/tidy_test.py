@@ -7,6 +7,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import frozen
 import functions
 import sizes
 import source
@@ -268,6 +269,39 @@ class Words(unittest.TestCase):
         for word in ("Cla" + "ude", "AI " + "session", "assis" + "tant", "des" + "ign.md", "deb.deb" + "ian.org"):
             self.assertEqual(rules({"docs/a.md": f"one\ntwo {word} three\n"}), ["words a.md:2"], word)
         self.assertEqual(rules({"docs/a.md": "a session of a corelet; the design; docs/protocols.md; assistance\n"}), [])
+
+
+class Numbers(unittest.TestCase):
+    PROTO = 'syntax = "proto3";\npackage p;\nmessage M {\n  message I { uint64 a = 1; }  // b = 9;\n  repeated I list = 2;\n  oneof x { bool y = 3; }\n}\n'
+    LIST = "p.M 2 list repeated I\np.M 3 y bool\np.M.I 1 a uint64\n"
+
+    def found(self, proto=PROTO, known=LIST, **more):
+        return rules({"src/wire/a.proto": proto, frozen.LIST: known, **more})
+
+    def test_what_is_listed_passes(self):
+        self.assertEqual(self.found(), [])
+        tree = Tree({"src/wire/a.proto": self.PROTO})
+        self.assertEqual(frozen.extended(tree), frozen.HEADING + self.LIST)
+
+    def test_another_type_number_or_meaning_fails(self):
+        self.assertEqual(self.found(self.PROTO.replace("uint64 a", "fixed64 a")), ["numbers a.proto:4"])
+        self.assertEqual(self.found(self.PROTO.replace("list", "other")), ["numbers a.proto:5"])
+        self.assertEqual(self.found(self.PROTO.replace("= 3", "= 4")), ["numbers a.proto:6", "numbers numbers.txt:2"])
+
+    def test_new_ones_are_to_be_listed_and_the_list_only_grows(self):
+        more = self.PROTO.replace("  oneof", "  bytes z = 7;\n  oneof")
+        self.assertEqual(self.found(more), ["numbers a.proto:6"])
+        tree = Tree({"src/wire/a.proto": self.PROTO, frozen.LIST: self.LIST + "p.M 1 former bool\n"})
+        self.assertIn("p.M 1 former bool\n", frozen.extended(tree))
+
+    def test_methods_and_codes(self):
+        header = "#pragma once\nnamespace a_method {\ninline constexpr Method k_x{0x0301};\n}\n"
+        known = self.LIST + "method 0x0301 a_method::k_x call\n"
+        self.assertEqual(self.found(known=known, **{"src/wire/a.h": header}), [])
+        twice = header.replace("}\n", "inline constexpr Method k_y{0x0301};\n}\n")
+        self.assertIn("numbers a.h:4", self.found(known=known, **{"src/wire/a.h": twice}))
+        codes = "#pragma once\nenum class Code : u16 {\n    kIo = 1,  // x\n};\n"
+        self.assertEqual(self.found(**{"src/wire/a.h": codes}), ["numbers a.h:3"])
 
 
 class Pragma(unittest.TestCase):
