@@ -32,6 +32,7 @@ struct NodeConfig {
     u64 cache_bytes = 256 * k_mib;        // of blocks, for each volume owned
     u64 page_cache_bytes = 64 * k_mib;
     std::string version = "0.1.0";
+    std::string io_engine;                // what the world does I/O with, for status; empty: not said
 };
 
 }  // namespace corelet

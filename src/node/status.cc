@@ -108,6 +108,7 @@ Json node_info(NodeServices& node) {
              {"free_bytes", space.client_free_bytes()},
              {"fragments", node.store->fragment_count()},
              {"trouble", node.own_trouble},
+             {"io_engine", node.config.io_engine},
              {"catalog_leader", node.raft->is_leader()}};
     Json volumes = Json::object();
     if (node.volumes)
@@ -190,6 +191,7 @@ Json corelets_part(const NodeServices& node, const Infos& info, Totals& totals) 
                            {"capacity_bytes", own.value("capacity_bytes", corelet.capacity_bytes)},
                            {"used_bytes", own.value("used_bytes", u64{0})},
                            {"trouble", own.value("trouble", std::string())},
+                           {"io_engine", own.value("io_engine", std::string())},
                            {"replaces", former}});
         if (corelet.role != mesh::Role::kStorage || !corelet.is_up()) continue;
         ++totals.storage_up;

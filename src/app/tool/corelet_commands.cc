@@ -28,6 +28,23 @@ struct MakeArguments {
 
 constexpr Duration k_seed_limit = 10_s;
 
+// Said now, not at the first start. The address is also what the others are told: one that means "all of mine"
+// would lead them to themselves.
+Result<Address> parse_listen(const std::string& text, bool insecure) {
+    TRY(Address address, Address::parse(text));
+    if (address.host == "0.0.0.0" || address.host == "::")
+        return fail(
+            Code::kInvalid,
+            fmt::format("'{}' is no address that others can be told; name one of this machine's own", text));
+    if (!address.is_local() && !insecure)
+        return fail(
+            Code::kDenied,
+            fmt::format("'{}' is beyond this host, and this version neither encrypts nor authenticates there; "
+                        "on a network of its own, repeat with --insecure",
+                        text));
+    return address;
+}
+
 Result<NewCorelet> describe(const Context& context, const MakeArguments& arguments) {
     NewCorelet wanted;
     if (context.dir.empty())
@@ -41,7 +58,7 @@ Result<NewCorelet> describe(const Context& context, const MakeArguments& argumen
         TRY(wanted.config.out_after, parse_duration(arguments.out_after));
     }
     for (const std::string& text : arguments.listen) {
-        TRY(Address address, Address::parse(text));
+        TRY(Address address, parse_listen(text, arguments.insecure));
         wanted.config.listen.push_back(std::move(address));
     }
     wanted.config.role = arguments.witness ? mesh::Role::kWitness : mesh::Role::kStorage;

@@ -1,4 +1,4 @@
-// The directory of one corelet: what it is and where its things are. docs/guide/commands.md lists the files.
+// The directory of one corelet: what it is and where its things are. docs/format/directory.md lists the files.
 #pragma once
 
 #include "app/tool/files.h"
@@ -12,6 +12,7 @@ inline constexpr const char* k_socket_file = "corelet.sock";
 inline constexpr const char* k_log_file = "corelet.log";
 inline constexpr const char* k_key_file = "admin.key";
 inline constexpr const char* k_pid_file = "corelet.pid";
+inline constexpr const char* k_tasks_file = "corelet.tasks";
 
 // The longest directory whose sockets fit the kernel's limit.
 [[nodiscard]] Result<void> check_socket_path(const std::string& path);

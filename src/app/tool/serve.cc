@@ -16,6 +16,8 @@ namespace {
 
 constexpr Duration k_hand_over = 1_s;
 constexpr Duration k_hand_over_slack = 300_ms;
+constexpr Duration k_look_at_map = 500_ms;
+constexpr usize k_seeds_max = 16;
 
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -24,12 +26,30 @@ void raise_descriptor_limit() {
     (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// The first map exists: a device that is lost from now on must not begin the mesh anew.
-Task<void> forget_bootstrap(Env* env, CoreletNode* node, ServeOptions options, CoreletConfig config) {
-    while (node->services().maps->current()->epoch.is_zero()) co_await env->clock.sleep(100_ms);
-    config.bootstrap = false;
-    auto const saved = save_config(options.directory, config);
-    if (!saved) log_warning(env->log, "serve.config_not_saved", saved.error().to_string());
+// Where the others are, best address each; what was known before if the map names nobody else.
+std::vector<Address> seeds_of(const mesh::Map& map, CoreletId self, std::vector<Address> before) {
+    std::vector<Address> seeds;
+    for (const mesh::Corelet& corelet : map.corelets) {
+        if (corelet.id == self || corelet.presence == mesh::Presence::kOut || corelet.addresses.empty()) continue;
+        auto address = Address::parse(corelet.addresses.front());
+        if (address && seeds.size() < k_seeds_max) seeds.push_back(*std::move(address));
+    }
+    return seeds.empty() ? before : seeds;
+}
+
+// What the directory must know later: that the mesh has begun, so that a lost device never begins it anew; and
+// where the others are, for commands while this corelet does not run.
+Task<void> keep_config(Env* env, CoreletNode* node, ServeOptions options, CoreletConfig config) {
+    for (;; co_await env->clock.sleep(k_look_at_map)) {
+        auto const map = node->services().maps->current();
+        if (map->epoch.is_zero()) continue;
+        std::vector<Address> seeds = seeds_of(*map, node->id(), config.seeds);
+        if (!config.bootstrap && seeds == config.seeds) continue;
+        config.bootstrap = false;
+        config.seeds = std::move(seeds);
+        auto const saved = save_config(options.directory, config);
+        if (!saved) log_warning(env->log, "serve.config_not_saved", saved.error().to_string());
+    }
 }
 
 Task<Result<void>> shut_down(CoreletNode* node) {
@@ -37,11 +57,24 @@ Task<Result<void>> shut_down(CoreletNode* node) {
     co_return {};
 }
 
+// What hangs, and on what: every live task with the chain of places where it waits.
+void write_tasks(Env& env, const std::string& directory) {
+    std::string const path = directory + "/" + k_tasks_file;
+    auto const written = replace_file(path, env.executor.backtrace());
+    if (written) {
+        log_info(env.log, "serve.tasks_written",
+                 [&] { return std::to_string(env.executor.live_tasks()) + " to " + path; });
+    } else {
+        log_warning(env.log, "serve.tasks_not_written", written.error().to_string());
+    }
+}
+
 Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig config) {
     Env& env = host->env();
-    CO_TRY(auto signals, os::Signals::create(host->loop(), {SIGTERM, SIGINT}));
+    CO_TRY(auto signals, os::Signals::create(host->loop(), {SIGTERM, SIGINT, SIGUSR1}));
     NodeConfig node_config = config.to_node_config(options.directory);
     node_config.own_uid = ::geteuid();
+    node_config.io_engine = host->loop().engine_name();
     CO_TRY(auto node, co_await CoreletNode::start(env, std::move(node_config)));
     // Where peers reach it elsewhere, tools still find it here.
     if (!config.listen.empty())
@@ -50,8 +83,9 @@ Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig confi
     log_info(env.log, "serve.ready",
              [&] { return to_string(node->id()) + " on " + std::string(host->loop().engine_name()); });
     Scope beside(env.executor);
-    if (config.bootstrap) beside.spawn(forget_bootstrap(&env, node.get(), options, config));
-    int const signal = co_await signals->next();
+    beside.spawn(keep_config(&env, node.get(), options, config));
+    int signal = co_await signals->next();
+    for (; signal == SIGUSR1; signal = co_await signals->next()) write_tasks(env, options.directory);
     log_info(env.log, "serve.stopping", signal == SIGTERM ? "terminated" : "interrupted");
     // The last word is in time even if a volume's is not.
     (void)co_await with_timeout<void>(env.clock, k_hand_over + k_hand_over_slack, shut_down(node.get()));
