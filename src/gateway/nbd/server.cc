@@ -109,7 +109,7 @@ std::shared_ptr<Export> NbdServer::take_export(std::string_view name) {
 
 void NbdServer::close_export(std::string_view name) {
     std::shared_ptr<Export> const taken = take_export(name);
-    if (taken) taken->sessions.for_each([](Session& session) { session.abort("the export was closed"); });
+    if (taken) taken->sessions.for_each([](Session& session) { session.shut_down("the export was closed"); });
 }
 
 Task<void> NbdServer::drain_export(std::string name, Instant deadline) {

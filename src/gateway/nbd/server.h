@@ -34,7 +34,9 @@ class NbdServer final : private nbd::ExportDirectory {
     // A client that asks for the empty name gets the only export, if there is just one. kExists; kInvalid (a name
     // or description over 4,096 bytes, a size that is no multiple of 512).
     Result<void> add_export(std::string name, std::shared_ptr<BlockDevice> device, NbdExportOptions options = {});
-    // Closes the export's clients now, without an answer, and forgets it. Harmless if there is none.
+    // Forgets the export, whose device is served elsewhere now: what its clients asked is answered ESHUTDOWN
+    // without waiting for the device, and they are closed, at the latest a second from now. Harmless if there is
+    // none.
     void close_export(std::string_view name);
     // The orderly way: no new clients and requests; those in flight are answered until the deadline.
     [[nodiscard]] Task<void> drain_export(std::string name, Instant deadline);

@@ -27,10 +27,16 @@ TEST_F(NbdEndingTest, FencedDeviceIsToldAndClosed) {
     EXPECT_EQ(server->connection_count(), 0U);
 }
 
-TEST_F(NbdEndingTest, FencedAmidALongTransferIsToldAtOnce) {
+// A stock client cannot make out an answer to a write that it is still sending: it is told as soon as the rest is
+// there.
+TEST_F(NbdEndingTest, FencedAmidALongTransferIsTold) {
     device->fail_all = Code::kFenced;
     auto writer = attached();
     writer->send(Command::kWrite, 1, 0, 8 * k_mib, 0, std::vector<u8>(3 * k_mib / 2));
+    world.settle();
+    EXPECT_EQ(writer->raw.available(), 0U);
+    EXPECT_FALSE(writer->raw.is_closed());
+    writer->raw.send(std::vector<u8>(8 * k_mib - 3 * k_mib / 2));
     EXPECT_EQ(writer->receive().value().error, ErrorNumber::kShutdown);
     EXPECT_TRUE(writer->raw.is_closed());
     auto reader = attached();
@@ -38,6 +44,64 @@ TEST_F(NbdEndingTest, FencedAmidALongTransferIsToldAtOnce) {
     EXPECT_EQ(reader->receive_read(2, 0, 8 * k_mib).error, ErrorNumber::kShutdown);
     EXPECT_TRUE(reader->raw.is_closed());
     EXPECT_EQ(reader->raw.available(), 0U);
+    auto sleeper = attached();
+    sleeper->send(Command::kWrite, 1, 0, 8 * k_mib, 0, std::vector<u8>(3 * k_mib / 2));
+    world.pass(k_shutdown_linger + 100_ms);
+    EXPECT_TRUE(sleeper->raw.is_closed());
+}
+
+// One refusal speaks for all that is in flight, whatever the device does with it.
+TEST_F(NbdEndingTest, FencedDeviceAnswersAllThatIsInFlight) {
+    auto client = attached();
+    auto plain = attached({"disk", false, false});
+    device->hold();
+    for (auto* one : {client.get(), plain.get()}) {
+        one->write(1, 0, pattern(4096, 1));
+        one->send(Command::kRead, 2, 0, 8 * k_mib);
+        one->send(Command::kRead, 3, 0, 8 * k_mib, one == plain.get() ? u16{0} : k_command_df);
+        one->send(Command::kTrim, 4, 0, 4096);
+        one->send(Command::kFlush, 5, 0, 0);
+        if (one == client.get()) one->send(Command::kBlockStatus, 6, 0, 4096);
+        world.settle();
+    }
+    server->close_export("disk");
+    for (u64 cookie = 1; cookie <= 6; ++cookie) {
+        std::optional<Reply> const reply = client->receive();
+        ASSERT_TRUE(reply) << cookie;
+        EXPECT_EQ(reply->error, ErrorNumber::kShutdown);
+        EXPECT_TRUE(reply->done());
+    }
+    // The other one's long read waited for the first one's to leave, and what came behind it was not looked at.
+    for (u64 cookie = 1; cookie <= 2; ++cookie) {
+        std::optional<Reply> const reply = plain->receive();
+        ASSERT_TRUE(reply) << cookie;
+        EXPECT_EQ(reply->error, ErrorNumber::kShutdown);
+    }
+    EXPECT_EQ(plain->raw.available(), 0U);
+    EXPECT_TRUE(client->raw.is_closed());
+    EXPECT_TRUE(plain->raw.is_closed());
+    EXPECT_EQ(client->raw.available(), 0U);
+    EXPECT_EQ(server->connection_count(), 0U);
+    device->release();
+    world.settle();
+    EXPECT_EQ(device.use_count(), 1);
+}
+
+// A write that waits for memory when its device goes is read to its end and answered too.
+TEST_F(NbdEndingTest, FencedWhileWaitingForMemory) {
+    auto client = attached();
+    device->hold();
+    for (u64 i = 1; i <= 4; ++i) client->write(i, 0, std::vector<u8>(8 * k_mib));
+    world.settle();
+    server->close_export("disk");
+    u64 told = 0;
+    while (auto const reply = client->receive()) {
+        EXPECT_EQ(reply->error, ErrorNumber::kShutdown);
+        EXPECT_EQ(reply->cookie, ++told);
+    }
+    EXPECT_GE(told, 2U);
+    EXPECT_TRUE(client->raw.is_closed());
+    EXPECT_EQ(server->connection_count(), 0U);
 }
 
 TEST_F(NbdEndingTest, DisconnectAnswersWhatIsOutstanding) {
@@ -163,6 +227,7 @@ TEST_F(NbdEndingTest, CloseExportClosesItsClientsAtOnce) {
     client->send(Command::kRead, 1, 0, 4096);
     world.settle();
     server->close_export("disk");
+    EXPECT_EQ(client->receive_read(1, 0, 4096).error, ErrorNumber::kShutdown);
     EXPECT_TRUE(client->raw.is_closed());
     device->release();
     EXPECT_EQ(client->raw.available(), 0U);
@@ -196,13 +261,34 @@ TEST_F(NbdEndingTest, DrainFinishesWhatIsInFlight) {
     EXPECT_EQ(server->connection_count(), 0U);
 }
 
-TEST_F(NbdEndingTest, DrainDoesNotWaitForTheRestOfAPayload) {
+TEST_F(NbdEndingTest, DrainWaitsLittleForTheRestOfAPayload) {
+    auto writer = attached();
+    auto sleeper = attached();
+    for (auto* client : {writer.get(), sleeper.get()})
+        client->send(Command::kWrite, 1, 0, 8 * k_mib, 0, std::vector<u8>(3 * k_mib / 2));
+    world.settle();
+    bool done = false;
+    scope.spawn(drain_and_say(&*server, world.clock.now() + 10_s, &done));
+    world.settle();
+    writer->raw.send(std::vector<u8>(8 * k_mib - 3 * k_mib / 2));
+    EXPECT_EQ(writer->receive().value().error, ErrorNumber::kNone);
+    EXPECT_TRUE(writer->raw.is_closed());
+    EXPECT_FALSE(sleeper->raw.is_closed());
+    EXPECT_FALSE(done);
+    world.pass(k_payload_patience + 100_ms);
+    EXPECT_TRUE(sleeper->raw.is_closed());
+    EXPECT_EQ(sleeper->raw.available(), 0U);
+    EXPECT_TRUE(done);
+}
+
+TEST_F(NbdEndingTest, DrainDoesNotWaitForAPayloadThatWasCutOff) {
     auto client = attached();
     device->hold();
     client->send(Command::kWrite, 1, 0, 8 * k_mib, 0, std::vector<u8>(3 * k_mib / 2));
     world.settle();
     bool done = false;
-    scope.spawn(drain_and_say(&*server, world.clock.now() + 1_s, &done));
+    scope.spawn(drain_and_say(&*server, world.clock.now() + 10_s, &done));
+    client->raw.hang_up();
     world.settle();
     EXPECT_FALSE(done);  // the piece that came is being written
     device->release();

@@ -39,7 +39,7 @@ Task<void> Session::run() {
     writer_scope_.spawn(write_replies());
     reader_scope_.spawn(read_requests());
     co_await stop_.wait();
-    reader_scope_.cancel();
+    if (!taking_) reader_scope_.cancel();
     // What is not answered by then stays unanswered; the client sees the connection end.
     if (!broken_) co_await with_deadline(env_.clock, deadline_, finish());
     connection_->close();
@@ -59,6 +59,14 @@ void Session::stop(Instant deadline) {
     stop_.set();
 }
 
+void Session::shut_down(std::string_view reason) {
+    if (std::exchange(shutting_down_, true)) return;
+    if (!stop_.is_set()) end_reason_ = reason;
+    deadline_ = std::min(deadline_, env_.clock.now() + k_shutdown_linger);
+    stop_.set();
+    progress_.notify_all();
+}
+
 void Session::abort(std::string_view reason) {
     if (broken_) return;
     if (!stop_.is_set()) end_reason_ = reason;
@@ -74,8 +82,39 @@ std::optional<Instant> Session::stalled_since() const {
 }
 
 Task<Result<void>> Session::finish() {
-    while (!broken_ && (jobs_ > 0 || writing_since_ || !outbox_.empty())) co_await progress_.wait();
+    co_await finish_request();
+    while (!broken_) {
+        if (shutting_down_) answer_shut_down();
+        bool const all_done = shutting_down_ || jobs_ == 0;
+        if (all_done && !writing_since_ && outbox_.empty()) break;
+        co_await progress_.wait();
+    }
     co_return Result<void>();
+}
+
+// A client that is within a request when the session is told to end could not make out an answer there. So it may
+// complete it: for a shutdown its payload is read away, else it is served, if it comes soon.
+Task<void> Session::finish_request() {
+    Instant const patience = env_.clock.now() + k_payload_patience;
+    while (!broken_ && taking_) {
+        if (shutting_down_ && waits_for_memory_) {
+            reader_scope_.cancel();  // of a device that is gone none may come
+            waits_for_memory_ = false;
+            if (!issuing_) issuing_ = make_operation(*taking_, 0);
+            bool const received = co_await discard_payload();
+            note_shut_down(*issuing_);
+            if (received) answer(*issuing_);
+            taking_.reset();
+            co_return;
+        }
+        if (shutting_down_) {
+            answer_shut_down();
+            co_await progress_.wait();
+        } else if (!co_await progress_.wait_until(env_.clock, patience)) {
+            break;
+        }
+    }
+    reader_scope_.cancel();
 }
 
 Task<void> Session::write_replies() {

@@ -15,18 +15,21 @@ namespace corelet::nbd {
 inline constexpr u32 k_requests_in_flight_max = 256;  // of one connection, until their replies are written
 inline constexpr usize k_receive_bytes_idle = 8 * k_kib;
 inline constexpr usize k_receive_bytes_busy = 128 * k_kib;
-inline constexpr Duration k_linger = 10_s;  // for answers to a client that took its leave
+inline constexpr Duration k_linger = 10_s;          // for answers to a client that took its leave
+inline constexpr Duration k_shutdown_linger = 1_s;  // for ESHUTDOWN to clients of a device that is served elsewhere
+inline constexpr Duration k_payload_patience = 200_ms;  // of a drain, with a write whose payload is on its way
 
-// A request that is being served; shared by its pieces.
-struct Operation {
+// A request that is being served; shared by its pieces. In its session's list until it is answered.
+struct Operation : ListNode {
     Request request;
     Instant began;
-    u32 pieces_left = 1;  // not yet done; whoever issues them counts as one
+    u64 overhead_bytes = 0;  // held for it until its reply is written
+    u32 pieces_left = 1;     // not yet done; whoever issues them counts as one
     ErrorNumber error = ErrorNumber::kNone;
     std::string error_text;
     bool errors_sent = false;  // in messages before the final one
     bool finished = false;     // the final message is sent
-    bool answered = false;     // and counted
+    bool answered = false;     // and counted: whatever its pieces still bring is dropped
     bool whole = false;        // a read whose data leave together, from `parts`
     std::vector<BufferChain> parts;
 };
@@ -39,10 +42,14 @@ class Session : public ListNode {
             Buffer early);
     ~Session();
 
-    // Until the client leaves, or stop() or abort(). Then all is answered that will be, and the connection closed.
+    // Until the client leaves, or stop(), shut_down() or abort(). Then all is answered that will be, and the
+    // connection closed.
     [[nodiscard]] Task<void> run();
     // Reads no more requests, answers those that were read until the deadline.
     void stop(Instant deadline);
+    // The device is served elsewhere from now on: all that is in flight is answered ESHUTDOWN now, without waiting
+    // for the device, and the connection closed as soon as that is written (k_shutdown_linger at most).
+    void shut_down(std::string_view reason);
     // Closes the connection now. `reason` is for people.
     void abort(std::string_view reason);
     // Since when it holds memory and waits for its client to read or send; nothing if it does not.
@@ -56,7 +63,7 @@ class Session : public ListNode {
     Task<bool> receive(usize wanted);  // until that many bytes are buffered; false: the session ends
     void fit_receive_buffer(usize wanted);
     [[nodiscard]] usize buffered() const { return receive_end_ - receive_begin_; }
-    Task<bool> discard(u64 bytes);
+    Task<bool> discard_payload();
     Task<Result<Buffer>> read_payload(u32 bytes);
     Task<bool> take_request(Request request);
     Task<bool> refuse(Request request, Admission admission);
@@ -76,7 +83,7 @@ class Session : public ListNode {
     Task<Result<void>> cache(u64 offset, u32 length);
     Task<Result<std::vector<StatusDescriptor>>> block_status(Request request);
     Task<void> run_block_status(OperationPtr operation, u64 held_bytes);
-    [[nodiscard]] OperationPtr make_operation(const Request& request);
+    [[nodiscard]] OperationPtr make_operation(const Request& request, u64 overhead_bytes);
     void spawn(Task<void> job);
     void finish_job();  // the last thing a job does
     void fail_piece(Operation& operation, u64 offset, const Error& error);
@@ -85,10 +92,13 @@ class Session : public ListNode {
     void finish_piece(Operation& operation);
     void send_final(Operation& operation);
     void answer(Operation& operation);
+    void answer_shut_down();
+    void note_shut_down(Operation& operation);
 
     // Sending and ending (session.cc).
     Task<void> write_replies();
     Task<Result<void>> finish();
+    Task<void> finish_request();
     void written(const ReplyBatch& batch);
     void end(std::string_view reason);
 
@@ -103,6 +113,9 @@ class Session : public ListNode {
     usize receive_held_bytes_ = 0;
     u32 small_receives_ = 0;
     bool expect_large_payload_ = false;
+    std::optional<Request> taking_;  // read, not yet under way whole
+    OperationPtr issuing_;           // its operation, while pieces are added to it
+    u64 payload_left_ = 0;           // of its payload, not yet read
 
     u64 held_bytes_ = 0;  // of the common lane, receive buffer aside
     bool holds_whole_lane_ = false;
@@ -111,6 +124,7 @@ class Session : public ListNode {
     bool caching_ = false;
     bool waits_for_memory_ = false;
 
+    IntrusiveList<Operation> operations_;  // not answered yet
     Outbox outbox_;
     Notify outbox_filled_;
     Notify progress_;  // a job ended, all was written, or the connection broke
@@ -119,6 +133,7 @@ class Session : public ListNode {
     std::optional<Instant> writing_since_;
     std::optional<Instant> payload_since_;
     Event stop_;
+    bool shutting_down_ = false;
     bool broken_ = false;
     Instant deadline_{INT64_MAX};
     std::string end_reason_;

@@ -26,19 +26,24 @@ u64 piece_end(const Request& request, u64 offset) {
 
 Task<void> Session::read_requests() {
     bool more = true;
-    while (more) {
+    while (more && !stop_.is_set()) {
         if (buffered() < k_request_bytes) {
             bool const received = co_await receive(k_request_bytes);
-            if (!received) co_return;
+            if (!received) break;
         }
         Request request;
         if (!decode_request(receive_buffer_.data() + receive_begin_, request)) {
             end("a request without the request magic");
-            co_return;
+            break;
         }
         receive_begin_ += k_request_bytes;
+        taking_ = request;
+        payload_left_ = request.command == Command::kWrite ? request.length : 0;
         more = co_await take_request(request);
+        taking_.reset();
+        issuing_.reset();
     }
+    progress_.notify_all();
 }
 
 Task<bool> Session::take_request(Request request) {
@@ -64,12 +69,10 @@ Task<bool> Session::take_request(Request request) {
 }
 
 Task<bool> Session::refuse(Request request, Admission admission) {
-    if (request.command == Command::kWrite) {
-        bool const received = co_await discard(request.length);
-        if (!received) co_return false;
-    }
+    bool const received = co_await discard_payload();
+    if (!received) co_return false;
     co_await hold(k_request_overhead_bytes);
-    OperationPtr const operation = make_operation(request);
+    OperationPtr const operation = make_operation(request, k_request_overhead_bytes);
     operation->error = admission.error;
     operation->error_text = admission.reason;
     finish_piece(*operation);
@@ -83,14 +86,14 @@ Task<void> Session::start_read(Request request) {
     if (whole) co_await hold(held);
     OperationPtr operation;
     u64 next = request.offset;
-    for (u64 offset = request.offset; offset < request.end(); offset = next) {
+    for (u64 offset = request.offset; offset < request.end() && !shutting_down_; offset = next) {
         next = piece_end(request, offset);
         if (!whole) {
             held = buffer_cost(next - offset) + (operation ? 0 : k_request_overhead_bytes);
             if (!try_hold(held)) co_await hold(held);
         }
         if (!operation) {
-            operation = make_operation(request);
+            operation = issuing_ = make_operation(request, k_request_overhead_bytes);
             operation->whole = whole;
         }
         if (operation->error != ErrorNumber::kNone) break;
@@ -99,22 +102,31 @@ Task<void> Session::start_read(Request request) {
         if (whole) operation->parts.emplace_back();
         spawn(read_piece(operation, offset, static_cast<u32>(next - offset), index));
     }
+    if (!operation) operation = make_operation(request, held);
+    if (shutting_down_) note_shut_down(*operation);
     finish_piece(*operation);
 }
 
 Task<bool> Session::start_write(Request request) {
     OperationPtr operation;
     u64 next = request.offset;
-    for (u64 offset = request.offset; offset < request.end(); offset = next) {
+    for (u64 offset = request.offset; offset < request.end() && !shutting_down_; offset = next) {
+        if (operation && operation->error != ErrorNumber::kNone) break;
         next = piece_end(request, offset);
         u64 const held = buffer_cost(next - offset) + (operation ? 0 : k_request_overhead_bytes);
         if (!try_hold(held)) co_await hold(held);
-        if (!operation) operation = make_operation(request);
+        if (!operation) operation = issuing_ = make_operation(request, k_request_overhead_bytes);
         Result<Buffer> data = co_await read_payload(static_cast<u32>(next - offset));
         if (!data) co_return false;
+        payload_left_ -= next - offset;
         ++operation->pieces_left;
         spawn(write_piece(operation, offset, *std::move(data)));
     }
+    // What comes behind an error is of no use any more.
+    bool const received = co_await discard_payload();
+    if (!received) co_return false;
+    if (!operation) operation = make_operation(request, 0);
+    if (shutting_down_) note_shut_down(*operation);
     finish_piece(*operation);
     co_return true;
 }
@@ -125,7 +137,7 @@ Task<void> Session::start_other(Request request) {
     if (request.command == Command::kBlockStatus) extra = k_status_bytes;
     u64 const held = k_request_overhead_bytes + extra;
     if (!try_hold(held)) co_await hold(held);
-    OperationPtr operation = make_operation(request);
+    OperationPtr operation = make_operation(request, k_request_overhead_bytes);
     if (request.command == Command::kBlockStatus) {
         spawn(run_block_status(std::move(operation), extra));
     } else {
@@ -157,12 +169,12 @@ Task<Result<Buffer>> Session::read_payload(u32 bytes) {
     co_return data;
 }
 
-Task<bool> Session::discard(u64 bytes) {
+Task<bool> Session::discard_payload() {
     while (true) {
-        u64 const here = std::min<u64>(buffered(), bytes);
+        u64 const here = std::min<u64>(buffered(), payload_left_);
         receive_begin_ += here;
-        bytes -= here;
-        if (bytes == 0) co_return true;
+        payload_left_ -= here;
+        if (payload_left_ == 0) co_return true;
         bool const received = co_await receive(1);
         if (!received) co_return false;
     }

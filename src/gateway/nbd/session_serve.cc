@@ -13,6 +13,7 @@ constexpr usize k_status_windows_max = 128;
 constexpr usize k_status_extents_max = 4096;
 
 constexpr u64 k_cache_bytes_max = 8 * k_mib;
+constexpr const char* k_elsewhere = "the volume is served elsewhere now";
 
 u32 state_flags(const BlockStatusExtent& extent) {
     return (extent.is_hole ? k_state_hole : 0) | (extent.reads_zero ? k_state_zero : 0);
@@ -40,11 +41,13 @@ usize latency_bucket(Duration latency) {
 
 }  // namespace
 
-OperationPtr Session::make_operation(const Request& request) {
+OperationPtr Session::make_operation(const Request& request, u64 overhead_bytes) {
     ++requests_in_flight_;
     auto operation = std::make_shared<Operation>();
     operation->request = request;
     operation->began = received_at_;
+    operation->overhead_bytes = overhead_bytes;
+    operations_.push_back(*operation);
     return operation;
 }
 
@@ -66,7 +69,7 @@ Task<void> Session::read_piece(OperationPtr operation, u64 offset, u32 length, u
         give_back(held);
         fail_piece(*operation, offset, data.error());
     } else if (operation->whole) {
-        operation->parts[index] = *std::move(data);
+        if (!operation->answered) operation->parts[index] = *std::move(data);
     } else {
         send_data(*operation, offset, *data, held);
     }
@@ -129,9 +132,9 @@ Task<Result<void>> Session::cache(u64 offset, u32 length) {
 Task<void> Session::run_block_status(OperationPtr operation, u64 held_bytes) {
     Request const request = operation->request;
     Result<std::vector<StatusDescriptor>> const found = co_await block_status(request);
-    if (!found) {
+    if (!found || operation->answered) {
         give_back(held_bytes);
-        fail_piece(*operation, request.offset, found.error());
+        if (!found) fail_piece(*operation, request.offset, found.error());
     } else {
         outbox_.add_whole(Buffer::copy_of(encode_status_chunk(request.cookie, *found)), held_bytes);
         operation->finished = true;
@@ -173,10 +176,7 @@ void Session::fail_piece(Operation& operation, u64 offset, const Error& error) {
         outbox_.add(encode_error_offset_chunk(outbox_.header_room(), request.cookie, false, number, offset), {}, 0);
         operation.errors_sent = true;
     }
-    if (!ends_session(error.code)) return;
-    // At once: its other pieces may never come.
-    if (!operation.answered) answer(operation);
-    end("the volume is served elsewhere now");
+    if (ends_session(error.code)) shut_down(k_elsewhere);
 }
 
 void Session::send_data(Operation& operation, u64 offset, const BufferChain& data, u64 held_bytes) {
@@ -206,6 +206,22 @@ void Session::finish_piece(Operation& operation) {
     answer(operation);
 }
 
+// Each of them at once, whatever the device still does with it: its pieces may never come.
+void Session::answer_shut_down() {
+    operations_.for_each([this](Operation& operation) {
+        if (&operation == issuing_.get()) return;  // not yet read to its end
+        operation.parts.clear();
+        note_shut_down(operation);
+        answer(operation);
+    });
+}
+
+void Session::note_shut_down(Operation& operation) {
+    if (operation.error != ErrorNumber::kNone) return;
+    operation.error = ErrorNumber::kShutdown;
+    operation.error_text = k_elsewhere;
+}
+
 // The message that ends a reply which has not ended with data.
 void Session::send_final(Operation& operation) {
     u64 const cookie = operation.request.cookie;
@@ -227,7 +243,8 @@ void Session::answer(Operation& operation) {
     CORELET_ASSERT(!operation.answered);
     if (!operation.finished) send_final(operation);
     operation.finished = operation.answered = true;
-    outbox_.finish_reply(k_request_overhead_bytes, operation.whole);
+    operation.unlink();
+    outbox_.finish_reply(operation.overhead_bytes, operation.whole);
     outbox_filled_.notify_all();
     const Request& request = operation.request;
     NbdExportStats& stats = export_->stats;
