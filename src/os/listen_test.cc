@@ -1,3 +1,5 @@
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -98,6 +100,39 @@ TEST_P(ListenTest, ALongPathIsAClearError) {
     EXPECT_NE(longer.error().message.find("107"), std::string::npos);
     EXPECT_EQ(run(env().network.connect(Address::unix_path(longest + "x"))).error().code, Code::kInvalid);
     EXPECT_EQ(listen(path("no/such/directory")).error().code, Code::kNotFound);
+}
+
+// The name that is bound first, beside it, may be longer than the path allows.
+TEST_P(ListenTest, AShortNameInALongDirectoryIsTakenOver) {
+    std::string const deep = path(std::string(k_unix_path_max - directory_.size() - 3, 'd'));
+    std::filesystem::create_directory(deep);
+    std::string const name = deep + "/s";
+    ASSERT_EQ(name.size(), k_unix_path_max);
+    auto first = listen(name, true);
+    ASSERT_TRUE(first.has_value()) << first.error().to_string();
+    auto second = listen(name, true);
+    ASSERT_TRUE(second.has_value()) << second.error().to_string();
+    EXPECT_TRUE(reaches(second->get(), name));
+    (*first)->close();
+    EXPECT_TRUE(reaches(second->get(), name));
+    (*second)->close();
+    EXPECT_TRUE(std::filesystem::is_empty(deep));
+}
+
+// The lock that guards names is another's for a while: taking over does not wait for it for long, and closing
+// leaves a dead name.
+TEST_P(ListenTest, AHeldDirectoryStopsNobody) {
+    Descriptor const holder(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::flock(holder.get(), LOCK_EX), 0);
+    auto first = listen(path("s"), true);
+    ASSERT_TRUE(first.has_value());
+    EXPECT_TRUE(reaches(first->get(), path("s")));
+    (*first)->close();
+    EXPECT_EQ(files(), 1U);
+    ASSERT_EQ(::flock(holder.get(), LOCK_UN), 0);
+    auto second = listen(path("s"));
+    ASSERT_TRUE(second.has_value()) << second.error().to_string();
+    EXPECT_TRUE(reaches(second->get(), path("s")));
 }
 
 TEST_P(ListenTest, APortInUseAndAForeignAddressAreClearErrors) {

@@ -18,8 +18,7 @@ struct SocketAddress {
     [[nodiscard]] Address to_address() const;
 };
 
-// The longest path that fits a unix socket's address.
-inline constexpr usize k_unix_path_max = 107;
+inline constexpr usize k_unix_path_max = k_unix_path_bytes_max;
 
 // kInvalid if the path is empty or too long.
 [[nodiscard]] Result<SocketAddress> unix_address(const std::string& path);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <ctime>
 
 #include "os/errors.h"
 #include "os/random.h"
@@ -18,6 +19,35 @@ std::string directory_of(const std::string& path) {
     usize const slash = path.rfind('/');
     return slash == std::string::npos ? "./" : path.substr(0, slash + 1);
 }
+
+// Held while a name of the directory changes hands, so that between looking at a socket file and unlinking it
+// nobody puts another there under the same name. A process that was stopped while it holds it stops nobody for
+// long.
+class NameLock {
+  public:
+    explicit NameLock(const std::string& path)
+        : directory_(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+    [[nodiscard]] bool try_hold() const {
+        return directory_.valid() && ::flock(directory_.get(), LOCK_EX | LOCK_NB) == 0;
+    }
+    [[nodiscard]] bool hold_soon() const {
+        static constexpr int k_tries = 50;
+        timespec const pause{0, 1'000'000};
+        for (int i = 0; i < k_tries; ++i) {
+            if (try_hold()) return true;
+            if (!directory_.valid() || errno != EWOULDBLOCK) return false;
+            ::nanosleep(&pause, nullptr);
+        }
+        return false;
+    }
+    // The directory by a short name, where its own leaves no room for another file's.
+    [[nodiscard]] std::string short_name() const {
+        return "/proc/self/fd/" + std::to_string(directory_.get()) + "/";
+    }
+
+  private:
+    Descriptor directory_;
+};
 
 Result<SocketPath> identify(const std::string& path) {
     struct stat status{};
@@ -54,16 +84,21 @@ bool is_alive(int type, const std::string& path) {
     return errno != ECONNREFUSED && errno != ENOENT;
 }
 
-// A name beside `path`, as short as the directory allows; it must fit the kernel's limit too.
-Result<SocketPath> bind_beside(const Descriptor& socket, int type, const std::string& path) {
-    std::string const name = directory_of(path) + ".s" + hex64(os_random_seed()).substr(0, 6);
-    return bind_name(socket, type, name);
+// A name beside `path`; it must fit the kernel's limit too.
+Result<SocketPath> bind_beside(const Descriptor& socket, int type, const std::string& path, const NameLock& lock) {
+    std::string const name = ".s" + hex64(os_random_seed()).substr(0, 6);
+    std::string const whole = directory_of(path) + name;
+    return bind_name(socket, type, whole.size() <= k_unix_path_max ? whole : lock.short_name() + name);
 }
 
-Result<SocketPath> take_over(const Descriptor& socket, int type, const std::string& path) {
-    TRY(auto temporary, bind_beside(socket, type, path));
-    if (::rename(temporary.path().c_str(), path.c_str()) != 0)
-        return fail_errno(errno, "replacing the socket '" + path + "'");
+// With the lock held, if it could be had.
+Result<SocketPath> take_over(const Descriptor& socket, int type, const std::string& path, const NameLock& lock) {
+    TRY(auto temporary, bind_beside(socket, type, path, lock));
+    if (::rename(temporary.path().c_str(), path.c_str()) != 0) {
+        int const error = errno;
+        ::unlink(temporary.path().c_str());  // nobody else's: its name was drawn
+        return fail_errno(error, "replacing the socket '" + path + "'");
+    }
     return identify(path);
 }
 
@@ -72,22 +107,30 @@ Result<SocketPath> take_over(const Descriptor& socket, int type, const std::stri
 void SocketPath::release() {
     if (path_.empty()) return;
     std::string const path = std::exchange(path_, {});
-    struct stat status{};
-    if (::lstat(path.c_str(), &status) != 0) return;
-    if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path.c_str());
+    auto const is_own = [&] {
+        struct stat status{};
+        return ::lstat(path.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
+    };
+    if (!is_own()) return;
+    NameLock const lock(path);
+    // A name that stays is dead, and the next one takes it over.
+    if (lock.hold_soon() && is_own()) ::unlink(path.c_str());
 }
 
 Result<SocketPath> bind_socket_path(const Descriptor& socket, int type, const std::string& path, bool replace) {
     TRY_VOID(unix_address(path));
     TRY_VOID(require_socket_or_nothing(path));
-    if (replace) return take_over(socket, type, path);
+    NameLock const lock(path);
+    if (replace) {
+        (void)lock.hold_soon();
+        return take_over(socket, type, path, lock);
+    }
     auto bound = bind_name(socket, type, path);
     if (bound || bound.error().code != Code::kExists) return bound;
     // Two processes that find the same dead socket must not both take it over, the second from the first.
-    Descriptor const directory(::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory.valid() || ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0 || is_alive(type, path))
+    if (!lock.try_hold() || is_alive(type, path))
         return fail(Code::kExists, "another process serves '" + path + "'");
-    return take_over(socket, type, path);
+    return take_over(socket, type, path, lock);
 }
 
 }  // namespace corelet::os

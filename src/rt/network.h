@@ -11,6 +11,9 @@
 
 namespace corelet {
 
+// The longest path that fits a unix socket's address.
+inline constexpr usize k_unix_path_bytes_max = 107;
+
 // `unix:/path` or `tcp:host:port` (IPv6 hosts in brackets).
 struct Address {
     enum class Kind : u8 { kUnix, kTcp };

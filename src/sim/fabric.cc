@@ -125,9 +125,8 @@ VirtualTime Fabric::draw_arrival(u32 from, u32 to, usize bytes) {
 }
 
 Result<Fabric::Target> Fabric::resolve(const Process& process, const Address& address) const {
-    constexpr usize k_unix_path_max = 107;  // sockaddr_un
     if (address.kind == Address::Kind::kUnix) {
-        if (address.host.empty() || address.host.size() > k_unix_path_max)
+        if (address.host.empty() || address.host.size() > k_unix_path_bytes_max)
             return fail(Code::kInvalid, "a unix socket's path has 1 to 107 bytes");
         return Target{process.node, {process.machine, 0, address.host}, true};
     }
