@@ -25,6 +25,14 @@ std::string lowest(const Address& address, const Error& error) {
     return fmt::format("{} ({})", address.to_string(), error.to_string());
 }
 
+Result<std::string> encode(const Json& arguments) {
+    try {
+        return arguments.dump();
+    } catch (const Json::exception&) {
+        return fail(Code::kInvalid, "names and paths are given as UTF-8 text");
+    }
+}
+
 }  // namespace
 
 struct ControlClient::Probe {
@@ -106,7 +114,8 @@ Task<Result<Json>> ControlClient::command(std::string name, Json arguments, Dura
 Task<Result<Json>> ControlClient::command_at(Address address, std::string name, Json arguments, Instant deadline) {
     pb::AdminRequest message;
     message.set_command(std::move(name));
-    message.set_arguments(arguments.dump());
+    CO_TRY(std::string encoded, encode(arguments));
+    message.set_arguments(std::move(encoded));
     CallOptions options;
     options.deadline = deadline;
     options.traffic = TrafficClass::kControl;

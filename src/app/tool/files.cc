@@ -56,13 +56,23 @@ Result<std::string> read_file(const std::string& path) {
     }
 }
 
+namespace {
+
+Result<void> write_durably(const std::string& path, const std::string& text) {
+    os::Descriptor const file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!file.valid()) return os::fail_errno(errno, "writing '" + path + "'");
+    TRY_VOID(write_all(file.get(), text, path));
+    if (::fsync(file.get()) != 0) return os::fail_errno(errno, "writing '" + path + "'");
+    return {};
+}
+
+}  // namespace
+
 Result<void> replace_file(const std::string& path, const std::string& text) {
     std::string const temporary = path + ".new";
-    {
-        os::Descriptor const file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-        if (!file.valid()) return os::fail_errno(errno, "writing '" + temporary + "'");
-        TRY_VOID(write_all(file.get(), text, temporary));
-        if (::fsync(file.get()) != 0) return os::fail_errno(errno, "writing '" + temporary + "'");
+    if (auto const written = write_durably(temporary, text); !written) {
+        ::unlink(temporary.c_str());
+        return written;
     }
     if (::rename(temporary.c_str(), path.c_str()) != 0) return os::fail_errno(errno, "replacing '" + path + "'");
     std::string const parent = std::filesystem::path(path).parent_path().string();

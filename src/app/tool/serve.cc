@@ -103,7 +103,10 @@ Result<void> serve(const ServeOptions& options) {
     if (options.log_to_file) host_options.log.path = options.directory + "/" + k_log_file;
     TRY(auto host, os::Host::create(host_options));
     std::string const pid_path = options.directory + "/" + k_pid_file;
-    TRY_VOID(replace_file(pid_path, std::to_string(::getpid()) + "\n"));  // host: for whoever wants to signal it
+    // Worth a warning only: a host whose disk is full must still serve what it holds.
+    auto const told =
+        replace_file(pid_path, std::to_string(::getpid()) + "\n");  // host: for who wants to signal it
+    if (!told) log_warning(host->env().log, "serve.no_pid_file", told.error().to_string());
     auto const served = host->run_until_done(run(host.get(), options, config));
     remove_file(pid_path);
     return served;
