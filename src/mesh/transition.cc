@@ -198,7 +198,8 @@ Result<bool> change(Map& map, const LocationChanged& event) {
 
 Result<bool> change(Map& map, const PoolCreated& event) {
     TRY_VOID(check_pool_spec(event.spec));
-    if (map.find_pool(event.spec.name) != nullptr) return fail(Code::kExists, "there is a pool of this name");
+    if (map.find_pool(event.spec.name) != nullptr)
+        return fail(Code::kExists, "there is a pool '" + event.spec.name + "' already");
     if (map.pools.size() >= k_pools_max) return fail(Code::kOverloaded, "a mesh has at most 256 pools");
     TRY_VOID(check_fits(map, event.spec));
     Pool pool;
