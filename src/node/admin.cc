@@ -4,6 +4,7 @@
 
 #include "base/codec.h"
 #include "mesh/survival.h"
+#include "node/export_place.h"
 #include "node/node_services.h"
 #include "node/status.h"
 #include "stream/stream_record.h"
@@ -99,6 +100,7 @@ Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
     u64 const size = number(arguments, "size_bytes");
     if (!valid_name(name)) co_return fail(Code::kInvalid, "a volume's name has 1 to 64 characters of A-Z a-z 0-9 . _ -");
     if (size == 0 || size % k_block_bytes != 0) co_return fail(Code::kInvalid, "a volume's size is a multiple of 4096 bytes, not 0");
+    if (size > k_volume_bytes_max) co_return fail(Code::kInvalid, "a volume has at most 64 TiB");
     const auto map = node.maps->current();
     const mesh::Pool* const pool = map->find_pool(pool_name);
     if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + pool_name + "'; make one: corelet pool create " + pool_name + " --redundancy rep:3");
@@ -146,10 +148,39 @@ Task<Result<pb::Volume>> change_volume(NodeServices& node, std::string name, std
     }
 }
 
+// Of an attached volume that somebody serves.
+std::optional<CoreletId> present_owner(const NodeServices& node, const pb::Volume& volume) {
+    auto const streams = node.catalog->local_range(stream_key(SpaceId(volume.space()))).items;
+    pb::Stream stream;
+    if (streams.empty() || !stream.ParseFromString(streams.front().value) || stream.owner() == 0) return std::nullopt;
+    CoreletId const owner(stream.owner());
+    if (node.catalog->local_range(session_key(owner)).items.empty()) return std::nullopt;
+    return owner;
+}
+
+// What can be told of an address without trying it.
+Result<void> check_export_address(NodeServices& node, const std::string& name, const std::string& listen) {
+    TRY(Address const wanted, Address::parse(listen));
+    if (wanted.kind != Address::Kind::kUnix) return {};
+    if (!wanted.host.starts_with('/'))
+        return fail(Code::kInvalid, "the socket '" + wanted.host + "' needs a whole path, as in unix:/run/" + name + ".nbd");
+    if (wanted.host.size() > k_unix_path_bytes_max)
+        return fail(Code::kInvalid, "the socket '" + wanted.host + "' has a path of " + std::to_string(wanted.host.size()) +
+                                        " bytes, and the kernel takes at most " + std::to_string(k_unix_path_bytes_max) + "; choose a shorter one");
+    for (const KeyValue& item : node.catalog->local_range("volumes/").items) {
+        pb::Volume other;
+        if (!other.ParseFromString(item.value) || other.name() == name || other.attached_to() == 0) continue;
+        if (other.listen() != listen && address_in_uri(other.uri()) != wanted) continue;
+        return fail(Code::kExists, "volume '" + other.name() + "' is served at " + wanted.to_string() + "; choose another path, or detach that one: corelet volume detach " +
+                                       other.name());
+    }
+    return {};
+}
+
 Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
     std::string const name = text(arguments, "name");
     std::string const listen = text(arguments, "nbd");
-    if (!listen.empty()) CO_TRY_VOID(Address::parse(listen));
+    if (!listen.empty()) CO_TRY_VOID(check_export_address(node, name, listen));
     CoreletId at;
     if (std::string const wanted = text(arguments, "at"); !wanted.empty()) {
         for (const mesh::Corelet& corelet : node.maps->current()->corelets)
@@ -165,25 +196,36 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
     if (!self_serves)
         for (const mesh::Corelet& corelet : node.maps->current()->corelets)
             if (corelet.role == mesh::Role::kStorage && corelet.is_up()) fallback = corelet.id;
-    auto const change = [=](pb::Volume& volume) -> Result<void> {
+    bool renewed = false;
+    auto const change = [=, &node, &renewed](pb::Volume& volume) -> Result<void> {
         bool const attached = volume.attached_to() != 0;
-        CoreletId const target = here ? (attached ? CoreletId(volume.attached_to()) : fallback) : at;
+        bool const same_place = here || CoreletId(volume.attached_to()) == at;
         bool const same_listen = listen.empty() || listen == volume.listen();
-        if (attached && CoreletId(volume.attached_to()) == target && same_listen && !volume.uri().empty()) return {};
-        if (!attached || CoreletId(volume.attached_to()) != target || !same_listen) {
-            volume.set_attachment(volume.attachment() + 1);
-            volume.set_move_wanted(attached);
-            volume.clear_uri();
-        }
-        volume.set_attached_to(target.v);
+        renewed = !attached || !same_place || !same_listen;
+        if (!renewed) return {};
+        // A new address alone moves nothing: whoever serves it goes on.
+        CoreletId const stays = attached ? present_owner(node, volume).value_or(CoreletId(volume.attached_to())) : fallback;
+        volume.set_attached_to((here ? stays : at).v);
+        volume.set_attachment(volume.attachment() + 1);
+        volume.set_move_wanted(attached);
+        volume.set_listen_strict(!listen.empty());
+        volume.clear_uri();
+        volume.clear_export_error();
         if (!listen.empty()) volume.set_listen(listen);
         return {};
     };
     CO_TRY(pb::Volume volume, co_await change_volume(node, name, change));
+    u64 const attachment = volume.attachment();
     Instant const until = node.env.clock.now() + 20_s;
     while (node.env.clock.now() < until) {
         auto const item = co_await node.catalog->get(volume_key(name), patience(node));
-        if (item && *item && volume.ParseFromString((*item)->value) && !volume.uri().empty() && !volume.move_wanted()) {
+        bool const parsed = item && *item && volume.ParseFromString((*item)->value);
+        bool const told = parsed && volume.attachment() == attachment && !volume.export_error().empty();
+        if (told && (renewed || volume.uri().empty()))
+            co_return fail(Code::kUnavailable, "volume '" + name + "' cannot be reached there: " + volume.export_error() +
+                                                   (volume.uri().empty() ? "" : "; it stays at " + volume.uri()) +
+                                                   "; choose another address: corelet volume attach " + name + " --nbd unix:PATH or HOST:PORT");
+        if (parsed && !volume.uri().empty() && !volume.move_wanted()) {
             // The record may name where a corelet served it that has died since.
             auto const info = co_await volume_info(node, name);
             if (info && info->value("served", false) && info->value("uri", std::string()) == volume.uri())
@@ -202,6 +244,8 @@ Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
         volume.set_move_wanted(false);
         volume.clear_uri();
         volume.clear_listen();
+        volume.clear_listen_strict();
+        volume.clear_export_error();
         return {};
     };
     CO_TRY(pb::Volume volume, co_await change_volume(node, name, change));

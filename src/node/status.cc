@@ -117,6 +117,7 @@ Json node_info(NodeServices& node) {
             for (auto const& standby : owned.stream.standbys) standbys.push_back(ids(standby));
             volumes[name] = Json{{"epoch", owned.stream.epoch.v},
                                  {"uri", owned.uri},
+                                 {"export_error", owned.export_error},
                                  {"open_segment", ids(owned.stream.open_segment)},
                                  {"standbys", standbys},
                                  {"width_wanted", owned.stream.width_wanted},
@@ -242,13 +243,15 @@ Json volumes_part(const NodeServices& node, const Infos& info, Totals& totals) {
         if (auto const own = info.find(owner); own != info.end() && own->second["volumes"].contains(volume.name()))
             served = own->second["volumes"][volume.name()];
         bool const attached = volume.attached_to() != 0;
-        totals.unserved = totals.unserved || (attached && served.empty());
+        // What its owner says is the present; the record may lag, also for want of a quorum.
+        std::string const uri = served.value("uri", volume.uri());
+        totals.unserved = totals.unserved || (attached && (served.empty() || uri.empty()));
         totals.stuck = totals.stuck || served.value("stuck", false);
         totals.narrow = totals.narrow || (!served.empty() && served["open_segment"].size() < served.value("width_wanted", usize{0}));
         const mesh::Pool* const pool = map->find(PoolId(volume.pool()));
         out.push_back(Json{{"name", volume.name()}, {"size_bytes", volume.size_bytes()}, {"pool", pool ? pool->spec.name : ""},
                            {"attached_to", attached ? Json(to_string(CoreletId(volume.attached_to()))) : Json()},
-                           {"owner", owner.is_zero() ? Json() : Json(to_string(owner))}, {"epoch", stream.epoch()}, {"uri", volume.uri()},
+                           {"owner", owner.is_zero() ? Json() : Json(to_string(owner))}, {"epoch", stream.epoch()}, {"uri", uri}, {"export_error", served.value("export_error", std::string())},
                            {"served", !served.empty()}, {"unpacked_bytes", served.value("unpacked_bytes", u64{0})},
                            {"logical_bytes", served.value("logical_bytes", u64{0})},
                            {"waiting_for", served.value("waiting_for", std::string())}});

@@ -1,6 +1,7 @@
 #include "node/volume_host.h"
 
 #include "base/hash.h"
+#include "node/volume_serving.h"
 
 namespace corelet {
 
@@ -13,22 +14,6 @@ constexpr u64 k_adopted_target_max = 32 * k_mib;
 
 std::string volume_key(std::string_view name) { return "volumes/" + std::string(name); }
 std::string deleted_space_key(SpaceId space) { return "deleted/" + hex64(space.v); }
-
-// A volume and its log live and go together: clients may hold the volume a little longer than the host does.
-struct VolumeHost::Serving {
-    struct Mounted final : SegmentAdoption {
-        [[nodiscard]] Task<Result<bool>> verify(SegmentId segment, u64 end_bytes) override { return stream->adopt(segment, end_bytes); }
-        std::unique_ptr<StreamOwner> stream;
-        std::unique_ptr<Volume> volume;  // rests on the stream: goes first
-        ~Mounted() override { volume.reset(); }
-    };
-    std::shared_ptr<Mounted> mounted;
-    std::string name;
-    std::string uri;
-    std::optional<Address> address;
-    bool releasing = false;
-    bool securing = false;
-};
 
 VolumeHost::VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas, MapLogPlacement& placement,
                        MapService& maps, MeshChunks& chunks, SessionKeeper& session, CoreletId self)
@@ -52,7 +37,7 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
     std::map<std::string, Owned> out;
     for (auto const& [name, serving] : serving_) {
         if (!serving->mounted) continue;
-        Owned owned{serving->mounted->stream->status(), serving->mounted->volume->stats(), serving->uri, 0};
+        Owned owned{serving->mounted->stream->status(), serving->mounted->volume->stats(), serving->uri, serving->export_error, 0};
         if (auto const stats = nbd_.export_stats(name)) owned.connections = stats->connections;
         out.emplace(name, std::move(owned));
     }
@@ -61,7 +46,7 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
 
 std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
     auto const found = serving_.find(name);
-    if (found == serving_.end() || !found->second->mounted || found->second->releasing || found->second->uri.empty()) return nullptr;
+    if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served) return nullptr;
     return {found->second->mounted, found->second->mounted->volume.get()};
 }
 
@@ -119,19 +104,15 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         if (!serving.mounted || serving.releasing) return;
         bool const detached = target.is_zero();
         bool const moved = volume.move_wanted() && target != self_;
-        bool const readdressed = volume.move_wanted() && target == self_ && !serving.uri.empty();
+        bool const readdressed = volume.move_wanted() && target == self_;
         if (detached || moved) {
             scope_.spawn(release(name, detached, env_.clock.now() + 2_s));
-        } else if (!serving.securing && !serving.uri.empty() && has_lost_copy(stream)) {
+        } else if (!serving.securing && serving.is_served && has_lost_copy(stream)) {
             serving.securing = true;
             scope_.spawn(secure(name));
         }
-        if (readdressed && !detached && !moved) {
-            if (serving.address) nbd_.stop_listening(*serving.address);
-            nbd_.close_export(name);
-            auto const uri = serve_export(serving, volume);
-            if (uri) scope_.spawn(publish(name, *uri));
-        }
+        bool const unexported = !serving.address && env_.clock.now() >= serving.listen_again;
+        if (serving.is_served && !detached && !moved && (readdressed || unexported)) open_export(serving, volume);
         return;
     }
     if (session_.session().is_zero()) return;
@@ -228,55 +209,17 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     auto const served = co_await volume->serve(*held->stream);
     if (auto const found = serving_.find(name); found == serving_.end() || found->second.get() != serving)
         co_return fail(Code::kFenced, "the stream was lost while it was replayed");
-    auto uri = served ? serve_export(*serving, record) : Result<std::string>(std::unexpected(served.error()));
-    if (!uri) {
+    auto const added = served ? add_export(*serving) : served;
+    if (!added) {
         serving_.erase(name);
-        co_return std::unexpected(uri.error());
+        co_return std::unexpected(added.error());
     }
+    open_export(*serving, record);
     log_info(env_.log, "volume.taken", [&] {
-        return name + " at epoch " + std::to_string(held->stream->epoch().v) + " in " + std::to_string((env_.clock.now() - began).ms()) + " ms, " + *uri;
+        return name + " at epoch " + std::to_string(held->stream->epoch().v) + " in " + std::to_string((env_.clock.now() - began).ms()) + " ms, " +
+               (serving->uri.empty() ? serving->export_error : serving->uri);
     });
-    scope_.spawn(publish(name, *uri));
     co_return {};
-}
-
-// At the address asked for; a TCP port that is taken moves to a free one (status and a repeated attach give the present URI).
-Result<std::string> VolumeHost::serve_export(Serving& serving, const pb::Volume& volume) {
-    NbdExportOptions options;
-    std::shared_ptr<BlockDevice> device(serving.mounted, serving.mounted->volume.get());
-    TRY_VOID(nbd_.add_export(serving.name, std::move(device), std::move(options)));
-    Address wanted = Address::unix_path(config_.export_directory + "/" + serving.name + ".nbd");
-    if (!volume.listen().empty()) {
-        TRY(wanted, Address::parse(volume.listen()));
-    }
-    auto actual = nbd_.listen(wanted, true);
-    if (!actual && wanted.kind == Address::Kind::kTcp) actual = nbd_.listen(Address::tcp(wanted.host, 0), true);
-    if (!actual) {
-        nbd_.close_export(serving.name);
-        return std::unexpected(with_context(actual.error(), "export of volume '" + serving.name + "'"));
-    }
-    serving.address = *actual;
-    serving.uri = actual->kind == Address::Kind::kUnix ? "nbd+unix:///" + serving.name + "?socket=" + actual->host
-                                                        : "nbd://" + actual->host + ":" + std::to_string(actual->port) + "/" + serving.name;
-    return serving.uri;
-}
-
-// Tells where the volume is served now.
-Task<void> VolumeHost::publish(std::string name, std::string uri) {
-    for (int attempt = 0; attempt < 20; ++attempt) {
-        auto const item = co_await catalog_.get(volume_key(name), env_.clock.now() + 5_s);
-        pb::Volume volume;
-        if (item && *item && volume.ParseFromString((*item)->value)) {
-            if (!serving_.contains(name) || (volume.uri() == uri && !volume.move_wanted())) co_return;
-            volume.set_uri(uri);
-            volume.set_move_wanted(false);
-            Transaction transaction;
-            transaction.require_revision(volume_key(name), (*item)->mod_revision).put(volume_key(name), volume.SerializeAsString());
-            auto const result = co_await catalog_.commit(std::move(transaction), env_.clock.now() + 5_s);
-            if (result && result->succeeded) co_return;
-        }
-        co_await env_.clock.sleep(200_ms);
-    }
 }
 
 // Ended segments are never copied: packed, what they hold is as redundant as the pool promises, and a checkpoint releases them. A replica that is

@@ -28,7 +28,8 @@ class VolumeHost final : public PoolSpace {
     struct Owned {
         StreamStatus stream;
         VolumeStats volume;
-        std::string uri;
+        std::string uri;           // empty while it has no export
+        std::string export_error;  // why
         u64 connections = 0;
     };
     [[nodiscard]] std::map<std::string, Owned> owned() const;
@@ -59,8 +60,11 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] bool has_session(CoreletId corelet) const;
     [[nodiscard]] Task<void> take(std::string name, pb::Volume volume, bool caretaker);
     [[nodiscard]] Task<Result<void>> take_now(std::string name, pb::Volume volume, bool caretaker);
-    [[nodiscard]] Result<std::string> serve_export(Serving& serving, const pb::Volume& volume);
-    [[nodiscard]] Task<void> publish(std::string name, std::string uri);
+    // Export (volume_export.cc). The address may be refused or in use: then the volume is served to nobody until
+    // another is named or that one is free, and the record says why.
+    [[nodiscard]] Result<void> add_export(Serving& serving);
+    void open_export(Serving& serving, const pb::Volume& volume);
+    [[nodiscard]] Task<void> publish(std::string name, u64 attachment);
     [[nodiscard]] Task<void> release(std::string name, bool end_segments, Instant deadline);
     // A segment of the log has lost a copy for good: what it holds is packed, and the log let go of it.
     [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;

@@ -31,8 +31,11 @@ std::string what_is_missing(const Json& status) {
     for (const Json& volume : status.at("volumes")) {
         std::string const waits = volume.value("waiting_for", std::string());
         bool const unserved = volume.at("attached_to").is_string() && !volume.value("served", false);
+        std::string const unexported = volume.value("export_error", std::string());
         if (unserved)
             out.push_back("volume " + volume.value("name", "") + " has no owner");
+        else if (volume.value("uri", std::string()).empty() && !unexported.empty())
+            out.push_back("volume " + volume.value("name", "") + " has no export: " + unexported);
         else if (!waits.empty())
             out.push_back("volume " + volume.value("name", "") + " waits for " + waits);
         if (out.size() == 3) break;

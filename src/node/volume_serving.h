@@ -1,0 +1,30 @@
+// A volume as its owner holds it.
+#pragma once
+
+#include "node/volume_host.h"
+
+namespace corelet {
+
+// A volume and its log live and go together: clients may hold the volume a little longer than the host does.
+struct VolumeHost::Serving {
+    struct Mounted final : SegmentAdoption {
+        [[nodiscard]] Task<Result<bool>> verify(SegmentId segment, u64 end_bytes) override {
+            return stream->adopt(segment, end_bytes);
+        }
+        std::unique_ptr<StreamOwner> stream;
+        std::unique_ptr<Volume> volume;  // rests on the stream: goes first
+        ~Mounted() override { volume.reset(); }
+    };
+    std::shared_ptr<Mounted> mounted;
+    std::string name;
+    bool is_served = false;          // replayed, and an export of the NBD server
+    std::optional<Address> address;  // where that listens for it
+    std::string uri;
+    std::string export_error;  // why it listens nowhere, or not where it was told to
+    Instant listen_again;
+    bool publishing = false;
+    bool releasing = false;
+    bool securing = false;
+};
+
+}  // namespace corelet
