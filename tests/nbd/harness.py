@@ -87,7 +87,7 @@ class ServerTest(unittest.TestCase):
         return os.path.join(self.folder, name)
 
     def run_tool(self, *command, ok=True, timeout=120):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=self.folder)
         self.assertEqual(done.returncode == 0, ok, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
 
