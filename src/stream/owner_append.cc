@@ -20,12 +20,12 @@ OwnerCore::OwnerCore(OwnerStart start, OwnerOptions options, Instant now)
     for (Replica& replica : replicas_) replica.durable = sent_;
 }
 
-void OwnerCore::submit(u64 request, LogEntry entry, Instant now) {
+void OwnerCore::submit(u64 request, LogEntry entry, Instant now, bool may_be_refused) {
     CORELET_ASSERT(!stopped_, "appends to an owner that has stopped");
     CORELET_ASSERT(entry.meta.size() <= k_entry_meta_bytes_max && entry.crcs.size() <= k_entry_blocks_max);
     CORELET_ASSERT(entry.blocks.size() == entry.crcs.size() * k_block_bytes);
     pending_bytes_ += entry.blocks.size() + entry.meta.size();
-    pending_.push_back(Request{request, std::move(entry)});
+    pending_.push_back(Request{request, std::move(entry), may_be_refused});
     last_activity_ = now;
 }
 
@@ -63,6 +63,7 @@ void OwnerCore::send_record(Instant now, OwnerEffects& out) {
     header.acknowledged = acknowledged_;
     header.offset = end_bytes_;
     header.roll = roll_;
+    for (const Request& request : record.requests) header.client_data = header.client_data || request.may_be_refused;
     header.previous_crc = previous_crc_;
     if (header.is_first()) header.ends = uncommitted_ends_;
     EncodedRecord encoded = encode_record(std::move(header), open_->salt, entries);

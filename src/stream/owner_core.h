@@ -39,6 +39,10 @@ struct Acknowledge {
 struct Ended {
     StatedEnd end;
 };
+// The pool is full, and nothing of this request counts: the caller is told kNoSpace.
+struct Refused {
+    u64 request = 0;
+};
 // No usable standby is left: get one listed (or activated) that avoids these corelets. Until then appends wait.
 struct NeedStandby {
     std::vector<CoreletId> avoid;
@@ -50,7 +54,7 @@ struct Stopped {
 };
 }  // namespace owner_effect
 using OwnerEffect = std::variant<owner_effect::SendRecord, owner_effect::SendHeartbeat, owner_effect::Acknowledge,
-                                 owner_effect::Ended, owner_effect::NeedStandby, owner_effect::Stopped>;
+                                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby, owner_effect::Stopped>;
 using OwnerEffects = std::vector<OwnerEffect>;
 
 struct OwnerOptions {
@@ -78,14 +82,15 @@ class OwnerCore {
     OwnerCore(OwnerStart start, OwnerOptions options, Instant now);
 
     // --- events -------------------------------------------------------------------------------------------------------
-    // `request` comes back in Acknowledge.
-    void submit(u64 request, LogEntry entry, Instant now);
+    // `request` comes back in Acknowledge; if it `may_be_refused`, instead in Refused when the pool is full.
+    void submit(u64 request, LogEntry entry, Instant now, bool may_be_refused = false);
     // Sends what may be sent now. Call once after the submits of one turn, so that they travel together.
     void flush(Instant now, OwnerEffects& out);
     // The replica has record `number` of the segment, and all before it, on media.
     void appended(SegmentId segment, CoreletId replica, RecordNumber number, Instant now, OwnerEffects& out);
     void heartbeat_answered(SegmentId segment, CoreletId replica, Instant sent, Instant now);
-    // Reset, refused, or the device failed: anything but an answer. kFenced stops the owner and is no reason to roll.
+    // Reset, refused, or the device failed: anything but an answer. kFenced stops the owner and is no reason to roll. kNoSpace: what may
+    // be refused is, the rest goes on in the next segment.
     void failed(SegmentId segment, CoreletId replica, const Error& error, Instant now, OwnerEffects& out);
     // Time-outs, heartbeats, idle rolls; call at next_tick().
     void tick(Instant now, OwnerEffects& out);
@@ -121,6 +126,7 @@ class OwnerCore {
     struct Request {
         u64 id = 0;
         LogEntry entry;
+        bool may_be_refused = false;
     };
     struct InFlight {
         RecordNumber number;
@@ -147,6 +153,7 @@ class OwnerCore {
     void roll_for_failure(Instant now, OwnerEffects& out);
     void maybe_roll_for_size(Instant now, OwnerEffects& out);
     void roll_to(usize standby, Instant now, OwnerEffects& out);
+    void refuse_waiting(OwnerEffects& out);
     [[nodiscard]] std::optional<usize> choose_standby(bool for_lag) const;
     void check_answers(Instant now, OwnerEffects& out);
     [[nodiscard]] std::optional<Instant> oldest_unanswered(const Replica& replica) const;
@@ -160,6 +167,7 @@ class OwnerCore {
     OwnerOptions options_;
     bool stopped_ = false;
     bool stuck_ = false;            // a replica failed and no standby is usable
+    bool full_ = false;             // a replica has no room: the next roll refuses what may be
     bool want_roll_ = false;
     bool catalog_available_ = true;
 

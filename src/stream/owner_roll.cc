@@ -50,7 +50,10 @@ void OwnerCore::failed(SegmentId segment, CoreletId id, const Error& error, Inst
         out.push_back(owner_effect::Stopped{error});
         return;
     }
-    replica->failed = true;
+    if (error.code == Code::kNoSpace)
+        full_ = true;  // it lives, and takes what is small elsewhere
+    else
+        replica->failed = true;
     roll_for_failure(now, out);
 }
 
@@ -120,6 +123,7 @@ void OwnerCore::roll_to(usize index, Instant now, OwnerEffects& out) {
             pending_.push_front(std::move(*request));
         }
     in_flight_.clear();
+    if (std::exchange(full_, false)) refuse_waiting(out);
 
     LogSegment next = std::move(standbys_[index]);
     standbys_.erase(standbys_.begin() + static_cast<std::ptrdiff_t>(index));
@@ -129,6 +133,20 @@ void OwnerCore::roll_to(usize index, Instant now, OwnerEffects& out) {
     out.push_back(owner_effect::NeedStandby{{}, false});
     send_heartbeats(now, out);
     flush(now, out);
+}
+
+// What clients write finds no room. Trims, packing and checkpoints, which make it, go on.
+void OwnerCore::refuse_waiting(OwnerEffects& out) {
+    std::deque<Request> kept;
+    for (Request& request : pending_) {
+        if (!request.may_be_refused) {
+            kept.push_back(std::move(request));
+            continue;
+        }
+        pending_bytes_ -= request.entry.blocks.size() + request.entry.meta.size();
+        out.push_back(owner_effect::Refused{request.id});
+    }
+    pending_ = std::move(kept);
 }
 
 std::optional<Instant> OwnerCore::oldest_unanswered(const Replica& replica) const {

@@ -9,6 +9,7 @@ namespace {
 
 constexpr u32 k_record_magic = 0x4352'4C31;  // "1LRC"
 constexpr u16 k_record_version = 1;
+constexpr u16 k_flag_client_data = 1;
 constexpr u32 k_header_blocks_max = 128;
 constexpr usize k_fixed_bytes = 88;  // up to the stated ends
 constexpr usize k_crc_offset = 8;  // magic 4, version 2, flags 2, then the checksum
@@ -51,7 +52,7 @@ EncodedRecord encode_record(RecordHeader header, u64 salt, std::span<const LogEn
 
     Writer w;
     w.mutable_data().reserve(header.header_blocks * k_block_bytes);
-    w.put(k_record_magic).put(k_record_version).put<u16>(0).put<u32>(0);
+    w.put(k_record_magic).put(k_record_version).put<u16>(header.client_data ? k_flag_client_data : 0).put<u32>(0);
     w.put(header.segment).put(header.epoch).put(header.number).put(header.acknowledged);
     w.put(header.offset).put(header.roll).put(header.previous_crc);
     w.put(header.header_blocks).put(header.data_blocks);
@@ -102,7 +103,7 @@ Result<RecordHeader> parse_header(Bytes bytes, SegmentId segment, u64 salt, u64 
     if (r.get<u32>() != k_record_magic) return fail(Code::kCorrupt, "no record here");
     if (u16 const version = r.get<u16>(); version != k_record_version)
         return fail(Code::kUnsupported, "record version " + std::to_string(version));
-    (void)r.get<u16>();
+    h.client_data = (r.get<u16>() & k_flag_client_data) != 0;
     h.crc = r.get<u32>();
     h.segment = r.get_chunk_id();
     h.epoch = r.get<Epoch>();

@@ -28,6 +28,7 @@ struct RecordHeader {
     RecordNumber acknowledged;     // the last record acknowledged when this one was made
     u64 offset = 0;                // of this record in the segment
     u64 roll = 0;                  // grows with each segment the stream comes to use
+    bool client_data = false;      // some of it is not to be written into the space kept for trims, packing and checkpoints
     u32 previous_crc = 0;          // header checksum of the record before it in the segment; 0 for the first
     std::vector<StatedEnd> ends;   // first record of a segment only
     u32 header_blocks = 0;

@@ -26,6 +26,7 @@ struct ReplicaServer::Replica {
     ReplicaCore core;
     bool scanned = false;
     bool broken = false;          // a write failed: nothing after it may count
+    Code why = Code::kIo;         // it failed
     Mutex scanning;
     u64 durable_end = 0;          // all before it is on media
     Notify progress;
@@ -129,7 +130,7 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
     CO_TRY(RecordHeader header, verify_record(request.payload, id, replica->salt, message.offset()));
     CoreletId const owner = request.from->corelet;
     CO_TRY_VOID(replica->core.check_writer(header.epoch, owner));
-    if (replica->broken) co_return fail(Code::kIo, "an earlier record of this segment could not be written");
+    if (replica->broken) co_return fail(replica->why, "an earlier record of this segment could not be written");
     CO_TRY_VOID(replica->core.admit(header));
     replica->core.promise(env_.clock.now());
     u64 const end = header.offset + header.size_bytes();
@@ -138,7 +139,7 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
         Permit const lock = co_await replica->growing.lock();
         if (end > replica->capacity) {
             u64 const more = std::max(end - replica->capacity, std::min(replica->capacity, 16 * k_mib));
-            auto const grown = co_await store_.grow_segment(id, header.epoch, owner, more, SpaceClass::kSystem);
+            auto const grown = co_await store_.grow_segment(id, header.epoch, owner, more, header.client_data ? SpaceClass::kClient : SpaceClass::kSystem);
             if (grown) replica->capacity = grown->capacity_bytes;
             if (!grown) written = std::unexpected(grown.error());
         }
@@ -146,11 +147,12 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
     if (written) written = co_await store_.write_segment(id, header.epoch, owner, header.offset, request.payload);
     if (!written) {
         replica->broken = true;
+        replica->why = written.error().code == Code::kNoSpace ? Code::kNoSpace : Code::kIo;
         replica->progress.notify_all();
         co_return std::unexpected(written.error());
     }
     while (replica->durable_end < header.offset && !replica->broken) co_await replica->progress.wait();
-    if (replica->broken) co_return fail(Code::kIo, "an earlier record of this segment could not be written");
+    if (replica->broken) co_return fail(replica->why, "an earlier record of this segment could not be written");
     CORELET_ASSERT(replica->durable_end == header.offset);
     replica->durable_end = end;
     replica->progress.notify_all();

@@ -31,8 +31,12 @@ StreamOwner::~StreamOwner() = default;
 
 // --- appending ------------------------------------------------------------------------------------------------------
 
+namespace {
+Error no_space() { return Error{Code::kNoSpace, false, 0, "the pool is full: no corelet has room for the log and its packed form"}; }
+}  // namespace
+
 Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool system) {
-    if (no_space_ && !system && !entry.blocks.empty()) co_return fail(Code::kNoSpace, "the pool is full: no corelet has room for the log and its packed form");
+    if (no_space_ && !system && !entry.blocks.empty()) co_return std::unexpected(no_space());
     u64 const bytes = std::max<u64>(k_block_bytes, entry.blocks.size() + entry.meta.size());
     CORELET_ASSERT(bytes <= bytes_in_flight_.total());
     Permit const permit = co_await acquire_permit(bytes_in_flight_, bytes);
@@ -40,7 +44,8 @@ Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool system) {
     u64 const request = next_request_++;
     auto waiting = std::make_shared<Waiting>();
     waiting_.emplace(request, waiting);
-    core_.submit(request, std::move(entry), now());
+    bool const may_be_refused = !system && !entry.blocks.empty();
+    core_.submit(request, std::move(entry), now(), may_be_refused);
     if (!flush_scheduled_) {
         flush_scheduled_ = true;
         flush_wanted_.notify_one();
@@ -108,6 +113,15 @@ void StreamOwner::carry_out(owner_effect::Ended& effect) {
     log_info(deps_.env.log, "stream.rolled", [&] { return "segment " + to_string(SegmentId{record_->space(), effect.end.seq}) + " ends at " + std::to_string(effect.end.end_bytes); });
     ends_.push_back(effect.end);
     ends_wanted_.notify_one();
+}
+
+void StreamOwner::carry_out(owner_effect::Refused& effect) {
+    no_space_ = true;
+    auto const found = waiting_.find(effect.request);
+    CORELET_ASSERT(found != waiting_.end(), "answered twice");
+    found->second->result.emplace(std::unexpected(no_space()));
+    found->second->done.set();
+    waiting_.erase(found);
 }
 
 void StreamOwner::carry_out(owner_effect::NeedStandby& effect) {

@@ -82,6 +82,7 @@ class StreamOwner final : public LogStream {
     void carry_out(owner_effect::SendHeartbeat& effect);
     void carry_out(owner_effect::Acknowledge& effect);
     void carry_out(owner_effect::Ended& effect);
+    void carry_out(owner_effect::Refused& effect);
     void carry_out(owner_effect::NeedStandby& effect);
     void carry_out(owner_effect::Stopped& effect);
     void stop(Error reason);
