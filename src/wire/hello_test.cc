@@ -24,6 +24,10 @@ Task<Result<Reply>> hang(Clock* clock, int* alive) {
     co_return Reply{};
 }
 
+Task<Result<Reply>> say_whether_vouched_for(Request request) {
+    co_return Reply{text(request.vouched_for ? "yes" : "no")};
+}
+
 class Greeting : public ::testing::Test {
   protected:
     std::unique_ptr<TestNode> make(u64 id, RpcOptions options = {}, LocalBus* with = nullptr) {
@@ -142,6 +146,27 @@ TEST_F(Greeting, UnixSocketsAreForTheSameUserAndRoot) {
     EXPECT_TRUE(attempt(PeerCredentials{.uid = 0}));
     EXPECT_FALSE(attempt(PeerCredentials{.uid = 1001}));
     EXPECT_FALSE(attempt(std::nullopt));
+}
+
+TEST_F(Greeting, HandlersLearnWhetherTheKernelVouchesForTheCaller) {
+    constexpr Method k_vouched{0xF022};
+    RpcOptions options;
+    options.own_uid = 1000;
+    auto a = make(1, options), b = make(2, options);
+    for (auto* node : {a.get(), b.get()}) node->node->register_handler(k_vouched, say_whether_vouched_for);
+    b->listen();
+    a->meet(*b);
+    auto const answer = [&](Target target) {
+        auto const asked = call(*a, std::move(target), k_vouched);
+        return asked->is_ok() ? std::string(as_text((**asked->result).body.bytes())) : message(*asked);
+    };
+    world.network.credentials = PeerCredentials{.uid = 1000};
+    EXPECT_EQ(answer(CoreletId(2)), "yes");
+    EXPECT_EQ(answer(CoreletId(1)), "yes") << "of this process";
+    world.network.credentials = std::nullopt;
+    auto const bound = b->node->listen(Address::tcp("127.0.0.1", 7000));
+    ASSERT_TRUE(bound.has_value());
+    EXPECT_EQ(answer(*bound), "no") << "TCP";
 }
 
 TEST_F(Greeting, NothingGoesBeyondThisHostUnprotected) {

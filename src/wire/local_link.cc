@@ -87,6 +87,7 @@ void LocalLink::hand_over(PendingCall& call) {
     ++to_->stats.requests;
     Request& request = served.request;
     request.from = caller_;
+    request.vouched_for = true;
     request.method = call.method;
     request.traffic = call.options.traffic;
     // The two may have clocks of their own.

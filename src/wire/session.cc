@@ -159,6 +159,7 @@ Result<void> Session::take_request(Frame frame) {
     Duration const left{i64{header.deadline_ms} * 1'000'000};
     Request& request = call.request;
     request.from = peer_;
+    request.vouched_for = context_.credentials && node_.options.own_uid;  // judged when it connected
     request.method = header.method;
     request.traffic = header.traffic;
     request.deadline = node_.now() + std::min(left, node_.options.limits.timeout_max);
