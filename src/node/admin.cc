@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr Duration k_catalog_patience = 9_s;  // a command that needs the catalog ends within 10 s without quorum
+constexpr Duration k_catalog_patience = 8_s;  // a command that needs the catalog ends within 10 s without quorum
 
 std::string text(const Json& arguments, const char* key) {
     auto const found = arguments.find(key);
@@ -29,6 +29,12 @@ u64 number(const Json& arguments, const char* key) {
 }
 
 Instant patience(NodeServices& node) { return node.env.clock.now() + k_catalog_patience; }
+
+// A corelet that has just begun learns the map within moments.
+Task<void> await_map(NodeServices& node) {
+    Instant const until = patience(node);
+    while (node.maps->current()->epoch.is_zero() && node.env.clock.now() < until) co_await node.env.clock.sleep(20_ms);
+}
 
 Error no_quorum(Error error) {
     if (error.code == Code::kUnavailable || error.code == Code::kTimeout)
@@ -161,6 +167,9 @@ std::optional<CoreletId> present_owner(const NodeServices& node, const pb::Volum
 // What can be told of an address without trying it.
 Result<void> check_export_address(NodeServices& node, const std::string& name, const std::string& listen) {
     TRY(Address const wanted, Address::parse(listen));
+    if (!wanted.is_local() && !node.config.insecure)
+        return fail(Code::kDenied, wanted.to_string() + " is beyond this host, and NBD clients there would be neither encrypted nor authenticated; "
+                                                        "serve it at unix:PATH or 127.0.0.1:PORT, or make the corelets with --insecure");
     if (wanted.kind != Address::Kind::kUnix) return {};
     if (!wanted.host.starts_with('/'))
         return fail(Code::kInvalid, "the socket '" + wanted.host + "' needs a whole path, as in unix:/run/" + name + ".nbd");
@@ -287,11 +296,30 @@ Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
     }
 }
 
+// Takes as long for every key of that length, so that an answer's time tells nothing about it.
+bool same_key(std::string_view one, std::string_view other) {
+    if (one.size() != other.size()) return false;
+    unsigned difference = 0;
+    for (usize i = 0; i < one.size(); ++i) difference |= static_cast<unsigned>(static_cast<u8>(one[i]) ^ static_cast<u8>(other[i]));
+    return difference == 0;
+}
+
 }  // namespace
+
+Result<void> admit_command(const NodeConfig& config, const Request& request, const pb::AdminRequest& message) {
+    if (request.vouched_for) return {};
+    // What corelets ask each other for `status`; it changes nothing.
+    if (message.command() == "info" && request.from->role == PeerRole::kCorelet) return {};
+    if (!config.admin_key.empty() && same_key(config.admin_key, message.key())) return {};
+    std::string const why = message.key().empty() ? "commands over TCP need the admin key of the corelet's directory, and none was presented"
+                                                  : "the admin key that was presented is not that of this corelet";
+    return fail(Code::kDenied, why + "; name a directory that holds it (admin.key): corelet --dir DIR --connect HOST:PORT ..., or use the corelet's own socket");
+}
 
 Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string encoded) {
     Json arguments = Json::parse(encoded.empty() ? "{}" : encoded, nullptr, false);
     if (arguments.is_discarded() || !arguments.is_object()) co_return fail(Code::kInvalid, "arguments are a JSON object");
+    if (name != "info" && name != "status") co_await await_map(node);
     Result<Json> result = fail(Code::kUnsupported, "there is no command '" + name + "'");
     if (name == "info") {
         co_return node_info(node).dump();

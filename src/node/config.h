@@ -23,6 +23,7 @@ struct NodeConfig {
     bool bootstrap = false;               // first start of a new mesh: the only voter, the first map
     bool insecure = false;                // may listen beyond this host without TLS
     std::optional<u32> own_uid;
+    std::string admin_key;                // who presents it may give commands over TCP; empty: nobody may
     Duration out_after = 600_s;
     Duration session_ttl = 4_s;
     Duration session_renewal = 1300_ms;

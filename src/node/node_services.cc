@@ -250,6 +250,7 @@ Task<Result<Reply>> NodeServices::on_introduce(Request /*request*/) {
 
 Task<Result<Reply>> NodeServices::on_admin(Request request) {
     CO_TRY(auto message, decode_message<pb::AdminRequest>(request.body));
+    CO_TRY_VOID(admit_command(config, request, message));
     CO_TRY(std::string result, co_await run_command(*this, message.command(), message.arguments()));
     pb::AdminReply reply;
     reply.set_result(std::move(result));

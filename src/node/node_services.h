@@ -79,6 +79,8 @@ class NodeServices final : public HealPort {
 };
 
 // admin.cc
+// Who may give which command: kDenied with what to do instead.
+[[nodiscard]] Result<void> admit_command(const NodeConfig& config, const Request& request, const pb::AdminRequest& message);
 [[nodiscard]] Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string arguments);
 
 }  // namespace corelet

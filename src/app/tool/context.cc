@@ -6,15 +6,22 @@
 
 namespace corelet::app {
 
-std::string read_key(const std::string& directory) {
-    auto const text = read_file(directory + "/" + k_key_file);
-    if (!text) return {};
-    return text->substr(0, text->find_first_of("\r\n"));
+std::string first_line(const std::string& text) {
+    return text.substr(0, text.find_first_of("\r\n"));
 }
 
-Result<void> make_key(const std::string& directory) {
+std::string read_key(const std::string& directory) {
+    auto const text = read_file(directory + "/" + k_key_file);
+    return text ? first_line(*text) : std::string();
+}
+
+std::string new_key() {
     std::string key;
-    for (int i = 0; i < 4; ++i) key += hex64(os::os_random_seed());
+    while (key.size() < k_key_digits) key += hex64(os::os_random_seed());
+    return key;
+}
+
+Result<void> save_key(const std::string& directory, const std::string& key) {
     return replace_file(directory + "/" + k_key_file, key + "\n");
 }
 

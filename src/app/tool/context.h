@@ -31,7 +31,12 @@ struct Context {
 [[nodiscard]] Reach lab_reach(const Lab& lab);
 // The key that lies in a directory; empty if none does.
 [[nodiscard]] std::string read_key(const std::string& directory);
-[[nodiscard]] Result<void> make_key(const std::string& directory);
+[[nodiscard]] Result<void> save_key(const std::string& directory, const std::string& key);
+// 256 bits from the system, as hex digits.
+inline constexpr usize k_key_digits = 64;
+inline constexpr usize k_key_digits_min = 32;
+[[nodiscard]] std::string new_key();
+[[nodiscard]] std::string first_line(const std::string& text);
 
 void add_corelet_commands(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);

@@ -116,6 +116,7 @@ Task<Result<Json>> ControlClient::command_at(Address address, std::string name, 
     message.set_command(std::move(name));
     CO_TRY(std::string encoded, encode(arguments));
     message.set_arguments(std::move(encoded));
+    if (address.kind == Address::Kind::kTcp) message.set_key(reach_.key);  // elsewhere the kernel says who asks
     CallOptions options;
     options.deadline = deadline;
     options.traffic = TrafficClass::kControl;

@@ -21,6 +21,7 @@ struct MakeArguments {
     std::string seed;
     std::string out_after;
     std::vector<std::string> listen;
+    std::string admin_key;
     bool witness = false;
     bool insecure = false;
     bool force = false;
@@ -68,11 +69,34 @@ Result<NewCorelet> describe(const Context& context, const MakeArguments& argumen
     return wanted;
 }
 
-Result<void> make_and_tell(const Context& context, NewCorelet wanted) {
+// A mesh has one admin key. It comes from the file that was named, from the seed's own directory if that is on this
+// machine, or is made: then it is this corelet's alone.
+Result<std::string> key_of_mesh(const MakeArguments& arguments, const std::vector<Address>& seeds) {
+    if (!arguments.admin_key.empty()) {
+        std::string const path = absolute_path(arguments.admin_key);
+        TRY(std::string const text, read_file(path));
+        std::string key = first_line(text);
+        if (key.size() < k_key_digits_min)
+            return fail(Code::kInvalid,
+                        fmt::format("'{}' holds no admin key; name the admin.key of a corelet of the "
+                                    "mesh",
+                                    path));
+        return key;
+    }
+    for (const Address& seed : seeds) {
+        if (seed.kind != Address::Kind::kUnix) continue;
+        std::string key = read_key(seed.host.substr(0, seed.host.rfind('/')));
+        if (!key.empty()) return key;
+    }
+    return new_key();
+}
+
+Result<void> make_and_tell(const Context& context, const MakeArguments& arguments, NewCorelet wanted) {
     TRY(auto world, make_tool_world());
     std::string const directory = wanted.directory;
+    TRY(std::string const key, key_of_mesh(arguments, wanted.config.seeds));
     TRY(CoreletConfig const made, world->run_until_done(make_corelet(world->env(), std::move(wanted))));
-    TRY_VOID(make_key(directory));
+    TRY_VOID(save_key(directory, key));
     if (context.json) {
         Json const out{{"mesh", hex64(made.mesh.v)}, {"id", to_string(made.corelet)}, {"directory", directory}};
         std::printf("%s\n", out.dump().c_str());
@@ -87,7 +111,7 @@ Result<void> init(const Context& context, const MakeArguments& arguments) {
     TRY(NewCorelet wanted, describe(context, arguments));
     wanted.config.mesh = MeshId(os::os_random_seed() | 1);
     wanted.config.bootstrap = true;
-    return make_and_tell(context, std::move(wanted));
+    return make_and_tell(context, arguments, std::move(wanted));
 }
 
 Result<void> join(const Context& context, const MakeArguments& arguments) {
@@ -107,7 +131,7 @@ Result<void> join(const Context& context, const MakeArguments& arguments) {
         wanted.config.mesh = met->mesh;
     }
     wanted.config.seeds = {seed};
-    return make_and_tell(context, std::move(wanted));
+    return make_and_tell(context, arguments, std::move(wanted));
 }
 
 void add_make_options(CLI::App& command, MakeArguments& arguments) {
@@ -141,6 +165,11 @@ void add_corelet_commands(CLI::App& app, Context& context) {
     join_command->add_option("--seed", join_arguments->seed, "any corelet of the mesh: unix:PATH or HOST:PORT")
         ->required()
         ->type_name("ADDRESS");
+    join_command
+        ->add_option(
+            "--admin-key", join_arguments->admin_key,
+            "a file with the mesh's admin key, from any of its corelets' directories (default: the seed's)")
+        ->type_name("FILE");
     join_command->add_flag("--witness", join_arguments->witness,
                            "vote, but store nothing (a file of 16M is enough)");
     join_command->callback([&context, join_arguments] {

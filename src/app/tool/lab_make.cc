@@ -50,9 +50,9 @@ Result<void> make_members(Lab& lab) {
 }
 
 Result<void> share_key(const Lab& lab) {
-    TRY_VOID(make_key(lab.directory));
-    TRY(std::string const key, read_file(lab.file(k_key_file)));
-    for (const LabMember& member : lab.members) TRY_VOID(replace_file(member.directory + "/" + k_key_file, key));
+    std::string const key = new_key();
+    TRY_VOID(save_key(lab.directory, key));
+    for (const LabMember& member : lab.members) TRY_VOID(save_key(member.directory, key));
     return {};
 }
 

@@ -75,6 +75,7 @@ Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig confi
     NodeConfig node_config = config.to_node_config(options.directory);
     node_config.own_uid = ::geteuid();
     node_config.io_engine = host->loop().engine_name();
+    node_config.admin_key = read_key(options.directory);
     CO_TRY(auto node, co_await CoreletNode::start(env, std::move(node_config)));
     // Where peers reach it elsewhere, tools still find it here.
     if (!config.listen.empty())
