@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>  // host: how long a command took, for people
 #include <cstdio>
+#include <set>
 
 #include "app/tool/context.h"
 #include "app/tool/lab_make.h"
@@ -27,7 +28,7 @@ struct UpArguments {
     std::string out_after = "5s";
     std::string net = "unix";
     std::string timeout = "60s";
-    bool counts_given = false;
+    std::vector<std::string> given;  // the options that were typed
 };
 struct MemberArguments {
     std::string members;
@@ -59,26 +60,70 @@ Result<LabPlan> plan_of(const Context& context, const UpArguments& arguments) {
     return plan;
 }
 
+// What was asked for and is not so, in words; empty if the lab is as asked.
+std::string difference(const Lab& lab, const LabPlan& plan, const std::vector<std::string>& given) {
+    auto const asked = [&](const char* option) {
+        return std::find(given.begin(), given.end(), option) != given.end();
+    };
+    u32 witnesses = 0;
+    std::set<std::string> zones;
+    for (const LabMember& member : lab.members) {
+        witnesses += member.role == mesh::Role::kWitness ? 1 : 0;
+        zones.insert(member.location.zone);
+    }
+    u32 const corelets = static_cast<u32>(lab.members.size()) - witnesses;
+    usize const zones_asked = std::min<usize>(plan.zones, lab.members.size());
+    if (asked("--corelets") && plan.corelets != corelets)
+        return fmt::format("{} corelets, not {}", corelets, plan.corelets);
+    if (asked("--witnesses") && plan.witnesses != witnesses)
+        return fmt::format("{} witnesses, not {}", witnesses, plan.witnesses);
+    if (asked("--zones") && zones_asked != zones.size())
+        return fmt::format("{} zones, not {}", zones.size(), plan.zones);
+    if (asked("--size") && plan.size_bytes != lab.size_bytes)
+        return fmt::format("devices of {}, not {}", format_size(lab.size_bytes), format_size(plan.size_bytes));
+    if (asked("--out-after") && plan.out_after != lab.out_after)
+        return fmt::format("--out-after {}, not {}", format_duration(lab.out_after),
+                           format_duration(plan.out_after));
+    if (asked("--net") && plan.tcp != lab.tcp) return lab.tcp ? "--net tcp, not unix" : "--net unix, not tcp";
+    return {};
+}
+
 // The lab that is there, if it is the one that was asked for; else a new one.
 Result<Lab> open_or_make(const UpArguments& arguments, const LabPlan& plan) {
     if (!is_lab(plan.directory)) return make_lab(plan);
     TRY(Lab lab, load_lab(plan.directory));
-    usize const asked = plan.corelets + plan.witnesses;
-    if (arguments.counts_given && asked != lab.members.size())
-        return fail(Code::kConflict,
-                    fmt::format("the lab in '{}' has {} corelets, not {}; start it as it is: corelet lab up --dir "
-                                "{}, or begin anew "
-                                "after: corelet lab down --wipe --dir {}",
-                                plan.directory, lab.members.size(), asked, plan.directory, plan.directory));
-    return lab;
+    std::string const differs = difference(lab, plan, arguments.given);
+    if (differs.empty()) return lab;
+    return fail(
+        Code::kConflict,
+        fmt::format("the lab in '{}' has {}; start it as it is: corelet lab up --dir {}, or begin anew after: "
+                    "corelet lab down --wipe --dir {}",
+                    plan.directory, differs, plan.directory, plan.directory));
+}
+
+// As a shell reads it.
+std::string shell_word(const std::string& path) {
+    bool const plain = std::all_of(path.begin(), path.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               std::string_view("/._-+,:@%").find(c) != std::string_view::npos;
+    });
+    if (plain) return path;
+    std::string out = "'";
+    for (char const c : path) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out + "'";
 }
 
 Result<void> up(const Context& context, const UpArguments& arguments) {
     auto const began = std::chrono::steady_clock::now();  // host: for people
     TRY(LabPlan const plan, plan_of(context, arguments));
     TRY(Duration const limit, parse_duration(arguments.timeout));
-    TRY(Lab const lab, open_or_make(arguments, plan));
+    TRY(Lab lab, open_or_make(arguments, plan));
     if (lab.tcp) TRY_VOID(raise_network(lab));
+    if (!lab.cut_off.empty()) {  // cut in two it would not be whole
+        TRY_VOID(mend_network(lab));
+        lab.cut_off.clear();
+        TRY_VOID(save_lab(lab));
+    }
     std::vector<u32> all;
     for (const LabMember& member : lab.members) all.push_back(member.index);
     TRY_VOID(start_members(lab, all));
@@ -92,7 +137,7 @@ Result<void> up(const Context& context, const UpArguments& arguments) {
                    {"corelets", lab.members.size()},
                    {"milliseconds", ms},
                    {"health", status.value("health", "")}};
-    tell(context, out, "export CORELET_DIR=" + lab.directory);
+    tell(context, out, "export CORELET_DIR=" + shell_word(lab.directory));
     return {};
 }
 
@@ -181,7 +226,7 @@ Result<void> mend(const Context& context) {
 Result<void> down(const Context& context, const MemberArguments& arguments) {
     TRY(Lab lab, open_lab(context));
     TRY_VOID(stop_members(lab));
-    if (lab.tcp) remove_network(lab);
+    if (lab.tcp) remove_network(lab.directory);
     lab.cut_off.clear();
     if (arguments.wipe)
         wipe_lab(lab);
@@ -202,11 +247,9 @@ void add_lab_commands(CLI::App& app, Context& context) {
     auto const up_arguments = std::make_shared<UpArguments>();
     CLI::App* const up_command =
         lab->add_subcommand("up", "make and start a lab, or start one that is there; returns when health is ok");
-    CLI::Option* const corelets =
-        up_command->add_option("--corelets", up_arguments->corelets, "how many (default 8)")->type_name("N");
-    CLI::Option* const witnesses =
-        up_command->add_option("--witnesses", up_arguments->witnesses, "further ones that vote and store nothing")
-            ->type_name("N");
+    up_command->add_option("--corelets", up_arguments->corelets, "how many (default 8)")->type_name("N");
+    up_command->add_option("--witnesses", up_arguments->witnesses, "further ones that vote and store nothing")
+        ->type_name("N");
     up_command->add_option("--size", up_arguments->size, "of each device (default 4G)")->type_name("SIZE");
     up_command->add_option("--zones", up_arguments->zones, "corelets stand in so many zones, in turn (default 4)")
         ->type_name("N");
@@ -218,8 +261,9 @@ void add_lab_commands(CLI::App& app, Context& context) {
         ->type_name("unix|tcp");
     up_command->add_option("--timeout", up_arguments->timeout, "wait so long for health ok (default 60s)")
         ->type_name("TIME");
-    up_command->callback([&context, up_arguments, corelets, witnesses] {
-        up_arguments->counts_given = corelets->count() != 0 || witnesses->count() != 0;
+    up_command->callback([&context, up_arguments, up_command] {
+        for (const CLI::Option* const option : up_command->get_options())
+            if (option->count() != 0) up_arguments->given.push_back(option->get_name());
         context.action = [&context, up_arguments] { return up(context, *up_arguments); };
     });
 

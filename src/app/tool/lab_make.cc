@@ -7,6 +7,7 @@
 #include "app/tool/context.h"
 #include "app/tool/identity.h"
 #include "app/tool/lab_network.h"
+#include "app/tool/lab_run.h"
 #include "app/tool/tool_world.h"
 #include "os/random.h"
 #include "rt/combine.h"
@@ -56,20 +57,37 @@ Result<void> share_key(const Lab& lab) {
     return {};
 }
 
+// Says of a directory that what lies in it is a lab half made, which may be begun anew.
+constexpr const char* k_unfinished_file = "lab.unfinished";
+
 Result<void> fill_lab(Lab& lab) {
+    TRY_VOID(replace_file(lab.file(k_unfinished_file), "corelet lab up was interrupted; it begins anew\n"));
     TRY_VOID(make_members(lab));
     TRY_VOID(share_key(lab));
     // Last: a lab that is half made is none.
-    return save_lab(lab);
+    TRY_VOID(save_lab(lab));
+    remove_file(lab.file(k_unfinished_file));
+    return {};
+}
+
+// A former lab may have lost its directory while it ran: its processes serve nothing that anybody could find.
+Result<void> clear_place(const Lab& lab) {
+    if (file_exists(lab.file(k_unfinished_file))) wipe_lab(lab);
+    if (!list_directory(lab.directory).empty())
+        return fail(Code::kExists,
+                    fmt::format("'{}' is not empty and holds no lab; choose another directory", lab.directory));
+    TRY_VOID(stop_corelets(lab.directory, [&](const std::string& directory) {
+        return directory.starts_with(lab.directory + "/") && !file_exists(directory);
+    }));
+    if (lab.tcp) remove_network(lab.directory);
+    return {};
 }
 
 }  // namespace
 
 Result<Lab> make_lab(const LabPlan& plan) {
     TRY(Lab lab, plan_lab(plan));
-    if (!list_directory(lab.directory).empty())
-        return fail(Code::kExists,
-                    fmt::format("'{}' is not empty and holds no lab; choose another directory", lab.directory));
+    TRY_VOID(clear_place(lab));
     lab.mesh = MeshId(os::os_random_seed() | 1);
     if (lab.tcp) {
         TRY(lab.network, choose_network(lab.directory));
@@ -97,7 +115,8 @@ Result<void> replace_member(Lab& lab, u32 index) {
 void wipe_lab(const Lab& lab) {
     for (const LabMember& member : lab.members) remove_tree(member.directory);
     for (const std::string& name : list_directory(lab.directory))
-        if (name.ends_with(".nbd") || name.starts_with(".s") || name == k_key_file) remove_file(lab.file(name));
+        if (name.ends_with(".nbd") || name.starts_with(".s") || name == k_key_file || name == k_unfinished_file)
+            remove_file(lab.file(name));
     remove_file(lab.file(k_lab_file));
     std::error_code ignored;
     std::filesystem::remove(lab.directory, ignored);

@@ -14,42 +14,65 @@ constexpr u32 k_host_number = 254;
 // Nobody has this address: frames to it are dropped by all.
 constexpr const char* k_nowhere = "02:00:00:00:00:01";
 
-std::string bridge_of(const Lab& lab) {
-    return "cl" + hex64(lab.mesh.v).substr(0, 8);
+// By the directory and not by the mesh: what a lab that crashed has left is found again by the next one in its
+// place.
+u64 hash_of(const std::string& directory) {
+    u64 hash = 0;
+    for (char const c : directory) hash = hash64(hash, static_cast<u8>(c));
+    return hash;
+}
+std::string bridge_at(const std::string& directory) {
+    return "cl" + hex64(hash_of(directory)).substr(0, 8);
 }
 std::string link_of(const Lab& lab, const LabMember& member) {
     return fmt::format("{}.{}", bridge_of(lab), member.index);
 }
-bool is_up(const Lab& lab) {
-    return file_exists("/sys/class/net/" + bridge_of(lab));
+bool has_link(const std::string& name) {
+    return file_exists("/sys/class/net/" + name);
+}
+bool has_namespace(const std::string& name) {
+    return file_exists("/run/netns/" + name);
 }
 
-// Commands that change how `from` reaches `to`.
-std::string blind(const Lab& lab, const LabMember& to) {
-    return fmt::format("neigh replace {}.{} lladdr {} dev eth0 nud permanent\n", lab.network, to.index, k_nowhere);
-}
-std::string unblind(const Lab& lab, const LabMember& to) {
-    return fmt::format("neigh del {}.{} dev eth0\n", lab.network, to.index);
+Result<void> in_namespace(const Lab& lab, const LabMember& member, const std::string& batch) {
+    return run_program({"ip", "-n", namespace_of(lab, member), "-batch", "-"}, batch);
 }
 
-template <class Change>
-Result<void> change_neighbours(const Lab& lab, Change change) {
-    auto const is_cut = [&](const LabMember& member) {
-        return std::find(lab.cut_off.begin(), lab.cut_off.end(), member.index) != lab.cut_off.end();
-    };
-    for (const LabMember& from : lab.members) {
-        std::string batch;
-        for (const LabMember& to : lab.members)
-            if (is_cut(from) != is_cut(to)) batch += change(lab, to);
-        if (!batch.empty()) TRY_VOID(run_program({"ip", "-n", namespace_of(lab, from), "-batch", "-"}, batch));
-    }
+// A namespace without its end of the wire is of no use, and the other way round: both are made anew.
+Result<void> raise_member(const Lab& lab, const LabMember& member) {
+    std::string const name = namespace_of(lab, member);
+    std::string const link = link_of(lab, member);
+    if (has_namespace(name) && has_link(link)) return {};
+    std::string batch;
+    if (has_link(link)) batch += fmt::format("link del {}\n", link);
+    if (has_namespace(name)) batch += fmt::format("netns del {}\n", name);
+    batch += fmt::format(
+        "netns add {}\nlink add {} type veth peer name eth0 netns {}\nlink set {} master {}\nlink set {} up\n",
+        name, link, name, link, bridge_of(lab), link);
+    TRY_VOID(run_program({"ip", "-batch", "-"}, batch));
+    return in_namespace(
+        lab, member,
+        fmt::format("addr add {}.{}/24 dev eth0\nlink set lo up\nlink set eth0 up\n", lab.network, member.index));
+}
+
+Result<void> raise_all(const Lab& lab) {
+    std::string const bridge = bridge_of(lab);
+    if (!has_link(bridge))
+        TRY_VOID(run_program({"ip", "-batch", "-"},
+                             fmt::format("link add {} type bridge\naddr add {}.{}/24 dev {}\nlink set {} up\n",
+                                         bridge, lab.network, k_host_number, bridge, bridge)));
+    for (const LabMember& member : lab.members) TRY_VOID(raise_member(lab, member));
     return {};
 }
 
 }  // namespace
 
+std::string bridge_of(const Lab& lab) {
+    return bridge_at(lab.directory);
+}
+
 std::string namespace_of(const Lab& lab, const LabMember& member) {
-    return fmt::format("corelet-{}-{}", hex64(lab.mesh.v).substr(0, 8), member.index);
+    return fmt::format("corelet-{}-{}", bridge_of(lab).substr(2), member.index);
 }
 
 Result<std::string> choose_network(const std::string& directory) {
@@ -58,8 +81,7 @@ Result<std::string> choose_network(const std::string& directory) {
             Code::kDenied,
             "--net tcp gives each corelet a network namespace of its own, which takes root; run it as root, or "
             "leave --net out to use unix sockets");
-    u64 seed = 0;
-    for (char const c : directory) seed = hash64(seed, static_cast<u8>(c));
+    u64 const seed = hash_of(directory);
     TRY(std::string const routes, read_file("/proc/net/fib_trie"));
     for (u32 attempt = 0; attempt < 100; ++attempt) {
         u64 const drawn = hash64(seed, attempt);
@@ -70,48 +92,46 @@ Result<std::string> choose_network(const std::string& directory) {
 }
 
 Result<void> raise_network(const Lab& lab) {
-    if (is_up(lab)) return {};
-    std::string const bridge = bridge_of(lab);
-    std::string batch = fmt::format("link add {} type bridge\naddr add {}.{}/24 dev {}\nlink set {} up\n", bridge,
-                                    lab.network, k_host_number, bridge, bridge);
-    for (const LabMember& member : lab.members) {
-        std::string const name = namespace_of(lab, member);
-        std::string const link = link_of(lab, member);
-        batch += fmt::format(
-            "netns add {}\nlink add {} type veth peer name eth0 netns {}\nlink set {} master {}\nlink set {} up\n",
-            name, link, name, link, bridge, link);
-    }
-    auto raised = run_program({"ip", "-batch", "-"}, batch);
-    for (const LabMember& member : lab.members) {
-        if (!raised) break;
-        raised = run_program({"ip", "-n", namespace_of(lab, member), "-batch", "-"},
-                             fmt::format("addr add {}.{}/24 dev eth0\nlink set lo up\nlink set eth0 up\n",
-                                         lab.network, member.index));
-    }
+    auto const raised = raise_all(lab);
     if (raised) return {};
-    remove_network(lab);
+    remove_network(lab.directory);
     return std::unexpected(
         with_context(raised.error(), "making the lab's network (leave --net out to use unix sockets)"));
 }
 
-void remove_network(const Lab& lab) {
+void remove_network(const std::string& directory) {
+    std::string const bridge = bridge_at(directory);
+    std::string const prefix = "corelet-" + bridge.substr(2) + "-";
     std::string batch;
-    for (const LabMember& member : lab.members)
-        if (file_exists("/run/netns/" + namespace_of(lab, member)))
-            batch += fmt::format("netns del {}\n", namespace_of(lab, member));
-    for (const LabMember& member : lab.members)
-        if (file_exists("/sys/class/net/" + link_of(lab, member)))
-            batch += fmt::format("link del {}\n", link_of(lab, member));
-    if (is_up(lab)) batch += fmt::format("link del {}\n", bridge_of(lab));
+    for (const std::string& name : list_directory("/run/netns"))
+        if (name.starts_with(prefix)) batch += fmt::format("netns del {}\n", name);
+    for (const std::string& name : list_directory("/sys/class/net"))
+        if (name.starts_with(bridge + ".")) batch += fmt::format("link del {}\n", name);
+    if (has_link(bridge)) batch += fmt::format("link del {}\n", bridge);
+    // With a namespace its wires go, sooner or later: what is gone already is no trouble.
     if (!batch.empty()) (void)run_program({"ip", "-force", "-batch", "-"}, batch);
 }
 
 Result<void> cut_network(const Lab& lab) {
-    return change_neighbours(lab, blind);
+    auto const is_cut = [&](const LabMember& member) {
+        return std::find(lab.cut_off.begin(), lab.cut_off.end(), member.index) != lab.cut_off.end();
+    };
+    for (const LabMember& from : lab.members) {
+        std::string batch;
+        for (const LabMember& to : lab.members)
+            if (is_cut(from) != is_cut(to))
+                batch += fmt::format("neigh replace {}.{} lladdr {} dev eth0 nud permanent\n", lab.network,
+                                     to.index, k_nowhere);
+        if (!batch.empty()) TRY_VOID(in_namespace(lab, from, batch));
+    }
+    return {};
 }
 
 Result<void> mend_network(const Lab& lab) {
-    return change_neighbours(lab, unblind);
+    for (const LabMember& member : lab.members)
+        if (has_namespace(namespace_of(lab, member)))
+            TRY_VOID(in_namespace(lab, member, "neigh flush dev eth0 nud permanent\n"));
+    return {};
 }
 
 }  // namespace corelet::app

@@ -131,32 +131,37 @@ Result<void> wait_until_stopped(const std::string& directory, Duration limit) {
                 fmt::format("the corelet of '{}' has not stopped after {} s", directory, limit.ms() / 1000));
 }
 
-Result<void> stop_members(const Lab& lab) {
+Result<void> stop_corelets(const std::string& lab_directory,
+                           const std::function<bool(const std::string&)>& chosen) {
+    auto const running = [&] {
+        std::vector<RunningCorelet> out;
+        for (auto const& [directory, corelet] : find_corelets())
+            if (chosen(directory)) out.push_back(corelet);
+        return out;
+    };
     auto const signal_all = [&](int signal) {
-        bool any = false;
-        auto const running = find_corelets();
-        for (const LabMember& member : lab.members) {
-            auto const found = running.find(member.directory);
-            if (found == running.end()) continue;
-            any = true;
-            (void)send_signal(found->second.pid, signal);
-            if (found->second.stopped) (void)send_signal(found->second.pid, SIGCONT);
+        for (const RunningCorelet& corelet : running()) {
+            (void)send_signal(corelet.pid, signal);
+            if (corelet.stopped) (void)send_signal(corelet.pid, SIGCONT);
         }
-        return any;
     };
-    auto const none_left = [&] {
-        auto const running = find_corelets();
-        return std::none_of(lab.members.begin(), lab.members.end(),
-                            [&](const LabMember& member) { return running.contains(member.directory); });
-    };
-    if (!signal_all(SIGTERM)) return {};
+    auto const none_left = [&] { return running().empty(); };
+    if (none_left()) return {};
+    signal_all(SIGTERM);
     TRY(bool const ended, wait_here(k_terminate, none_left));
     if (ended) return {};
     signal_all(SIGKILL);
     TRY(bool const killed, wait_here(k_kill, none_left));
     if (killed) return {};
     return fail(Code::kTimeout,
-                "some processes of the lab do not end even when killed; look for them: pgrep -af " + lab.directory);
+                "some processes of the lab do not end even when killed; look for them: pgrep -af " + lab_directory);
+}
+
+Result<void> stop_members(const Lab& lab) {
+    return stop_corelets(lab.directory, [&](const std::string& directory) {
+        return std::any_of(lab.members.begin(), lab.members.end(),
+                           [&](const LabMember& member) { return member.directory == directory; });
+    });
 }
 
 }  // namespace corelet::app

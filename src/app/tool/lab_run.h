@@ -1,6 +1,7 @@
 // The processes of a lab.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "app/tool/lab_state.h"
@@ -20,5 +21,8 @@ namespace corelet::app {
 [[nodiscard]] Result<void> wait_until_stopped(const std::string& directory, Duration limit);
 // TERM to all, KILL to who is left.
 [[nodiscard]] Result<void> stop_members(const Lab& lab);
+// The same to the corelets of the directories that are chosen.
+[[nodiscard]] Result<void> stop_corelets(const std::string& lab_directory,
+                                         const std::function<bool(const std::string& directory)>& chosen);
 
 }  // namespace corelet::app

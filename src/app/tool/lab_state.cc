@@ -5,6 +5,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "app/tool/lab_network.h"
+
 namespace corelet::app {
 
 namespace {
@@ -84,6 +86,7 @@ Result<void> save_lab(const Lab& lab) {
               {"out_after_ms", lab.out_after.ms()},
               {"net", lab.tcp ? "tcp" : "unix"},
               {"network", lab.network},
+              {"bridge", lab.tcp ? bridge_of(lab) : std::string()},  // for people who look at their interfaces
               {"cut_off", lab.cut_off},
               {"corelets", members}};
     return replace_file(lab.file(k_lab_file), json.dump(2) + "\n");

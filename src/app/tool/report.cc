@@ -157,7 +157,7 @@ std::vector<std::string> warnings(const Json& status) {
 
 void order_corelets(Json& status, const Lab& lab) {
     Json ordered = Json::array();
-    Json retired = Json::array();
+    Json retired = status.value("retired", Json::array());
     std::set<std::string> current;
     for (const LabMember& member : lab.members) {
         std::string const id = to_string(member.corelet);
