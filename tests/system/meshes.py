@@ -162,8 +162,10 @@ class SystemTest(unittest.TestCase):
         self.addCleanup(self.clean_up)
         self.meshes = []
 
-    def clean_up(self):
+    def tearDown(self):
         self.tell_about_failure()
+
+    def clean_up(self):
         self.janitor.stdin.close()
         left = self.janitor.stdout.read().split()
         self.janitor.stdout.close()
