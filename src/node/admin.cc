@@ -30,10 +30,10 @@ u64 number(const Json& arguments, const char* key) {
 
 Instant patience(NodeServices& node) { return node.env.clock.now() + k_catalog_patience; }
 
-// A corelet that has just begun learns the map within moments.
+// A corelet that has just begun learns the map within moments; a new mesh has somebody in it.
 Task<void> await_map(NodeServices& node) {
     Instant const until = patience(node);
-    while (node.maps->current()->epoch.is_zero() && node.env.clock.now() < until) co_await node.env.clock.sleep(20_ms);
+    while (node.maps->current()->corelets.empty() && node.env.clock.now() < until) co_await node.env.clock.sleep(20_ms);
 }
 
 Error no_quorum(Error error) {

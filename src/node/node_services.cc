@@ -243,6 +243,7 @@ Task<void> NodeServices::remember_voters() {
 Task<Result<Reply>> NodeServices::on_introduce(Request /*request*/) {
     pb::IntroduceReply reply;
     reply.set_mesh(config.mesh.v);
+    reply.set_catalog_available(catalog->is_available());
     if (!maps->current()->epoch.is_zero()) reply.set_map(maps->encoded());
     for (CoreletId voter : catalog->voters()) reply.add_voters(voter.v);
     co_return Reply{encode_message(reply), {}};

@@ -36,7 +36,7 @@ Result<std::string> encode(const Json& arguments) {
 }  // namespace
 
 struct ControlClient::Probe {
-    std::vector<std::optional<Result<void>>> answers;
+    std::vector<std::optional<Result<bool>>> answers;  // whether it reaches the catalog
     Notify changed;
 };
 
@@ -46,7 +46,7 @@ ControlClient::ControlClient(Env& env, Reach reach)
 Task<void> ControlClient::probe(usize index, std::shared_ptr<Probe> probe, Instant deadline) {
     Address const address = reach_.targets[index];
     auto const answer = co_await introduce(address, deadline);
-    probe->answers[index] = answer ? Result<void>() : std::unexpected(answer.error());
+    probe->answers[index] = answer ? Result<bool>(answer->catalog_available) : std::unexpected(answer.error());
     probe->changed.notify_all();
 }
 
@@ -63,13 +63,18 @@ Task<Result<usize>> ControlClient::choose(std::vector<bool> excluded, Instant de
     for (;;) {
         bool const patient = env_.clock.now() < prefer_until;
         bool waiting = false;
+        std::optional<usize> without_catalog;
         for (usize i = 0; i < count; ++i) {
             if (excluded[i]) continue;
-            if (state->answers[i] && *state->answers[i]) co_return i;
-            if (state->answers[i]) continue;
-            waiting = true;
-            if (patient) break;
+            if (!state->answers[i]) {
+                waiting = true;
+                if (patient) break;
+            } else if (*state->answers[i]) {
+                if (**state->answers[i]) co_return i;
+                if (!without_catalog) without_catalog = i;
+            }
         }
+        if (without_catalog && (!waiting || !patient)) co_return *without_catalog;
         if (!waiting || env_.clock.now() >= deadline) break;
         co_await state->changed.wait_until(env_.clock, patient ? std::min(prefer_until, deadline) : deadline);
     }
@@ -138,6 +143,7 @@ Task<Result<Introduction>> ControlClient::introduce(Address address, Instant dea
     Introduction out;
     out.mesh = MeshId(answer.mesh());
     for (u64 const voter : answer.voters()) out.voters.push_back(CoreletId(voter));
+    out.catalog_available = answer.catalog_available();
     co_return out;
 }
 

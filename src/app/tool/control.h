@@ -29,14 +29,15 @@ class ToolPolicy final : public HelloPolicy {
 struct Introduction {
     MeshId mesh;
     std::vector<CoreletId> voters;
+    bool catalog_available = false;
 };
 
 class ControlClient {
   public:
     ControlClient(Env& env, Reach reach);
 
-    // Asks the first corelet that answers: the first in order, or after a second whoever else does. Ends after
-    // `limit` at the latest. `repeatable` commands are carried on by the next corelet when one dies over them.
+    // Asks the first in order that answers and reaches the catalog; of those that have not answered within a second
+    // nothing more is hoped. If nobody reaches the catalog, the first that answers. Ends after `limit` at the latest. `repeatable` commands are carried on by the next corelet when one dies over them.
     [[nodiscard]] Task<Result<Json>> command(std::string name, Json arguments, Duration limit, bool repeatable);
     // Of the corelet at `address` alone.
     [[nodiscard]] Task<Result<Json>> command_at(Address address, std::string name, Json arguments,
