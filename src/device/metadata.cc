@@ -145,6 +145,8 @@ Result<MetadataChange> Metadata::apply_put(Reader& r) {
         if (change.freed.size() > 1) scattered_bytes_ -= 8 * change.freed.size();
         entry.flags |= old->flags & FragmentEntry::k_quarantined;
         fragments_.erase(entry.id());
+    } else {
+        change.came = entry.id();
     }
     insert_found(entry, extents);
     return change;
@@ -162,6 +164,7 @@ Result<MetadataChange> Metadata::apply_remove(Reader& r) {
     MetadataChange change{fragments_.extents_of(*entry)};
     if (change.freed.size() > 1) scattered_bytes_ -= 8 * change.freed.size();
     fragments_.erase(id);
+    change.went = id;
     return change;
 }
 
@@ -243,7 +246,9 @@ Result<MetadataChange> Metadata::apply_adopt(Reader& r) {
     dropped_.add(segment->id);
     segments_.erase(SegmentId(segment->id));
     insert_found(entry, extents);
-    return MetadataChange{};
+    MetadataChange change;
+    change.came = entry.id();
+    return change;
 }
 
 Result<MetadataChange> Metadata::apply_note(Reader& r) {

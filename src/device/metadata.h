@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ class DroppedSegments {
 // state.
 struct MetadataChange {
     std::vector<UnitExtent> freed;
+    // A fragment that is here now and was not, or is not any more.
+    std::optional<FragmentId> came{};
+    std::optional<FragmentId> went{};
 };
 
 class Metadata {

@@ -145,6 +145,9 @@ std::vector<FragmentInfo> Store::list_fragments(std::optional<FragmentId> after,
     });
     return out;
 }
+void Store::on_fragment_change(std::function<void(const FragmentId&, bool here)> listener) {
+    core_->on_fragment_change(std::move(listener));
+}
 u64 Store::fragment_count() const {
     return core_->metadata().fragments().size();
 }

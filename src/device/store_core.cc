@@ -54,6 +54,8 @@ void StoreCore::on_durable(u64 number, Bytes record) {
     CORELET_ASSERT(change.has_value(), "a record of our own making does not apply");
     static_cast<void>(number);
     if (!change->freed.empty()) space_->release(change->freed);
+    if (fragment_listener_ && change->came) fragment_listener_(*change->came, true);
+    if (fragment_listener_ && change->went) fragment_listener_(*change->went, false);
     if (metadata_journal_->wants_snapshot()) snapshot_wanted_.notify_all();
 }
 

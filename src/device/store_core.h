@@ -65,6 +65,8 @@ class StoreCore {
     [[nodiscard]] Task<Result<HeaderCache::Header>> header_of(FragmentId id, IoClass io);
     [[nodiscard]] Task<Result<void>> verify_fragment(FragmentId id, IoClass io);
 
+    void on_fragment_change(std::function<void(const FragmentId&, bool here)> listener) { fragment_listener_ = std::move(listener); }
+
     // --- segment_write.cc, segment_change.cc, adopt.cc
     [[nodiscard]] Task<Result<void>> prepare_segment(SegmentId id, SegmentSpec spec);
     [[nodiscard]] Task<Result<SegmentInfo>> grow_segment(SegmentId id, Epoch epoch, CoreletId owner, u64 bytes,
@@ -187,6 +189,7 @@ class StoreCore {
     std::unique_ptr<JournalCore> metadata_journal_;
     std::unique_ptr<Journal> consensus_journal_;
     HeaderCache headers_;
+    std::function<void(const FragmentId&, bool here)> fragment_listener_;
     KeyedMutex<FragmentId> fragment_locks_;
     KeyedMutex<SegmentId> segment_locks_;
     std::map<SegmentId, SegmentRuntime> runtimes_;
