@@ -1,3 +1,4 @@
+// Reading: one holder, all holders of a fragment, and the race between them and decoding.
 #include "base/checksum.h"
 #include "chunk/chunk.pb.h"
 #include "chunk/fragment_server.h"
@@ -9,6 +10,10 @@ namespace corelet {
 
 namespace {
 
+constexpr usize k_reports_max = 32;  // of bad fragments, under way; more are found by the next reader
+constexpr Duration k_reconsider = 10_ms;
+constexpr usize k_late_max = 64;     // reads that go on when somebody else was faster: what they took is worth knowing
+
 // Where a hedged read ends: the first of two to succeed.
 struct Race {
     std::optional<Result<MeshChunks::Piece>> direct, decoded;
@@ -19,136 +24,181 @@ Task<void> run_racer(Task<Result<MeshChunks::Piece>> task, std::shared_ptr<Race>
     (direct ? race->direct : race->decoded).emplace(std::move(result));
     race->changed.notify_all();
 }
+bool is_urgent(TrafficClass traffic) { return traffic == TrafficClass::kControl || traffic == TrafficClass::kClient; }
+bool succeeded(const std::optional<Result<MeshChunks::Piece>>& end) { return end && *end; }
 
 }  // namespace
 
-Duration MeshChunks::hedge_delay(CoreletId peer) const {
-    auto const usual = usual_.find(peer);
-    return std::max(options_.hedge_least, usual == usual_.end() ? Duration{} : usual->second * 8);
-}
+// --- one holder ------------------------------------------------------------------------------------------------------
 
-Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, FragmentId fragment, u64 offset, u64 length,
-                                                        std::vector<u32> expected, TrafficClass traffic) {
+Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, Wanted wanted, u8 position, std::vector<u32> expected) {
+    FragmentId const fragment{wanted.chunk, position};
     pb::ReadFragment message;
     message.set_space(fragment.chunk.space.v);
     message.set_seq(fragment.chunk.seq);
-    message.set_position(fragment.position);
-    message.set_offset(offset);
-    message.set_length(length);
-    message.set_unverified(!expected.empty());
-    CallOptions options;
-    options.deadline = env_.clock.now() + options_.fragment_timeout;
-    options.traffic = traffic;
-    options.reply_bytes_expected = static_cast<u32>(length);
-    options.checks_payload = true;
+    message.set_position(position);
+    message.set_offset(wanted.offset);
+    message.set_length(wanted.length);
+    bool const unverified = !expected.empty();
+    message.set_unverified(unverified);
     Instant const sent = env_.clock.now();
-    CO_TRY(Reply reply, co_await rpc_.call(from, chunk_method::k_read, encode_message(message), {}, options));
-    Duration& usual = usual_[from];
-    usual = usual.ns == 0 ? env_.clock.now() - sent : (usual * 7 + (env_.clock.now() - sent)) / 8;
-    if (reply.payload.size() != length) co_return fail(Code::kCorrupt, "a fragment read came back short");
-    if (expected.empty()) {
-        CO_TRY(auto answer, decode_message<pb::ReadFragmentReply>(reply.body));
+    CallOptions options;
+    options.deadline = sent + options_.fragment_timeout;
+    options.traffic = wanted.traffic;
+    options.reply_bytes_expected = static_cast<u32>(wanted.length);
+    options.checks_payload = true;
+    // What waits behind clients by its class says nothing of the peer.
+    std::optional<PeerBook::Question> question;
+    if (is_urgent(wanted.traffic)) question.emplace(peers_, from, wanted.length, sent);
+    auto reply = co_await rpc_.call(from, chunk_method::k_read, encode_message(message), {}, options);
+    Instant const now = env_.clock.now();
+    if (!reply) {
+        bool const unheard = reply.error().code == Code::kReset || reply.error().code == Code::kTimeout;
+        if (question && unheard) question->failed(now);
+        if (question && !unheard) question->answered(now);
+        co_return std::unexpected(reply.error());
+    }
+    if (question) question->answered(now);
+    Piece piece;
+    if (reply->payload.size() != wanted.length) co_return fail(Code::kCorrupt, "a fragment read came back short");
+    if (!unverified) {
+        CO_TRY(auto answer, decode_message<pb::ReadFragmentReply>(reply->body));
         expected.assign(answer.block_crcs().begin(), answer.block_crcs().end());
-        if (expected.size() != length / k_block_bytes) co_return fail(Code::kCorrupt, "a fragment read came without its checksums");
+        piece.chunk_bytes = answer.chunk_bytes();
+        if (expected.size() != wanted.length / k_block_bytes) co_return fail(Code::kCorrupt, "a fragment read came without its checksums");
     }
-    if (block_crcs(reply.payload) != expected) {
+    if (block_crcs(reply->payload) != expected) {
         ++stats_.bad_fragments;
-        log_warning(env_.log, "chunk.bad_fragment", [&] { return to_string(fragment.chunk) + "." + std::to_string(fragment.position) + " on " + to_string(from); });
-        co_return fail(Code::kCorrupt, "fragment " + std::to_string(fragment.position) + " of " + to_string(fragment.chunk) + " on " + to_string(from) + " does not verify");
+        log_warning(env_.log, "chunk.bad_fragment", [&] { return to_string(fragment.chunk) + "." + std::to_string(position) + " on " + to_string(from); });
+        // Its holder did not look: it is told.
+        if (unverified) report_bad(from, fragment);
+        co_return fail(Code::kCorrupt, "fragment " + std::to_string(position) + " of " + to_string(fragment.chunk) + " on " + to_string(from) + " does not verify");
     }
-    co_return Piece{reply.payload.flatten(), std::move(expected)};
+    piece.bytes = reply->payload.flatten();
+    piece.crcs = std::move(expected);
+    co_return piece;
 }
 
-// The current holder, then former ones. "Unknown" at one proves nothing about another.
-Task<Result<MeshChunks::Piece>> MeshChunks::read_holders(PoolId pool_id, FragmentId fragment, u64 offset, u64 length,
-                                                         std::vector<u32> expected, TrafficClass traffic, CoreletId except) {
+void MeshChunks::report_bad(CoreletId holder, FragmentId fragment) {
+    if (reports_.size() >= k_reports_max) return;
+    pb::FragmentName name;
+    name.set_space(fragment.chunk.space.v);
+    name.set_seq(fragment.chunk.seq);
+    name.set_position(fragment.position);
+    reports_.spawn(send_report(holder, encode_message(name)));
+}
+
+Task<void> MeshChunks::send_report(CoreletId holder, Buffer body) {
+    CallOptions options;
+    options.deadline = env_.clock.now() + options_.fragment_timeout;
+    options.traffic = TrafficClass::kHeal;
+    (void)co_await rpc_.call(holder, chunk_method::k_report, std::move(body), {}, options);
+}
+
+// --- its holders -----------------------------------------------------------------------------------------------------
+
+// Whom to ask first: oneself, those that answer, those that lately did not, those that the map has as down (it may be wrong).
+unsigned MeshChunks::rank(const mesh::Map& map, CoreletId holder) const {
+    if (holder == rpc_.id()) return 0;
+    if (!map.is_up(holder)) return 3;
+    return peers_.is_suspect(holder, env_.clock.now()) ? 2 : 1;
+}
+
+std::vector<CoreletId> MeshChunks::in_order(const mesh::Map& map, std::vector<CoreletId> holders, CoreletId except) const {
+    std::erase(holders, except);
+    std::stable_sort(holders.begin(), holders.end(), [&](CoreletId a, CoreletId b) { return rank(map, a) < rank(map, b); });
+    return holders;
+}
+
+// The current holder and former ones. "Unknown" at one proves nothing about another, and no answer nothing about itself.
+Task<Result<MeshChunks::Piece>> MeshChunks::read_holders(Wanted wanted, u8 position, std::vector<u32> expected,
+                                                         std::shared_ptr<Findings> findings) {
     auto const map = maps_.current();
-    const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
-    Error last{Code::kUnavailable, false, 0, "no holder of the fragment is up"};
-    for (CoreletId holder : pool->holders(fragment.chunk, fragment.position)) {
-        if (holder == except || !map->is_up(holder)) continue;
-        auto piece = co_await read_direct(holder, fragment, offset, length, expected, traffic);
+    const mesh::Pool* const pool = map->find(wanted.pool);
+    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
+    Error last{Code::kUnknown, false, 0, "nobody holds the fragment"};
+    bool corrupt = false, silent = false;
+    auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted.except);
+    for (CoreletId holder : holders) {
+        const mesh::Corelet* const corelet = map->find(holder);
+        if (!corelet || corelet->presence == mesh::Presence::kOut) {
+            findings->out.insert(holder);
+            continue;
+        }
+        auto piece = co_await read_direct(holder, wanted, position, expected);
         if (piece) co_return piece;
+        if (piece.error().code == Code::kUnknown) {
+            last = corrupt || silent ? last : piece.error();
+            continue;
+        }
         last = piece.error();
+        corrupt = corrupt || piece.error().code == Code::kCorrupt;
+        if (piece.error().code == Code::kCorrupt) continue;
+        silent = true;
+        findings->silent.insert(holder);
     }
+    if (!silent) ++(corrupt ? findings->corrupt : findings->denied);
     co_return std::unexpected(last);
 }
 
-// Reed-Solomon is bytewise: the same range of any k others gives it.
-Task<Result<MeshChunks::Piece>> MeshChunks::decode_piece(PoolId pool_id, FragmentId fragment, u64 offset, u64 length,
-                                                         std::vector<u32> expected, TrafficClass traffic, CoreletId except) {
-    auto const map = maps_.current();
-    const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
-    mesh::Redundancy const redundancy = pool->spec.redundancy;
-    CO_TRY(ec::Codec* const coder, codec(redundancy));
-    ++stats_.degraded_gets;
-    std::vector<std::pair<u8, Buffer>> have;
-    std::vector<u8> untried;
-    for (unsigned p = 0; p < redundancy.width(); ++p)
-        if (p != fragment.position) untried.push_back(static_cast<u8>(p));
-    // Rounds of exactly as many as are missing; data positions first.
-    unsigned unknown = 0;
-    Error last{Code::kUnavailable, false, 0, {}};
-    while (have.size() < redundancy.k && !untried.empty()) {
-        usize const ask = std::min(untried.size(), redundancy.k - have.size());
-        std::vector<Task<Result<Piece>>> reads;
-        for (usize i = 0; i < ask; ++i)
-            reads.push_back(read_holders(pool_id, FragmentId{fragment.chunk, untried[i]}, offset, length, {}, traffic, except));
-        auto results = co_await join_all<Result<Piece>>(std::move(reads));
-        for (usize i = 0; i < ask; ++i) {
-            if (results[i]) {
-                have.emplace_back(untried[i], std::move(results[i]->bytes));
-            } else {
-                unknown += results[i].error().code == Code::kUnknown ? 1 : 0;
-                last = results[i].error();
-            }
-        }
-        untried.erase(untried.begin(), untried.begin() + static_cast<std::ptrdiff_t>(ask));
-    }
-    if (have.size() < redundancy.k) {
-        Code const code = unknown == 0 ? last.code : Code::kUnknown;
-        co_return fail(code, "chunk " + to_string(fragment.chunk) + ": " + std::to_string(have.size()) + " of the " +
-                                 std::to_string(redundancy.k) + " fragments needed could be read; last: " + last.to_string());
-    }
-    std::vector<ec::Piece> pieces;
-    for (auto const& [position, bytes] : have) pieces.push_back(ec::Piece{position, bytes.bytes()});
-    Buffer out = Buffer::allocate(length);
-    ec::MutablePiece const wanted[] = {{fragment.position, out.mutable_bytes()}};
-    CO_TRY_VOID(coder->reconstruct(pieces, wanted));
-    auto crcs = block_crcs(BufferChain(out));
-    if (!expected.empty() && crcs != expected)
-        co_return fail(Code::kCorrupt, "chunk " + to_string(fragment.chunk) + ": what was decoded does not verify");
-    co_return Piece{std::move(out), std::move(crcs)};
-}
-
-Task<Result<MeshChunks::Piece>> MeshChunks::read_piece(PoolId pool, FragmentId fragment, u64 offset, u64 length, std::vector<u32> expected,
-                                                       TrafficClass traffic, CoreletId except) {
-    auto piece = co_await read_holders(pool, fragment, offset, length, expected, traffic, except);
+Task<Result<MeshChunks::Piece>> MeshChunks::read_piece(Wanted wanted, u8 position, std::vector<u32> expected) {
+    auto piece = co_await read_holders(wanted, position, expected, std::make_shared<Findings>());
     if (piece) co_return piece;
-    co_return co_await decode_piece(pool, fragment, offset, length, std::move(expected), traffic, except);
+    co_return co_await decode_piece(wanted, position, std::move(expected));
 }
 
-Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(PoolId pool_id, FragmentId fragment, u64 offset, u64 length,
-                                                         std::vector<u32> expected, TrafficClass traffic) {
+// --- hedged ----------------------------------------------------------------------------------------------------------
+
+// One request to the holder. When it fails, or takes longer than it usually does, the same range is decoded from others beside it; a
+// holder that lately did not answer is only asked when decoding fails too.
+Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 position, std::vector<u32> expected) {
     auto const map = maps_.current();
-    const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
+    const mesh::Pool* const pool = map->find(wanted.pool);
+    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
     auto const race = std::make_shared<Race>();
+    auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted.except);
+    CoreletId const holder = holders.empty() ? CoreletId{} : holders.front();
+    Instant const began = env_.clock.now();
+    bool asked = !holder.is_zero() && map->is_up(holder) && peers_.try_now(holder, began);
     Scope scope(env_.executor);
-    scope.spawn(run_racer(read_holders(pool_id, fragment, offset, length, expected, traffic, {}), race, true));
-    auto const holders = pool->holders(fragment.chunk, fragment.position);
-    Instant const patience = env_.clock.now() + hedge_delay(holders.empty() ? CoreletId{} : holders.front());
-    while (!race->direct && env_.clock.now() < patience) co_await race->changed.wait_until(env_.clock, patience);
-    if (race->direct && *race->direct) co_return *std::move(race->direct);
-    if (!race->direct) ++stats_.hedged_gets;
-    scope.spawn(run_racer(decode_piece(pool_id, fragment, offset, length, std::move(expected), traffic, {}), race, false));
+    if (asked) {
+        (late_.size() < k_late_max ? late_ : scope).spawn(run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
+        Instant const give_up = began + options_.peers.most;
+        Instant patience = began + peers_.patience(holder, wanted.length);
+        for (bool hedge = false; !race->direct && !hedge;) {
+            (void)co_await race->changed.wait_until(env_.clock, patience);
+            Instant const now = env_.clock.now();
+            if (race->direct || now < patience) continue;
+            // Not more than one read of ten is sent twice; beyond that only what its holder probably will not answer.
+            hedge = now >= give_up || peers_.is_suspect(holder, now) || hedges_.take();
+            patience = std::min(patience + k_reconsider, give_up);
+        }
+        if (succeeded(race->direct)) co_return *std::move(race->direct);
+        if (!race->direct) ++stats_.hedged_gets;
+    }
+    scope.spawn(run_racer(decode_piece(wanted, position, expected), race, false));
     for (;;) {
-        if (race->direct && *race->direct) co_return *std::move(race->direct);
-        if (race->decoded && (*race->decoded || race->direct)) co_return *std::move(race->decoded);
+        if (succeeded(race->direct)) co_return *std::move(race->direct);
+        if (succeeded(race->decoded)) co_return *std::move(race->decoded);
+        if (race->decoded && (race->direct || holder.is_zero())) co_return *std::move(race->decoded);
+        if (race->decoded && !asked) {
+            asked = true;
+            scope.spawn(run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
+        }
         co_await race->changed.wait();
     }
+}
+
+// Of copies, one's own is nearest; else readers spread by the chunk's number, over those that answer.
+u8 MeshChunks::pick_copy(const mesh::Map& map, const mesh::Pool& pool, ChunkId chunk) const {
+    auto const row = pool.current().row(pool.slot(chunk));
+    u8 best = static_cast<u8>(chunk.seq % row.size());
+    for (usize step = 0; step < row.size(); ++step) {
+        auto const position = static_cast<u8>((chunk.seq + step) % row.size());
+        if (row[position] == rpc_.id()) return position;
+        if (!row[position].is_zero() && (row[best].is_zero() || rank(map, row[position]) < rank(map, row[best]))) best = position;
+    }
+    return best;
 }
 
 Task<Result<BufferChain>> MeshChunks::get(PoolId pool_id, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
@@ -163,6 +213,7 @@ Task<Result<BufferChain>> MeshChunks::get(PoolId pool_id, ChunkId chunk, u64 chu
     CO_TRY(auto ranges, geometry.locate(offset, length));
     ++stats_.gets;
     stats_.get_bytes += length;
+    hedges_.read_begins();
     auto const part_of = [&](const ec::FragmentRange& range) {
         if (expected_crcs.empty()) return std::vector<u32>{};
         auto const first = expected_crcs.begin() + static_cast<std::ptrdiff_t>(range.range_offset / k_block_bytes);
@@ -170,15 +221,8 @@ Task<Result<BufferChain>> MeshChunks::get(PoolId pool_id, ChunkId chunk, u64 chu
     };
     std::vector<Task<Result<Piece>>> reads;
     for (const ec::FragmentRange& range : ranges) {
-        // Of copies, one's own is nearest; else readers spread by the chunk's number.
-        u8 position = range.position;
-        if (redundancy.is_replicated()) {
-            auto const row = pool->current().row(pool->slot(chunk));
-            position = static_cast<u8>(chunk.seq % redundancy.width());
-            for (usize p = 0; p < row.size(); ++p)
-                if (row[p] == rpc_.id()) position = static_cast<u8>(p);
-        }
-        reads.push_back(hedged_piece(pool_id, FragmentId{chunk, position}, range.offset, range.length, part_of(range), traffic));
+        u8 const position = redundancy.is_replicated() ? pick_copy(*map, *pool, chunk) : range.position;
+        reads.push_back(hedged_piece(Wanted{pool_id, chunk, range.offset, range.length, traffic}, position, part_of(range)));
     }
     BufferChain out;
     if (reads.size() == 1) {

@@ -8,17 +8,35 @@
 namespace corelet {
 
 namespace {
-constexpr int k_table_retries = 4;
+constexpr Duration k_round_least = 20_ms;
+constexpr Duration k_round_most = 500_ms;
 }  // namespace
 
-Result<ec::Codec*> MeshChunks::codec(mesh::Redundancy redundancy) {
-    auto& slot = codecs_[{redundancy.k, redundancy.m}];
-    if (!slot) {
-        TRY(ec::Codec made, ec::Codec::make(redundancy.k, redundancy.m));
-        slot = std::make_unique<ec::Codec>(std::move(made));
-    }
-    return slot.get();
-}
+// One chunk on its way to its homes. Fragments that are durable somewhere stay so when the table changes under the put: only places
+// that have it not yet are written, and what lies elsewhere by then is a stray.
+struct MeshChunks::Spread {
+    PoolId pool;
+    ChunkId chunk;
+    mesh::Redundancy redundancy;
+    u64 chunk_bytes = 0;
+    std::vector<Buffer> fragments;        // one for all copies of a replicated chunk
+    std::vector<std::vector<u32>> crcs;
+    std::set<std::pair<u8, CoreletId>> durable;
+    std::set<std::pair<u8, CoreletId>> refused;  // full, or its device fails: not waited for
+    Error last{Code::kUnavailable, false, 0, "no member of the slot was asked"};
+
+    [[nodiscard]] usize piece(u8 position) const { return fragments.size() == 1 ? 0 : position; }
+};
+
+// Where a put stands by the present map.
+struct MeshChunks::Standing {
+    MapEpoch epoch;
+    u32 durable = 0;
+    u32 waited_for = 0;  // members that are up and could still take it
+    u32 least = 0;       // of durable ones, for success
+    bool in_service = false;
+    bool all_in_service = true;  // the pool's quorum is: everybody in service
+};
 
 bool MeshChunks::can_put(PoolId pool_id) const {
     auto const map = maps_.current();
@@ -29,18 +47,120 @@ bool MeshChunks::can_put(PoolId pool_id) const {
     return false;
 }
 
-Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool, ChunkId chunk, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
-    CORELET_ASSERT(data.size() % k_block_bytes == 0 && crcs.size() == data.size() / k_block_bytes);
-    Buffer const whole = data.flatten();
-    Error last{Code::kUnavailable, false, 0, {}};
-    for (int attempt = 0; attempt < k_table_retries; ++attempt) {
-        auto result = co_await put_once(pool, chunk, whole, crcs, traffic);
-        if (result || result.error().code != Code::kStaleMap) co_return result;
-        last = result.error();
-        maps_.heard_of(MapEpoch(last.detail));
-        co_await env_.clock.sleep(50_ms * (attempt + 1));
+Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data, std::vector<u32> crcs) {
+    auto spread = std::make_shared<Spread>();
+    spread->pool = pool.id;
+    spread->chunk = chunk;
+    spread->redundancy = pool.spec.redundancy;
+    spread->chunk_bytes = data.size();
+    if (spread->redundancy.is_replicated()) {
+        spread->fragments.push_back(std::move(data));
+        spread->crcs.push_back(std::move(crcs));
+        return spread;
     }
-    co_return std::unexpected(last);
+    TRY(auto geometry, ec::ChunkGeometry::make(data.size(), spread->redundancy.k));
+    TRY(ec::Codec* const coder, codec(spread->redundancy));
+    spread->fragments = geometry.split(data);
+    std::vector<Bytes> const sources(spread->fragments.begin(), spread->fragments.end());
+    std::vector<MutableBytes> parity;
+    for (unsigned i = 0; i < spread->redundancy.m; ++i) {
+        spread->fragments.push_back(Buffer::allocate(geometry.fragment_bytes()));
+        parity.push_back(spread->fragments.back().mutable_bytes());
+    }
+    coder->encode(sources, parity);
+    // Data fragments carry the checksums that came with the data (padding is zeros); parity gets its own here.
+    u64 const blocks = geometry.fragment_bytes() / k_block_bytes;
+    for (unsigned position = 0; position < spread->redundancy.k; ++position) {
+        std::vector<u32>& own = spread->crcs.emplace_back(blocks, crc32c_zero_block());
+        for (u64 i = 0; i < blocks && position * blocks + i < crcs.size(); ++i) own[i] = crcs[position * blocks + i];
+    }
+    for (unsigned position = spread->redundancy.k; position < spread->redundancy.width(); ++position)
+        spread->crcs.push_back(block_crcs(BufferChain(spread->fragments[position])));
+    return spread;
+}
+
+MeshChunks::Standing MeshChunks::standing_of(const Spread& spread) const {
+    auto const map = maps_.current();
+    Standing standing;
+    standing.epoch = map->epoch;
+    const mesh::Pool* const pool = map->find(spread.pool);
+    if (!pool) return standing;
+    standing.least = pool->spec.put_min();
+    standing.all_in_service = pool->spec.write_quorum == 0;
+    u32 const slot = pool->slot(spread.chunk);
+    standing.in_service = map->members_in_service(*pool, slot) >= standing.least;
+    for (u8 position = 0; position < pool->current().width(); ++position) {
+        CoreletId const member = pool->current().at(slot, position);
+        if (member.is_zero()) continue;
+        if (spread.durable.contains({position, member})) {
+            ++standing.durable;
+        } else if (map->is_up(member) && !spread.refused.contains({position, member})) {
+            ++standing.waited_for;
+        }
+    }
+    return standing;
+}
+
+// The quorum that a pool names, or everybody in service and at least min(k + 1, k + m). Whoever is in service and does not answer is asked
+// again until it does, or the map has it as down: data are let go from the log only when that much is durable.
+Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
+    CORELET_ASSERT(data.size() % k_block_bytes == 0 && crcs.size() == data.size() / k_block_bytes);
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(pool_id);
+    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
+    u64 const bytes = data.size();
+    CO_TRY(std::shared_ptr<Spread> const spread, cut_up(*pool, chunk, data.flatten(), std::move(crcs)));
+    Instant const patience = env_.clock.now() + options_.put_patience;
+    for (Duration pause = k_round_least;; pause = std::min(pause * 2, k_round_most)) {
+        if (!standing_of(*spread).in_service)
+            co_return fail(Code::kUnavailable, "chunk " + to_string(chunk) + ": its slot has fewer members in service than a put needs");
+        CO_TRY_VOID(co_await put_round(spread, traffic));
+        Standing const standing = standing_of(*spread);
+        bool const enough = standing.least != 0 && standing.durable >= standing.least;
+        bool const waits = (standing.all_in_service || !enough) && standing.waited_for != 0 && env_.clock.now() < patience;
+        if (!waits && !enough) co_return std::unexpected(with_context(spread->last, "chunk " + to_string(chunk)));
+        if (!waits) {
+            ++stats_.puts;
+            stats_.put_bytes += bytes;
+            co_return ChunkPutResult{standing.epoch, standing.durable, standing.durable == spread->redundancy.width()};
+        }
+        co_await env_.clock.sleep(pause);
+    }
+}
+
+// Asks everybody in service who has it not yet, once. An error: this will not succeed at any later time.
+Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread, TrafficClass traffic) {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(spread->pool);
+    if (!pool) co_return fail(Code::kUnavailable, "the pool is gone");
+    mesh::TablePtr const table = pool->tables.front();
+    u32 const slot = pool->slot(spread->chunk);
+    std::vector<std::pair<u8, CoreletId>> asked;
+    std::vector<Task<Result<void>>> puts;
+    for (u8 position = 0; position < table->width(); ++position) {
+        CoreletId const member = table->at(slot, position);
+        if (member.is_zero() || !map->is_up(member)) continue;
+        if (spread->durable.contains({position, member}) || spread->refused.contains({position, member})) continue;
+        usize const piece = spread->piece(position);
+        asked.emplace_back(position, member);
+        puts.push_back(put_fragment(member, FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
+                                                        spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece], traffic, false}));
+    }
+    auto const results = co_await join_all<Result<void>>(std::move(puts));
+    for (usize i = 0; i < results.size(); ++i) {
+        if (results[i]) {
+            spread->durable.insert(asked[i]);
+            continue;
+        }
+        const Error& error = results[i].error();
+        spread->last = error;
+        if (error.code == Code::kExists || error.code == Code::kInvalid)
+            co_return std::unexpected(with_context(error, "chunk " + to_string(spread->chunk)));
+        if (error.code == Code::kStaleMap) maps_.heard_of(MapEpoch(error.detail), asked[i].second);
+        bool const cannot = error.code == Code::kNoSpace || error.code == Code::kIo || error.code == Code::kForgotten;
+        if (cannot) spread->refused.insert(asked[i]);
+    }
+    co_return {};
 }
 
 Task<Result<void>> MeshChunks::put_fragment(CoreletId at, FragmentPut put) {
@@ -66,74 +186,7 @@ Task<Result<void>> MeshChunks::put_fragment(CoreletId at, FragmentPut put) {
     co_return {};
 }
 
-Task<Result<ChunkPutResult>> MeshChunks::put_once(PoolId pool_id, ChunkId chunk, Buffer data, std::vector<u32> crcs, TrafficClass traffic) {
-    auto const map = maps_.current();
-    const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
-    mesh::TablePtr const table = pool->tables.front();
-    mesh::Redundancy const redundancy = pool->spec.redundancy;
-    unsigned const put_min = pool->spec.put_min();
-    u32 const slot = pool->slot(chunk);
-    if (map->members_in_service(*pool, slot) < put_min)
-        co_return fail(Code::kUnavailable, "slot " + std::to_string(slot) + " has fewer than " + std::to_string(put_min) + " members in service");
-    CO_TRY(auto geometry, ec::ChunkGeometry::make(data.size(), redundancy.k));
-    CO_TRY(ec::Codec* const coder, codec(redundancy));
-
-    std::vector<Buffer> fragments = geometry.split(data);
-    if (!redundancy.is_replicated()) {
-        std::vector<Bytes> sources(fragments.begin(), fragments.end());
-        std::vector<MutableBytes> parity;
-        for (unsigned i = 0; i < redundancy.m; ++i) {
-            fragments.push_back(Buffer::allocate(geometry.fragment_bytes()));
-            parity.push_back(fragments.back().mutable_bytes());
-        }
-        coder->encode(sources, parity);
-    }
-    u64 const fragment_blocks = geometry.fragment_bytes() / k_block_bytes;
-    auto const fragment_crcs = [&](unsigned position) {
-        if (redundancy.is_replicated()) return crcs;
-        if (position >= redundancy.k) return block_crcs(BufferChain(fragments[position]));
-        // Data fragments carry the checksums that came with the data; padding is zeros.
-        std::vector<u32> out(fragment_blocks, crc32c_zero_block());
-        for (u64 i = 0; i < fragment_blocks; ++i)
-            if (u64 const block = position * fragment_blocks + i; block < crcs.size()) out[i] = crcs[block];
-        return out;
-    };
-    std::vector<Task<Result<void>>> puts;
-    unsigned wanted = 0;
-    for (unsigned position = 0; position < redundancy.width(); ++position) {
-        CoreletId const member = table->at(slot, position);
-        if (member.is_zero()) continue;
-        ++wanted;
-        if (!map->is_up(member)) continue;
-        FragmentPut put;
-        put.pool = pool_id;
-        put.fragment = FragmentId{chunk, static_cast<u8>(position)};
-        put.table = table;
-        put.redundancy = redundancy;
-        put.chunk_bytes = data.size();
-        put.data = redundancy.is_replicated() ? data : fragments[position];
-        put.crcs = fragment_crcs(position);
-        put.traffic = traffic;
-        puts.push_back(put_fragment(member, std::move(put)));
-    }
-    auto const results = co_await join_all<Result<void>>(std::move(puts));
-    ChunkPutResult out;
-    out.map_epoch = map->epoch;
-    Error last{Code::kUnavailable, false, 0, {}};
-    for (const auto& result : results) {
-        if (result) {
-            ++out.fragments_durable;
-        } else if (result.error().code == Code::kStaleMap || result.error().code == Code::kExists || last.code != Code::kStaleMap) {
-            last = result.error();
-        }
-    }
-    out.complete = out.fragments_durable == redundancy.width() && wanted == redundancy.width();
-    if (out.fragments_durable < put_min || last.code == Code::kExists) co_return std::unexpected(with_context(last, "chunk " + to_string(chunk)));
-    ++stats_.puts;
-    stats_.put_bytes += data.size();
-    co_return out;
-}
+// --- delete ----------------------------------------------------------------------------------------------------------
 
 Task<Result<void>> MeshChunks::remove_at(CoreletId at, Buffer body) {
     CallOptions options;

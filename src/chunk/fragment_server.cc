@@ -1,6 +1,7 @@
 #include "chunk/fragment_server.h"
 
 #include "chunk/chunk.pb.h"
+#include "ec/geometry.h"
 #include "wire/message.h"
 
 namespace corelet {
@@ -13,8 +14,8 @@ IoClass io_class(TrafficClass traffic) {
     }
 }
 
-FragmentServer::FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps)
-    : store_(store), rpc_(rpc), maps_(maps) {
+FragmentServer::FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps, DeleteAuthority* authority)
+    : store_(store), rpc_(rpc), maps_(maps), authority_(authority) {
     HandlerOptions const whole{.detached = true};
     // The store compares the payload with the block checksums before it writes.
     HandlerOptions const put_options{.detached = true, .checks_payload = true};
@@ -22,10 +23,11 @@ FragmentServer::FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps
     rpc_.register_handler(chunk_method::k_read, [this](Request r) { return read(std::move(r)); });
     rpc_.register_handler(chunk_method::k_stat, [this](Request r) { return stat(std::move(r)); });
     rpc_.register_handler(chunk_method::k_remove, [this](Request r) { return remove(std::move(r)); }, whole);
+    rpc_.register_handler(chunk_method::k_report, [this](Request r) { return report(std::move(r)); });
 }
 
 FragmentServer::~FragmentServer() {
-    for (Method method : {chunk_method::k_put, chunk_method::k_read, chunk_method::k_stat, chunk_method::k_remove})
+    for (Method method : {chunk_method::k_put, chunk_method::k_read, chunk_method::k_stat, chunk_method::k_remove, chunk_method::k_report})
         rpc_.unregister_handler(method);
 }
 
@@ -36,15 +38,22 @@ usize FragmentServer::puts_before(MapEpoch epoch) const {
     return count;
 }
 
-// A put names the table it was placed by; if ours differs for the slot, the writer goes by ours (protocols 9.1).
+// A put names the table it was placed by. If the slot's row differs here, or that table is not known here, the writer goes by ours
+// (protocols 9.1): that this corelet keeps its own place is not enough, for another one of the row may have reported the slot clean.
 Result<void> FragmentServer::check_place(PoolId pool_id, FragmentId fragment, MapEpoch table_epoch, u64 table_hash) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
     if (!pool) return fail(Code::kStaleMap, "pool " + std::to_string(pool_id.v) + " is not in the map here", map->epoch.v);
     const mesh::SlotTable& table = pool->current();
-    if (table.epoch() == table_epoch && table.hash() == table_hash) return {};
-    if (fragment.position < table.width() && table.at(pool->slot(fragment.chunk), fragment.position) == store_.identity()) return {};
-    return fail(Code::kStaleMap, "the slot's table here is of epoch " + std::to_string(table.epoch().v), map->epoch.v);
+    u32 const slot = pool->slot(fragment.chunk);
+    mesh::TablePtr const named = pool->table(table_epoch);
+    bool same = named && named->hash() == table_hash;
+    if (same && named.get() != &table)
+        same = named->row(mesh::slot_of(fragment.chunk, pool->spec.locality, named->slots())) == table.row(slot);
+    if (!same) return fail(Code::kStaleMap, "the slot's table here is of epoch " + std::to_string(table.epoch().v), map->epoch.v);
+    if (fragment.position >= table.width() || table.at(slot, fragment.position) != store_.identity())
+        return fail(Code::kInvalid, "position " + std::to_string(fragment.position) + " of the slot is another corelet's");
+    return {};
 }
 
 Task<Result<Reply>> FragmentServer::put(Request request) {
@@ -54,9 +63,12 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
     FragmentId const id{ChunkId{SpaceId(message.space()), message.seq()}, static_cast<u8>(message.position())};
     MapEpoch const table_epoch(message.table_epoch());
     if (auto const placed = check_place(PoolId(message.pool()), id, table_epoch, message.table_hash()); !placed) {
-        maps_.heard_of(request.map_epoch);
+        if (placed.error().code == Code::kStaleMap) maps_.heard_of(std::max(request.map_epoch, table_epoch), request.from->corelet);
         co_return std::unexpected(placed.error());
     }
+    CO_TRY(auto const geometry, ec::ChunkGeometry::make(message.chunk_bytes(), message.k()));
+    if (geometry.fragment_bytes() != request.payload.size())
+        co_return fail(Code::kInvalid, "a fragment of " + std::to_string(request.payload.size()) + " bytes for a chunk of " + std::to_string(message.chunk_bytes()));
     FragmentHeader header;
     header.k = static_cast<u8>(message.k());
     header.m = static_cast<u8>(message.m());
@@ -75,10 +87,16 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
             if (--counts[epoch] == 0) counts.erase(epoch);
         }
     };
-    ++puts_under_way_[table_epoch];
-    UnderWay const guard{puts_under_way_, table_epoch};
-    CO_TRY_VOID(co_await store_.put_fragment(id, std::move(header), std::move(request.payload), std::move(crcs), options));
-    co_return Reply{};
+    // Where the slot's row is the same, a put by a former table is as good as one by the current one.
+    MapEpoch const admitted = maps_.current()->find(PoolId(message.pool()))->current().epoch();
+    ++puts_under_way_[admitted];
+    UnderWay const guard{puts_under_way_, admitted};
+    auto const stored = co_await store_.put_fragment(id, std::move(header), std::move(request.payload), std::move(crcs), options);
+    if (stored) co_return Reply{};
+    // Either what came is bad, or what is here: then it is rebuilt.
+    if (stored.error().code == Code::kCorrupt && store_.fragment_info(id))
+        if (auto const here = co_await store_.verify_fragment(id, options.io); !here) note_damage(id, here.error());
+    co_return std::unexpected(stored.error());
 }
 
 Task<Result<Reply>> FragmentServer::read(Request request) {
@@ -89,10 +107,18 @@ Task<Result<Reply>> FragmentServer::read(Request request) {
     ReadOptions options;
     options.verify = !message.unverified();
     options.io = io_class(request.traffic);
-    CO_TRY(FragmentData data, co_await store_.read_fragment(id, message.offset(), message.length(), options));
+    auto data = co_await store_.read_fragment(id, message.offset(), message.length(), options);
+    if (!data) {
+        note_damage(id, data.error());
+        co_return std::unexpected(data.error());
+    }
     pb::ReadFragmentReply reply;
-    for (u32 crc : data.block_crcs) reply.add_block_crcs(crc);
-    co_return Reply{encode_message(reply), std::move(data.data)};
+    if (options.verify) {
+        for (u32 crc : data->block_crcs) reply.add_block_crcs(crc);
+        CO_TRY(FragmentHeader const header, co_await store_.read_fragment_header(id, options.io));
+        reply.set_chunk_bytes(header.chunk_data_bytes);
+    }
+    co_return Reply{encode_message(reply), std::move(data->data)};
 }
 
 Task<Result<Reply>> FragmentServer::stat(Request request) {
@@ -104,7 +130,10 @@ Task<Result<Reply>> FragmentServer::stat(Request request) {
         auto const info = store_.fragment_info(id);
         if (!info) continue;
         auto const header = co_await store_.read_fragment_header(id, io_class(request.traffic));
-        if (!header) continue;
+        if (!header) {
+            note_damage(id, header.error());
+            continue;
+        }
         auto* const out = reply.add_fragments();
         out->set_position(position);
         out->set_bytes(info->bytes);
@@ -115,17 +144,38 @@ Task<Result<Reply>> FragmentServer::stat(Request request) {
     co_return Reply{encode_message(reply), {}};
 }
 
+// Dead is what the owner of the space has proven dead; that the asker is that owner is looked up, not believed.
 Task<Result<Reply>> FragmentServer::remove(Request request) {
     CO_TRY(auto message, decode_message<pb::RemoveChunks>(request.body));
+    SpaceId const space(message.space());
+    if (!authority_) co_return fail(Code::kDenied, "nothing is removed here");
+    CO_TRY_VOID(co_await authority_->may_delete(space, Epoch(message.epoch()), request.from->corelet, PoolId(message.pool())));
     for (u64 seq : message.seqs()) {
-        ChunkId const chunk{SpaceId(message.space()), seq};
+        ChunkId const chunk{space, seq};
         for (u32 position = 0; position < mesh::k_width_max; ++position) {
             FragmentId const id{chunk, static_cast<u8>(position)};
             if (!store_.fragment_info(id)) continue;
-            CO_TRY_VOID(co_await store_.remove_fragment(id));
+            auto const removed = co_await store_.remove_fragment(id);
+            // Somebody else may have been faster.
+            if (!removed && removed.error().code != Code::kUnknown) co_return std::unexpected(removed.error());
         }
     }
     co_return Reply{};
+}
+
+// A reader's word is a reason to look, nothing more.
+Task<Result<Reply>> FragmentServer::report(Request request) {
+    CO_TRY(auto name, decode_message<pb::FragmentName>(request.body));
+    if (name.position() >= mesh::k_width_max) co_return fail(Code::kInvalid, "fragment position out of bounds");
+    FragmentId const id{ChunkId{SpaceId(name.space()), name.seq()}, static_cast<u8>(name.position())};
+    auto const verified = co_await store_.verify_fragment(id, io_class(request.traffic));
+    if (!verified) note_damage(id, verified.error());
+    co_return Reply{};
+}
+
+void FragmentServer::note_damage(FragmentId id, const Error& error) const {
+    bool const damaged = error.code == Code::kCorrupt || error.code == Code::kIo;
+    if (damaged && damaged_) damaged_(id);
 }
 
 }  // namespace corelet

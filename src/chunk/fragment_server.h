@@ -13,32 +13,48 @@ inline constexpr Method k_put{0x0501};
 inline constexpr Method k_read{0x0502};
 inline constexpr Method k_stat{0x0503};
 inline constexpr Method k_remove{0x0504};
+inline constexpr Method k_report{0x0505};
 }  // namespace chunk_method
 
 [[nodiscard]] IoClass io_class(TrafficClass traffic);
 
+// Who may have chunks of a space deleted (protocols 8.3, 8.4).
+class DeleteAuthority {
+  public:
+    virtual ~DeleteAuthority() = default;
+    // By a linearizable read, at some time since this owner took the stream: `asker` owns the space at `epoch`, and its chunks lie in
+    // `pool`. kFenced: a newer epoch is known; kDenied: it never did; what is retryable: it cannot be told now, so nothing is deleted.
+    [[nodiscard]] virtual Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) = 0;
+};
+
 class FragmentServer {
   public:
-    // Serves until destroyed; all arguments outlive it.
-    FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps);
+    // Serves until destroyed; all arguments outlive it. Without an authority nothing is removed.
+    FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps, DeleteAuthority* authority = nullptr);
     ~FragmentServer();
     FragmentServer(const FragmentServer&) = delete;
     FragmentServer& operator=(const FragmentServer&) = delete;
 
     // Puts now under way that were admitted under a table older than `epoch` (protocols 9.1: a slot is clean only when none is left).
     [[nodiscard]] usize puts_before(MapEpoch epoch) const;
+    // Called with fragments that are here and do not verify, or cannot be read; maybe more than once.
+    void on_damaged(std::function<void(FragmentId)> listener) { damaged_ = std::move(listener); }
 
   private:
     [[nodiscard]] Task<Result<Reply>> put(Request request);
     [[nodiscard]] Task<Result<Reply>> read(Request request);
     [[nodiscard]] Task<Result<Reply>> stat(Request request);
     [[nodiscard]] Task<Result<Reply>> remove(Request request);
+    [[nodiscard]] Task<Result<Reply>> report(Request request);
     [[nodiscard]] Result<void> check_place(PoolId pool, FragmentId fragment, MapEpoch table_epoch, u64 table_hash) const;
+    void note_damage(FragmentId id, const Error& error) const;
 
     Store& store_;
     RpcNode& rpc_;
     mesh::MapSource& maps_;
-    std::map<MapEpoch, usize> puts_under_way_;  // by the epoch of the table they named
+    DeleteAuthority* authority_;
+    std::function<void(FragmentId)> damaged_;
+    std::map<MapEpoch, usize> puts_under_way_;  // by the epoch of the table they were admitted under
 };
 
 }  // namespace corelet

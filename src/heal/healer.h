@@ -1,27 +1,46 @@
 // Healing at one corelet, without a coordinator: for each slot it serves it compares inventories with the slot's current and former
-// members, rebuilds what it should have and has not (fewest surviving fragments first), and hands on what it holds and should not.
-// One executor.
+// members, rebuilds what it should have and has not, or has damaged (fewest surviving fragments first), hands on what it holds and should
+// not, and lets go of what is proven dead. One executor.
+//
+// Bounds: a few rebuilds at once within a bound of memory, answers of a bounded size, chunks missing in one round; beyond them it goes on in
+// the next. All of it is asked for in the classes below clients'.
 #pragma once
 
 #include "chunk/fragment_server.h"
 #include "chunk/mesh_chunks.h"
 #include "heal/inventory.h"
+#include "heal/rate_meter.h"
 
 namespace corelet {
 
 namespace heal_method {
 inline constexpr Method k_compare{0x0601};
-inline constexpr Method k_suspect{0x0602};
-}
+inline constexpr Method k_fates{0x0602};
+inline constexpr Method k_confirm{0x0603};
+}  // namespace heal_method
 
 struct HealStatus {
-    u64 chunks_degraded = 0;   // fragments missing here, as of the last round
-    u64 bytes_left = 0;
-    u64 bytes_done = 0;        // since this corelet started
+    // A chunk that n corelets miss a fragment of counts 5040 / n at each of them, so that the sum over the mesh, divided by 5040, counts
+    // chunks (5040 has all divisors to 10).
+    static constexpr u64 k_whole_chunk = 5040;
+    u64 chunk_shares = 0;
+    u64 fragments_missing = 0;  // here: not there, or damaged
+    u64 bytes_left = 0;         // of these
+    u64 bytes_done = 0;         // since this corelet started
     u64 fragments_rebuilt = 0;
-    u64 strays = 0;
-    Duration eta{};            // by the rate of the last minute; zero: nothing to do
+    u64 damaged = 0;            // here, and found bad by a reader or by scrubbing
+    u64 strays = 0;             // held outside their slot's members
+    u64 strays_dropped = 0;     // confirmed elsewhere
+    u64 dead_dropped = 0;       // proven dead by the owner of their space
+    u64 scrubbed_bytes = 0;
+    Duration eta{};             // by the rate of the last half minute, or a guess while nothing is rebuilt yet; zero: nothing is left
     bool paused = false;
+};
+
+// What the owner of a space says of some of its chunks. Of those it does not name it says that they live.
+struct ChunkFates {
+    std::set<u64> dead;     // proven (protocols 8.2, 8.3)
+    std::set<u64> pending;  // being put, or still a segment of the log: not to be healed yet
 };
 
 // What the healer asks of the node.
@@ -30,9 +49,8 @@ class HealPort {
     virtual ~HealPort() = default;
     // This corelet serves all its slots of the pool's table: to be committed (mesh::SlotsClean).
     [[nodiscard]] virtual Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) = 0;
-    // Chunks of which too few fragments are found: the owner of their space decides whether they are dead (protocols 8.2, 8.3), and no
-    // answer counts as live. A put that its writer gave up leaves such.
-    [[nodiscard]] virtual Task<void> report_suspects(SpaceId space, std::vector<u64> seqs) = 0;
+    // Asked of the owner of the space. An error (no owner, no answer) proves nothing: the chunks count as live.
+    [[nodiscard]] virtual Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) = 0;
     // Proven by a linearizable read: the space was deleted (protocols 8.3).
     [[nodiscard]] virtual Task<Result<bool>> is_space_deleted(SpaceId space) = 0;
 };
@@ -42,7 +60,12 @@ class Healer {
     struct Options {
         Duration round_every = 5_s;
         usize rebuilds_at_once = 4;
-        u64 bytes_per_second = 0;   // 0: only class scheduling limits
+        u64 rebuild_memory = 64 * k_mib;     // of fragments being rebuilt; one goes on in any case
+        u64 bytes_per_second = 0;            // rebuilt at most; 0: only class scheduling limits
+        u64 scrub_bytes_per_second = 1 * k_mib;
+        usize garbage_batch = 2048;          // fragments whose life is asked for, a round
+        usize chunks_a_reply = 2048;
+        usize chunks_a_round = 65'536;       // missing ones taken in at once
     };
     Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks, FragmentServer& fragments,
            const SpaceDirectory& spaces, HealPort& port, Options options);
@@ -53,35 +76,60 @@ class Healer {
     void wake() { wanted_.notify_one(); }
     void pause(bool paused);
     [[nodiscard]] HealStatus status() const;
+    [[nodiscard]] const Inventory& inventory() const { return inventory_; }
 
   private:
+    using MapPtr = std::shared_ptr<const mesh::Map>;
+    // What others have of a chunk: positions that anybody has, positions that their current members have, length of a fragment.
+    struct Seen {
+        u32 anywhere = 0, at_home = 0, blocks = 0;
+    };
+    struct Known {
+        std::map<ChunkId, Seen> chunks;
+        bool complete = true;  // everybody who counts has answered, in full, and nothing is under way there
+    };
     struct Missing {
-        PoolId pool;
         FragmentId fragment;
-        u64 chunk_bytes = 0;
-        unsigned survivors = 0;
+        u32 blocks = 0;
+        u8 survivors = 0;
+        u8 holes = 1;  // places of the chunk that miss theirs
+        [[nodiscard]] u64 bytes() const { return u64{blocks} * k_block_bytes; }
     };
-    struct Stray {
-        PoolId pool;
-        FragmentId fragment;
-    };
+
+    // healer.cc
     [[nodiscard]] Task<void> run();
-    [[nodiscard]] Task<bool> round();                                   // true: nothing is missing and everybody was asked
-    [[nodiscard]] Task<bool> heal_pool(PoolId pool, const PoolInventory* own);
-    // Positions seen of each chunk, and its bytes.
-    using Known = std::map<ChunkId, std::pair<u32, u64>>;
-    // What members, current and former, have in the slots served here. False: somebody who counts did not answer.
-    [[nodiscard]] Task<bool> ask_members(std::shared_ptr<const mesh::Map> map, PoolId pool, const PoolInventory* own, Known* known);
-    [[nodiscard]] std::vector<Missing> find_missing(const mesh::Pool& pool, const Known& known);
-    [[nodiscard]] Task<usize> rebuild_all(std::vector<Missing> missing, MapEpoch epoch);
-    [[nodiscard]] std::vector<Stray> find_strays(const mesh::Pool& pool, const PoolInventory* own) const;
+    [[nodiscard]] Task<bool> round();  // true: nothing is missing and everybody was asked
+    [[nodiscard]] Task<bool> heal_pool(MapPtr map, PoolId pool);
+    [[nodiscard]] Task<void> report_clean(MapPtr map, PoolId pool);
+    void damaged(const FragmentId& id);
+    void fragment_changed(const FragmentId& id, bool here);
+
+    // heal_compare.cc
+    [[nodiscard]] Task<void> ask_members(MapPtr map, PoolId pool, std::shared_ptr<Known> known);
+    [[nodiscard]] Task<void> ask(CoreletId peer, Buffer question, MapPtr map, PoolId pool, std::shared_ptr<Known> known);
     [[nodiscard]] Task<Result<Reply>> on_compare(Request request);
-    [[nodiscard]] Task<bool> ask(CoreletId peer, Buffer body, Known* known);
-    [[nodiscard]] Task<void> rebuild(Missing missing, usize* failed);
-    [[nodiscard]] Task<Result<void>> rebuild_one(Missing missing);
-    [[nodiscard]] Task<void> hand_on(std::vector<Stray> strays);
-    [[nodiscard]] Task<Result<bool>> confirmed_elsewhere(Stray stray, CoreletId member);
+
+    // heal_rebuild.cc
+    [[nodiscard]] std::vector<Missing> find_missing(const mesh::Map& map, const mesh::Pool& pool, const Known& known) const;
+    [[nodiscard]] Task<std::vector<Missing>> without_dead(std::vector<Missing> missing);
+    [[nodiscard]] Task<bool> rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Missing> missing);
+    [[nodiscard]] Task<void> rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed);
+    [[nodiscard]] Task<Result<void>> rebuild_one(PoolId pool, mesh::TablePtr table, Missing missing);
+    [[nodiscard]] bool still_wanted(PoolId pool, const mesh::SlotTable& table) const;
+
+    // heal_strays.cc
+    [[nodiscard]] Task<void> hand_on(MapPtr map, PoolId pool);
+    [[nodiscard]] Task<void> hand_to(MapPtr map, PoolId pool, CoreletId member, std::vector<FragmentId> strays);
+    [[nodiscard]] Task<Result<std::set<usize>>> confirmed_by(MapPtr map, PoolId pool, CoreletId member, const std::vector<FragmentId>* strays);
+    [[nodiscard]] Task<Result<void>> offer(MapPtr map, PoolId pool, CoreletId member, FragmentId stray);
+    [[nodiscard]] Task<Result<Reply>> on_confirm(Request request);
+
+    // heal_sweep.cc
     [[nodiscard]] Task<void> drop_deleted_spaces();
+    [[nodiscard]] Task<void> drop_space(SpaceId space);
+    [[nodiscard]] Task<void> drop_dead();
+    [[nodiscard]] Task<void> scrub();
+    [[nodiscard]] Task<void> remove(FragmentId id);
 
     Env& env_;
     Store& store_;
@@ -92,14 +140,21 @@ class Healer {
     const SpaceDirectory& spaces_;
     HealPort& port_;
     Options options_;
+    Inventory inventory_;
     HealStatus status_;
-    Instant rate_from_{};
-    u64 rate_bytes_ = 0;
+    struct Left {
+        u64 shares = 0, fragments = 0, bytes = 0;
+        void take(const Missing& missing);
+    };
+    std::map<PoolId, Left> left_;
+    RateMeter rate_;
     Semaphore slots_;
+    Semaphore memory_;
     Notify wanted_;
-    std::map<SpaceId, std::vector<u64>> suspects_;   // of this round
-    std::map<PoolId, MapEpoch> reported_clean_;
-    std::map<PoolId, std::pair<u64, u64>> left_;   // by pool: fragments and bytes missing
+    std::set<FragmentId> damaged_;    // here, and do not verify
+    std::set<FragmentId> removing_;   // on their way out: not to be counted on by anybody
+    std::optional<FragmentId> swept_, scrubbed_;
+    Instant scrubbed_at_{};
     Scope scope_;
 };
 

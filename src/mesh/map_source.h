@@ -12,8 +12,8 @@ class MapSource {
     virtual ~MapSource() = default;
     // Never null; epoch 0 and empty before the first map is known.
     [[nodiscard]] virtual std::shared_ptr<const Map> current() const = 0;
-    // Somebody spoke of a newer epoch: fetch it soon.
-    virtual void heard_of(MapEpoch epoch) = 0;
+    // `from`, who has that map, spoke of a newer epoch: it is fetched soon.
+    virtual void heard_of(MapEpoch epoch, CoreletId from) = 0;
 };
 
 }  // namespace corelet::mesh

@@ -167,7 +167,7 @@ Task<void> Gossip::propose(mesh::MapEvent event, std::string what) {
         event);
 }
 
-void Gossip::carry_out(const mesh::NewerMapSeen& effect) { maps_.heard_of(effect.epoch); }
+void Gossip::carry_out(const mesh::NewerMapSeen& effect) { maps_.heard_of(effect.epoch, effect.peer); }
 
 void Gossip::carry_out(const mesh::RememberPeers& effect) {
     for (auto const& [id, memory] : effect.memories) memories_[id] = memory;

@@ -1,9 +1,14 @@
 #include "node/map_service.h"
 
+#include "node/node.pb.h"
+#include "node/node_methods.h"
+#include "wire/message.h"
+
 namespace corelet {
 
 namespace {
 constexpr const char* k_note = "map";
+constexpr Duration k_catalog_first = 100_ms;
 }
 
 MapService::MapService(Env& env, Catalog& catalog, Store& store, RpcNode& rpc)
@@ -12,6 +17,7 @@ MapService::MapService(Env& env, Catalog& catalog, Store& store, RpcNode& rpc)
         if (auto const offered = offer(*note); !offered) log_warning(env_.log, "map.note_unreadable", offered.error().to_string());
     }
     scope_.spawn(follow());
+    scope_.spawn(fetch());
     scope_.spawn(remember());
 }
 
@@ -28,7 +34,44 @@ Result<void> MapService::offer(Bytes encoded) {
     return {};
 }
 
-void MapService::heard_of(MapEpoch epoch) { heard_ = std::max(heard_, epoch); }
+void MapService::heard_of(MapEpoch epoch, CoreletId from) {
+    if (epoch <= heard_ || from == rpc_.id()) return;
+    heard_ = epoch;
+    heard_from_ = from;
+    if (heard_ > current_->epoch) fetch_wanted_.notify_one();
+}
+
+Task<Result<void>> MapService::fetch_from(CoreletId peer) {
+    CallOptions options;
+    options.deadline = env_.clock.now() + 1_s;
+    options.traffic = TrafficClass::kControl;
+    CO_TRY(Reply reply, co_await rpc_.call(peer, node_method::k_introduce, {}, {}, options));
+    CO_TRY(auto answer, decode_message<pb::IntroduceReply>(reply.body));
+    if (answer.map().empty()) co_return fail(Code::kUnknown, "it has no map");
+    co_return offer(as_bytes(answer.map()));
+}
+
+// The catalog tells of a new map by itself. Where it does not come through (this corelet cannot reach the catalog, or the catalog has no
+// quorum), whoever spoke of it has it; and if that one is gone by now, somebody else may.
+Task<void> MapService::fetch() {
+    for (usize attempt = 0;;) {
+        if (heard_ <= current_->epoch) {
+            attempt = 0;
+            co_await fetch_wanted_.wait();
+            // Mostly the catalog's own word is on its way.
+            co_await env_.clock.sleep(k_catalog_first);
+            continue;
+        }
+        std::vector<CoreletId> peers;
+        for (const mesh::Corelet& corelet : current_->corelets)
+            if (corelet.is_up() && corelet.id != rpc_.id()) peers.push_back(corelet.id);
+        CoreletId const peer = attempt % 2 == 0 || peers.empty() ? heard_from_ : peers[env_.random.below(peers.size())];
+        auto const fetched = co_await fetch_from(peer);
+        if (!fetched) log_info(env_.log, "map.not_fetched", [&] { return to_string(peer) + ": " + fetched.error().to_string(); });
+        ++attempt;
+        if (heard_ > current_->epoch) co_await env_.clock.sleep(std::min(50_ms * static_cast<i64>(attempt), 1_s));
+    }
+}
 
 void MapService::take(mesh::Map map) {
     CORELET_ASSERT(map.epoch > current_->epoch, "the map never goes back");

@@ -21,7 +21,7 @@ class MapService final : public mesh::MapSource {
     void on_change(std::function<void()> listener) { listeners_.push_back(std::move(listener)); }
 
     [[nodiscard]] std::shared_ptr<const mesh::Map> current() const override { return current_; }
-    void heard_of(MapEpoch epoch) override;
+    void heard_of(MapEpoch epoch, CoreletId from) override;
     // A map from a peer or a seed, taken if newer. kCorrupt: its bytes are no map.
     [[nodiscard]] Result<void> offer(Bytes encoded);
     [[nodiscard]] std::string encoded() const;
@@ -35,6 +35,8 @@ class MapService final : public mesh::MapSource {
   private:
     [[nodiscard]] Task<void> follow();
     [[nodiscard]] Task<void> remember();
+    [[nodiscard]] Task<void> fetch();
+    [[nodiscard]] Task<Result<void>> fetch_from(CoreletId peer);
     void take(mesh::Map map);
     [[nodiscard]] Result<mesh::Map> decode(std::string_view bytes) const;
 
@@ -46,7 +48,9 @@ class MapService final : public mesh::MapSource {
     std::vector<std::function<void()>> listeners_;
     Notify remember_wanted_;
     bool dirty_ = false;
-    MapEpoch heard_;
+    MapEpoch heard_;       // the newest that anybody spoke of
+    CoreletId heard_from_;
+    Notify fetch_wanted_;
     Scope scope_;
 };
 

@@ -14,19 +14,29 @@ constexpr const char* k_voters_note = "voters";
 // --- spaces ---------------------------------------------------------------------------------------------------------------
 
 void CatalogSpaces::refresh() const {
-    RangeResult const streams = catalog_.local_range("streams/");
-    if (streams.revision == cached_at_ && !cached_at_.is_zero()) return;
-    cached_at_ = streams.revision;
-    pools_.clear();
-    deleted_.clear();
-    for (const KeyValue& item : streams.items) {
+    // No key begins like this: only the revision is asked for.
+    Revision const revision = catalog_.local_range("\x7f").revision;
+    if (revision == cached_at_ && !cached_at_.is_zero()) return;
+    cached_at_ = revision;
+    std::map<SpaceId, PoolId> pools;
+    std::set<SpaceId> deleted;
+    for (const KeyValue& item : catalog_.local_range("streams/").items) {
         pb::Stream stream;
-        if (stream.ParseFromString(item.value)) pools_[SpaceId(stream.space())] = PoolId(stream.pool());
+        if (stream.ParseFromString(item.value)) pools[SpaceId(stream.space())] = PoolId(stream.pool());
     }
     for (const KeyValue& item : catalog_.local_range("deleted/").items) {
         Reader r(as_bytes(item.value));
-        deleted_.insert(r.get<SpaceId>());
+        deleted.insert(r.get<SpaceId>());
     }
+    if (pools == pools_ && deleted == deleted_) return;
+    pools_ = std::move(pools);
+    deleted_ = std::move(deleted);
+    ++version_;
+}
+
+u64 CatalogSpaces::version() const {
+    refresh();
+    return version_;
 }
 
 std::optional<PoolId> CatalogSpaces::pool_of(SpaceId space) const {
@@ -77,7 +87,7 @@ Task<Result<void>> NodeServices::start() {
     placement = std::make_unique<MapLogPlacement>(*maps, store->identity());
     placement->attach(&gossip->membership());
     if (config.role == mesh::Role::kStorage) {
-        fragments = std::make_unique<FragmentServer>(*store, *rpc, *maps);
+        fragments = std::make_unique<FragmentServer>(*store, *rpc, *maps, this);
         replica_server = std::make_unique<ReplicaServer>(env, *store, *rpc, config.stream_times);
     }
     chunks = std::make_unique<MeshChunks>(env, *rpc, *maps, MeshChunks::Options{});
@@ -92,7 +102,7 @@ Task<Result<void>> NodeServices::start() {
     maps->on_change([this] { map_changed(); });
     rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
     rpc->register_handler(node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); }, HandlerOptions{.detached = true});
-    rpc->register_handler(heal_method::k_suspect, [this](Request r) { return on_suspect(std::move(r)); });
+    rpc->register_handler(heal_method::k_fates, [this](Request r) { return on_fates(std::move(r)); });
     for (const Address& address : config.listen) {
         CO_TRY(Address actual, rpc->listen(address, ListenOptions{.replace = true}));
         listening.push_back(std::move(actual));
@@ -258,25 +268,60 @@ Task<Result<Reply>> NodeServices::on_admin(Request request) {
     co_return Reply{encode_message(reply), {}};
 }
 
-Task<Result<Reply>> NodeServices::on_suspect(Request request) {
-    CO_TRY(auto message, decode_message<pb::SuspectChunks>(request.body));
+// --- what is to become of chunks --------------------------------------------------------------------------------------------
+
+Task<Result<Reply>> NodeServices::on_fates(Request request) {
+    CO_TRY(auto message, decode_message<pb::AskFates>(request.body));
     if (!volumes) co_return fail(Code::kNotOwner, "this corelet serves no volumes");
-    CO_TRY_VOID(co_await volumes->bury_dead(SpaceId(message.space()), {message.seqs().begin(), message.seqs().end()}));
-    co_return Reply{};
+    CO_TRY(auto const verdict, volumes->fates(SpaceId(message.space()), {message.seqs().begin(), message.seqs().end()}));
+    pb::Fates reply;
+    reply.set_epoch(verdict.epoch.v);
+    reply.mutable_dead()->Add(verdict.fates.dead.begin(), verdict.fates.dead.end());
+    reply.mutable_pending()->Add(verdict.fates.pending.begin(), verdict.fates.pending.end());
+    co_return Reply{encode_message(reply), {}};
 }
 
-Task<void> NodeServices::report_suspects(SpaceId space, std::vector<u64> seqs) {
+Task<Result<ChunkFates>> NodeServices::fates(SpaceId space, std::vector<u64> seqs) {
     auto const streams = catalog->local_range(stream_key(space));
     pb::Stream stream;
-    if (streams.items.empty() || !stream.ParseFromString(streams.items.front().value) || stream.owner() == 0) co_return;
-    pb::SuspectChunks message;
+    if (streams.items.empty() || !stream.ParseFromString(streams.items.front().value) || stream.owner() == 0)
+        co_return fail(Code::kUnavailable, "nobody owns the space now");
+    CoreletId const owner(stream.owner());
+    pb::AskFates message;
     message.set_space(space.v);
-    for (u64 seq : seqs) message.add_seqs(seq);
+    message.mutable_seqs()->Add(seqs.begin(), seqs.end());
     CallOptions options;
     options.deadline = env.clock.now() + 5_s;
     options.traffic = TrafficClass::kHeal;
-    auto const told = co_await rpc->call(CoreletId(stream.owner()), heal_method::k_suspect, encode_message(message), {}, options);
-    if (!told) log_info(env.log, "heal.suspects_not_told", told.error().to_string());
+    CO_TRY(Reply reply, co_await rpc->call(owner, heal_method::k_fates, encode_message(message), {}, options));
+    CO_TRY(auto answer, decode_message<pb::Fates>(reply.body));
+    ChunkFates out{{answer.dead().begin(), answer.dead().end()}, {answer.pending().begin(), answer.pending().end()}};
+    // Death is believed of an owner alone; what is pending harms nobody.
+    if (!out.dead.empty())
+        if (auto const proven = co_await may_delete(space, Epoch(answer.epoch()), owner, PoolId(stream.pool())); !proven) out.dead.clear();
+    co_return out;
+}
+
+// A linearizable read once an epoch; after that only what is known here of a newer one.
+Task<Result<void>> NodeServices::may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) {
+    auto const judge = [&](const pb::Stream& stream) -> Result<void> {
+        if (Epoch(stream.epoch()) > epoch) return fail(Code::kFenced, "the space has another owner by now", stream.epoch());
+        bool const owner = Epoch(stream.epoch()) == epoch && CoreletId(stream.owner()) == asker && PoolId(stream.pool()) == pool;
+        if (!owner) return fail(Code::kDenied, to_string(asker) + " does not own space " + std::to_string(space.v));
+        return {};
+    };
+    ProvenOwner const wanted{epoch, asker, pool};
+    pb::Stream stream;
+    auto const local = catalog->local_range(stream_key(space));
+    bool const heard = !local.items.empty() && stream.ParseFromString(local.items.front().value) && Epoch(stream.epoch()) >= epoch;
+    if (heard) CO_TRY_VOID(judge(stream));
+    if (auto const known = proven_owners_.find(space); known != proven_owners_.end() && known->second == wanted) co_return {};
+    CO_TRY(auto const item, co_await catalog->get(stream_key(space), env.clock.now() + 3_s));
+    if (!item || !stream.ParseFromString(item->value)) co_return fail(Code::kNotFound, "the catalog has no such space");
+    CO_TRY_VOID(judge(stream));
+    if (proven_owners_.size() >= 4096) proven_owners_.clear();
+    proven_owners_[space] = wanted;
+    co_return {};
 }
 
 Task<Result<void>> NodeServices::report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) {

@@ -6,14 +6,10 @@
 #include "node/config.h"
 #include "node/gossip.h"
 #include "node/map_keeper.h"
+#include "node/node_methods.h"
 #include "node/volume_host.h"
 
 namespace corelet {
-
-namespace node_method {
-inline constexpr Method k_introduce{0x0901};
-inline constexpr Method k_admin{0x0902};
-}  // namespace node_method
 
 // Streams and deleted spaces, as the local view of the catalog has them.
 class CatalogSpaces final : public SpaceDirectory {
@@ -21,16 +17,18 @@ class CatalogSpaces final : public SpaceDirectory {
     explicit CatalogSpaces(const Catalog& catalog) : catalog_(catalog) {}
     [[nodiscard]] std::optional<PoolId> pool_of(SpaceId space) const override;
     [[nodiscard]] bool seems_deleted(SpaceId space) const override;
+    [[nodiscard]] u64 version() const override;
 
   private:
     const Catalog& catalog_;
     mutable Revision cached_at_;
+    mutable u64 version_ = 0;
     mutable std::map<SpaceId, PoolId> pools_;
     mutable std::set<SpaceId> deleted_;
     void refresh() const;
 };
 
-class NodeServices final : public HealPort {
+class NodeServices final : public HealPort, public DeleteAuthority {
   public:
     NodeServices(Env& env, NodeConfig config, std::unique_ptr<Store> store);
     ~NodeServices() override;
@@ -39,7 +37,8 @@ class NodeServices final : public HealPort {
 
     [[nodiscard]] Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) override;
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
-    [[nodiscard]] Task<void> report_suspects(SpaceId space, std::vector<u64> seqs) override;
+    [[nodiscard]] Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) override;
+    [[nodiscard]] Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) override;
 
     Env& env;
     NodeConfig config;
@@ -74,7 +73,15 @@ class NodeServices final : public HealPort {
     [[nodiscard]] Task<void> watch_device();
     [[nodiscard]] Task<Result<Reply>> on_introduce(Request request);
     [[nodiscard]] Task<Result<Reply>> on_admin(Request request);
-    [[nodiscard]] Task<Result<Reply>> on_suspect(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_fates(Request request);
+    // Owners of spaces as the catalog confirmed them.
+    struct ProvenOwner {
+        Epoch epoch;
+        CoreletId owner;
+        PoolId pool;
+        friend bool operator==(const ProvenOwner&, const ProvenOwner&) = default;
+    };
+    std::map<SpaceId, ProvenOwner> proven_owners_;
     Scope scope_;
 };
 

@@ -137,8 +137,9 @@ Json node_info(NodeServices& node) {
         }
     out["volumes"] = std::move(volumes);
     HealStatus const heal = node.healer ? node.healer->status() : HealStatus{};
-    out["healing"] = Json{{"chunks_degraded", heal.chunks_degraded}, {"bytes_done", heal.bytes_done}, {"bytes_left", heal.bytes_left},
-                          {"eta_seconds", heal.eta.ns / 1'000'000'000}, {"fragments_rebuilt", heal.fragments_rebuilt}, {"strays", heal.strays}};
+    out["healing"] = Json{{"chunk_shares", heal.chunk_shares}, {"fragments_missing", heal.fragments_missing}, {"fragments_damaged", heal.damaged},
+                          {"bytes_done", heal.bytes_done}, {"bytes_left", heal.bytes_left}, {"fragments_rebuilt", heal.fragments_rebuilt},
+                          {"strays", heal.strays}, {"scrubbed_bytes", heal.scrubbed_bytes}, {"eta_ms", static_cast<u64>(heal.eta.ms())}};
     return out;
 }
 
@@ -259,14 +260,22 @@ Json volumes_part(const NodeServices& node, const Infos& info, Totals& totals) {
     return out;
 }
 
+// Sums over the mesh; they heal side by side, so the last one is when it is done.
 Json healing_part(const Infos& info) {
-    Json out{{"chunks_degraded", u64{0}}, {"bytes_done", u64{0}}, {"bytes_left", u64{0}}, {"eta_seconds", u64{0}}, {"fragments_rebuilt", u64{0}}};
+    static constexpr std::array<const char*, 7> k_sums{"bytes_done", "bytes_left", "fragments_rebuilt", "fragments_missing", "fragments_damaged", "strays", "scrubbed_bytes"};
+    Json out = Json::object();
+    for (const char* key : k_sums) out[key] = u64{0};
+    u64 shares = 0;
+    u64 eta_ms = 0;
     for (auto const& [id, own] : info) {
         if (!own.contains("healing")) continue;
-        for (const char* key : {"chunks_degraded", "bytes_done", "bytes_left", "fragments_rebuilt"})
-            out[key] = out[key].get<u64>() + own["healing"].value(key, u64{0});
-        out["eta_seconds"] = std::max(out["eta_seconds"].get<u64>(), own["healing"].value("eta_seconds", u64{0}));
+        const Json& part = own["healing"];
+        for (const char* key : k_sums) out[key] = out[key].get<u64>() + part.value(key, u64{0});
+        shares += part.value("chunk_shares", u64{0});
+        eta_ms = std::max(eta_ms, part.value("eta_ms", u64{0}));
     }
+    out["chunks_degraded"] = div_ceil(shares, HealStatus::k_whole_chunk);
+    out["eta_seconds"] = div_ceil(eta_ms, 1000);
     return out;
 }
 
@@ -291,7 +300,7 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
     Json volumes = volumes_part(node, info, totals);
     Json healing = healing_part(info);
     LossBudget const losses = loss_budget(node);
-    std::string const health = health_of(node, totals, losses, healing["chunks_degraded"].get<u64>() != 0);
+    std::string const health = health_of(node, totals, losses, healing["fragments_missing"].get<u64>() != 0);
     Json catalog{{"available", node.catalog->is_available()}, {"leader", to_string(node.catalog->leader())}, {"voters", ids(node.catalog->voters())}};
     co_return Json{{"mesh", hex64(node.config.mesh.v)},
                    {"health", health},

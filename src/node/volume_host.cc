@@ -269,23 +269,44 @@ Task<void> VolumeHost::release(std::string name, bool end_segments, Instant dead
     drop(name);
 }
 
-Task<Result<void>> VolumeHost::bury_dead(SpaceId space, std::vector<u64> seqs) {
+// The horizon is the mark (protocols 8.2, 8.4): it is committed, only an owner at the then current epoch moved it, and no record after that
+// checkpoint refers to a number below it that the checkpoint does not. So death, once said, stays true under every later owner. A segment of
+// the log is numbered like a chunk, maybe below the horizon, and gets its references later: what the stream's record lists is not dead.
+Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> seqs) {
     for (auto const& [name, serving] : serving_) {
-        auto const mounted = serving->mounted;
-        if (!mounted || serving->releasing || !mounted->stream->may_serve()) continue;
-        const VolumeCore& core = mounted->volume->core();
-        if (core.options.space != space) continue;
+        // Until it is replayed, a volume does not know what it refers to.
+        bool const replayed = serving->mounted && !serving->uri.empty() && !serving->releasing;
+        if (!replayed || serving->mounted->volume->core().options.space != space) continue;
+        const VolumeCore& core = serving->mounted->volume->core();
+        const StreamOwner& stream = *serving->mounted->stream;
+        if (!stream.may_serve()) break;
+        Verdict verdict{stream.epoch(), {}};
         std::vector<ChunkId> dead;
         for (u64 seq : seqs) {
-            bool const referred = core.state.containers.find(seq) || core.state.containers.map_chunks().contains(seq) ||
-                                  core.state.puts_in_flight.contains(seq) || core.packing.contains(seq);
-            if (seq < mounted->stream->committed_horizon() && !referred) dead.push_back(ChunkId{space, seq});
+            const Container* const container = core.state.containers.find(seq);
+            bool const on_its_way = core.state.puts_in_flight.contains(seq) || core.packing.contains(seq);
+            bool const in_log = container ? container->in_log() : stream.lists(seq);
+            if (on_its_way || in_log) {
+                verdict.fates.pending.insert(seq);
+            } else if (!container && !core.state.containers.map_chunks().contains(seq) && seq < stream.committed_horizon()) {
+                verdict.fates.dead.insert(seq);
+                dead.push_back(ChunkId{space, seq});
+            }
         }
-        if (dead.empty()) co_return {};
-        log_info(env_.log, "volume.buried", [&] { return std::to_string(dead.size()) + " chunks that nothing refers to"; });
-        co_return co_await chunks_.remove(core.options.pool, std::move(dead), mounted->stream->epoch());
+        if (!dead.empty() && !burying_) {
+            burying_ = true;
+            scope_.spawn(bury(core.options.pool, std::move(dead), verdict.epoch));
+        }
+        return verdict;
     }
-    co_return fail(Code::kNotOwner, "space " + std::to_string(space.v) + " is not served here");
+    return fail(Code::kNotOwner, "space " + std::to_string(space.v) + " is not served here");
+}
+
+Task<void> VolumeHost::bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch) {
+    log_info(env_.log, "volume.buried", [&] { return std::to_string(dead.size()) + " chunks that nothing refers to"; });
+    auto const removed = co_await chunks_.remove(pool, std::move(dead), epoch);
+    if (!removed) log_info(env_.log, "volume.not_buried", removed.error().to_string());
+    burying_ = false;
 }
 
 Task<void> VolumeHost::hand_over_all(Instant deadline) {

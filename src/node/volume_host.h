@@ -6,6 +6,7 @@
 
 #include "chunk/mesh_chunks.h"
 #include "gateway/nbd/server.h"
+#include "heal/healer.h"
 #include "node/log_placement.h"
 #include "node/map_service.h"
 #include "node/node.pb.h"
@@ -36,9 +37,13 @@ class VolumeHost final : public PoolSpace {
     // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
     void corelet_lost(CoreletId corelet);
-    // Removes those of the chunks that are proven dead: below the committed horizon, and referred to by nothing. kNotOwner: of a space that is
-    // not served here.
-    [[nodiscard]] Task<Result<void>> bury_dead(SpaceId space, std::vector<u64> seqs);
+    // What is to become of chunks of a space that is served here: dead are those below the committed horizon that nothing refers to; they are
+    // removed by and by. kNotOwner: of a space that is not served here, or not yet.
+    struct Verdict {
+        Epoch epoch;
+        ChunkFates fates;
+    };
+    [[nodiscard]] Result<Verdict> fates(SpaceId space, std::vector<u64> seqs);
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] u32 free_permille(PoolId pool) const override;
     [[nodiscard]] bool may_write(PoolId pool) const override;
@@ -69,6 +74,7 @@ class VolumeHost final : public PoolSpace {
     // A segment of the log has lost a copy for good: what it holds is packed, and the log let go of it.
     [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;
     [[nodiscard]] Task<void> secure(std::string name);
+    [[nodiscard]] Task<void> bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch);
     void drop(const std::string& name);
 
     Env& env_;
@@ -85,6 +91,7 @@ class VolumeHost final : public PoolSpace {
     std::map<std::string, Candidacy> candidacies_;
     std::map<CoreletId, std::pair<u64, u64>> peer_space_;  // free, capacity
     bool stopping_ = false;
+    bool burying_ = false;
     Notify wanted_;
     Scope scope_;
 };

@@ -276,6 +276,11 @@ Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, 
     co_return std::unexpected(last);
 }
 
+bool StreamOwner::lists(u64 seq) const {
+    auto const& segments = record_->value().segments();
+    return std::any_of(segments.begin(), segments.end(), [&](const pb::Segment& segment) { return segment.seq() == seq; });
+}
+
 // --- the rest -------------------------------------------------------------------------------------------------------
 
 ChunkId StreamOwner::new_chunk_id() { return ChunkId{record_->space(), make_seq(epoch(), next_counter_++)}; }

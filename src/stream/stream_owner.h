@@ -69,6 +69,8 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] StreamStatus status() const;
     // Below it, what no checkpoint and no record refers to is dead (protocols 8.2).
     [[nodiscard]] u64 committed_horizon() const { return record_->value().horizon(); }
+    // A segment of this number is in the stream's committed record.
+    [[nodiscard]] bool lists(u64 seq) const;
     // Membership's verdicts: a standby with such a replica is replaced, an open one rolls.
     void corelet_lost(CoreletId corelet);
 

@@ -380,8 +380,8 @@ std::string FaultAtlas::what_is_missing() const {
         if (voters.size() != mesh::voters_wanted(*map)) return std::to_string(voters.size()) + " voters" + at;
         for (CoreletId id : voters)
             if (!map->is_up(id)) return "a voter is not up" + at;
-        if (services.healer && services.healer->status().chunks_degraded != 0)
-            return std::to_string(services.healer->status().chunks_degraded) + " fragments missing" + at;
+        if (services.healer && services.healer->status().fragments_missing != 0)
+            return std::to_string(services.healer->status().fragments_missing) + " fragments missing" + at;
         for (const KeyValue& item : services.catalog->local_range("streams/").items) {
             pb::Stream stream;
             if (!stream.ParseFromString(item.value)) return "a stream's record does not parse" + at;

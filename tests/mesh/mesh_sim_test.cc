@@ -168,7 +168,7 @@ TEST(MeshSim, TwoLostForGoodAreHealedOnTheRest) {
                 for (CoreletId member : pool.current().members())
                     if (!map->is_up(member)) return false;
             }
-            if (services.healer->status().chunks_degraded != 0) return false;
+            if (services.healer->status().fragments_missing != 0) return false;
             if (services.catalog->voters().size() != 5) return false;
         }
         return true;

@@ -1,0 +1,156 @@
+// What is missing here, and making it again.
+#include <algorithm>
+#include <bit>
+
+#include "heal/healer.h"
+
+namespace corelet {
+
+namespace {
+constexpr u64 k_slice = 512 * k_kib;    // of a fragment, read and decoded at a time: what a client may find before its own on a link
+constexpr usize k_fates_at_once = 4096;
+constexpr usize k_failures_told = 3;    // a round
+}  // namespace
+
+void Healer::Left::take(const Missing& missing) {
+    shares -= std::min(shares, HealStatus::k_whole_chunk / missing.holes);
+    fragments -= std::min<u64>(fragments, 1);
+    bytes -= std::min(bytes, missing.bytes());
+}
+
+std::vector<Healer::Missing> Healer::find_missing(const mesh::Map& map, const mesh::Pool& pool, const Known& known) const {
+    std::vector<Missing> missing;
+    std::map<SpaceId, bool> deleted;
+    auto const seems_deleted = [&](SpaceId space) {
+        auto const [entry, fresh] = deleted.try_emplace(space);
+        if (fresh) entry->second = spaces_.seems_deleted(space);
+        return entry->second;
+    };
+    auto const look_at = [&](ChunkId chunk, const Seen& seen) {
+        u32 const slot = pool.slot(chunk);
+        auto const position = pool.current().position_of(slot, rpc_.id());
+        if (!position || seems_deleted(chunk.space)) return;
+        FragmentId const id{chunk, *position};
+        bool const sound = store_.fragment_info(id) && !damaged_.contains(id);
+        if (sound || seen.blocks == 0) return;
+        unsigned holes = 0;
+        for (u8 p = 0; p < pool.current().width(); ++p) {
+            CoreletId const member = pool.current().at(slot, p);
+            bool const lacks = member == rpc_.id() || ((seen.at_home >> p) & 1U) == 0;
+            holes += !member.is_zero() && map.is_up(member) && lacks ? 1U : 0U;
+        }
+        missing.push_back(Missing{id, seen.blocks, static_cast<u8>(std::popcount(seen.anywhere)), static_cast<u8>(std::clamp(holes, 1U, 24U))});
+    };
+    for (auto const& [chunk, seen] : known.chunks) look_at(chunk, seen);
+    for (const FragmentId& id : damaged_) {
+        if (known.chunks.contains(id.chunk) || spaces_.pool_of(id.chunk.space) != pool.id) continue;
+        if (auto const info = store_.fragment_info(id)) look_at(id.chunk, Seen{0, 0, static_cast<u32>(info->bytes / k_block_bytes)});
+    }
+    std::stable_sort(missing.begin(), missing.end(), [](const Missing& a, const Missing& b) { return a.survivors < b.survivors; });
+    return missing;
+}
+
+// Garbage is not resurrected, and what is on its way is left alone: the owners are asked first. No answer counts as live (protocols 8.3).
+Task<std::vector<Healer::Missing>> Healer::without_dead(std::vector<Missing> missing) {
+    std::map<SpaceId, std::vector<u64>> seqs;
+    for (const Missing& each : missing) seqs[each.fragment.chunk.space].push_back(each.fragment.chunk.seq);
+    std::set<ChunkId> left_alone;
+    for (auto const& [space, all] : seqs)
+        for (usize at = 0; at < all.size(); at += k_fates_at_once) {
+            auto const end = all.begin() + static_cast<std::ptrdiff_t>(std::min(all.size(), at + k_fates_at_once));
+            auto const fates = co_await port_.fates(space, {all.begin() + static_cast<std::ptrdiff_t>(at), end});
+            if (!fates) break;
+            for (u64 seq : fates->dead) left_alone.insert(ChunkId{space, seq});
+            for (u64 seq : fates->pending) left_alone.insert(ChunkId{space, seq});
+        }
+    std::erase_if(missing, [&](const Missing& each) { return left_alone.contains(each.fragment.chunk); });
+    co_return missing;
+}
+
+// Other pools' tables, and states of corelets, may change meanwhile; a new table of this pool begins a new round.
+bool Healer::still_wanted(PoolId pool_id, const mesh::SlotTable& table) const {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(pool_id);
+    return pool && pool->current().epoch() == table.epoch() && pool->current().hash() == table.hash();
+}
+
+// True: all of it was rebuilt.
+Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Missing> missing) {
+    Left& left = left_[pool] = {};
+    for (const Missing& each : missing) {
+        left.shares += HealStatus::k_whole_chunk / each.holes;
+        left.fragments += 1;
+        left.bytes += each.bytes();
+    }
+    if (missing.empty()) {
+        if (std::all_of(left_.begin(), left_.end(), [](const auto& each) { return each.second.fragments == 0; })) rate_.end();
+        co_return true;
+    }
+    log_info(env_.log, "heal.round", [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
+    rate_.begin(env_.clock.now());
+    usize failed = 0;
+    Scope rebuilds(env_.executor);
+    for (const Missing& each : missing) {
+        co_await slots_.acquire(1);
+        u64 const memory = std::min(each.bytes(), memory_.total());
+        co_await memory_.acquire(memory);
+        if (!still_wanted(pool, *table) || status_.paused) {
+            slots_.release(1);
+            memory_.release(memory);
+            ++failed;
+            break;
+        }
+        rebuilds.spawn(rebuild(pool, table, each, memory, &failed));
+    }
+    co_await rebuilds.join();
+    co_return failed == 0;
+}
+
+Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed) {
+    Permit const permit(slots_, 1);  // both taken by the round
+    Permit const room(memory_, memory);
+    auto const rebuilt = co_await rebuild_one(pool, table, missing);
+    if (rebuilt) co_return;
+    if (++*failed <= k_failures_told)
+        log_info(env_.log, "heal.not_rebuilt", [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
+}
+
+// Copies the fragment if a holder of it is alive, else decodes it, slice by slice; it counts only after a verified read-back (protocols 9.5).
+Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Missing missing) {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(pool_id);
+    if (!pool) co_return fail(Code::kUnavailable, "the pool is gone");
+    mesh::Redundancy const redundancy = pool->spec.redundancy;
+    u64 const bytes = missing.bytes();
+    if (options_.bytes_per_second != 0)
+        co_await env_.clock.sleep(Duration{static_cast<i64>(bytes * 1'000'000'000 / options_.bytes_per_second)});
+    FragmentHeader header;
+    BufferChain data;
+    std::vector<u32> crcs;
+    for (u64 at = 0; at < bytes; at += k_slice) {
+        MeshChunks::Wanted const wanted{pool_id, missing.fragment.chunk, at, std::min(k_slice, bytes - at), TrafficClass::kHeal, rpc_.id()};
+        CO_TRY(auto piece, co_await chunks_.read_piece(wanted, missing.fragment.position, {}));
+        data.append(std::move(piece.bytes));
+        crcs.insert(crcs.end(), piece.crcs.begin(), piece.crcs.end());
+        header.chunk_data_bytes = std::max(header.chunk_data_bytes, piece.chunk_bytes);
+    }
+    CO_TRY(auto const geometry, ec::ChunkGeometry::make(header.chunk_data_bytes, redundancy.k));
+    if (geometry.fragment_bytes() != bytes) co_return fail(Code::kCorrupt, "survivors of the chunk are not of one size");
+    header.k = redundancy.k;
+    header.m = redundancy.m;
+    header.map_epoch = table->epoch();
+    PutOptions options;
+    options.space = SpaceClass::kSystem;
+    options.io = IoClass::kHeal;
+    options.repair = true;
+    CO_TRY_VOID(co_await store_.put_fragment(missing.fragment, header, std::move(data), std::move(crcs), options));
+    CO_TRY_VOID(co_await store_.verify_fragment(missing.fragment, IoClass::kHeal));
+    damaged_.erase(missing.fragment);
+    status_.bytes_done += bytes;
+    ++status_.fragments_rebuilt;
+    rate_.done(bytes, env_.clock.now());
+    left_[pool_id].take(missing);
+    co_return {};
+}
+
+}  // namespace corelet

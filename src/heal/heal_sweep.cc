@@ -1,0 +1,103 @@
+// What every round does a little of: letting go of the dead, and re-reading what is held.
+#include "heal/healer.h"
+
+namespace corelet {
+
+namespace {
+constexpr usize k_batch = 1024;
+constexpr u64 k_scrub_a_round = 16 * k_mib;
+}  // namespace
+
+// Nobody counts on it from here on, whatever comes of it.
+Task<void> Healer::remove(FragmentId id) {
+    struct Mark {
+        std::set<FragmentId>& marks;
+        FragmentId id;
+        ~Mark() { marks.erase(id); }
+    };
+    if (!removing_.insert(id).second) co_return;
+    Mark const mark{removing_, id};
+    (void)co_await store_.remove_fragment(id);
+}
+
+// What belongs to a space that is proven deleted is dropped; the catalog's record is the mark (protocols 8.3, 8.4).
+Task<void> Healer::drop_deleted_spaces() {
+    std::set<SpaceId> doomed;
+    for (SpaceId space : inventory_.spaces())
+        if (spaces_.seems_deleted(space)) doomed.insert(space);
+    for (const SegmentInfo& segment : store_.list_segments())
+        if (spaces_.seems_deleted(segment.id.space)) doomed.insert(segment.id.space);
+    for (SpaceId space : doomed) {
+        auto const proof = co_await port_.is_space_deleted(space);
+        if (proof && *proof) co_await drop_space(space);
+    }
+}
+
+Task<void> Healer::drop_space(SpaceId space) {
+    for (const SegmentInfo& segment : store_.list_segments())
+        if (segment.id.space == space) (void)co_await store_.drop_segment(segment.id);
+    std::optional<FragmentId> after;
+    if (space.v != 0) after = FragmentId{ChunkId{SpaceId(space.v - 1), ~u64{0}}, 255};
+    for (bool more = true; more;) {
+        auto const batch = store_.list_fragments(after, k_batch);
+        more = batch.size() == k_batch;
+        for (const FragmentInfo& info : batch) {
+            after = info.id;
+            more = more && info.id.chunk.space == space;
+            if (info.id.chunk.space != space) break;
+            co_await remove(info.id);
+            ++status_.dead_dropped;
+        }
+    }
+}
+
+// Some of what is held, each round: a chunk that its owner has forgotten of (a put that was given up, a delete that did not come through
+// while this corelet was away) is let go of by its word.
+Task<void> Healer::drop_dead() {
+    auto const batch = store_.list_fragments(swept_, options_.garbage_batch);
+    swept_ = batch.size() < options_.garbage_batch ? std::nullopt : std::optional(batch.back().id);
+    std::map<SpaceId, std::vector<u64>> seqs;
+    for (const FragmentInfo& info : batch) {
+        std::vector<u64>& of_space = seqs[info.id.chunk.space];
+        if (of_space.empty() || of_space.back() != info.id.chunk.seq) of_space.push_back(info.id.chunk.seq);
+    }
+    std::set<ChunkId> dead;
+    for (auto& [space, of_space] : seqs) {
+        if (!spaces_.pool_of(space)) continue;
+        auto const fates = co_await port_.fates(space, std::move(of_space));
+        if (!fates) continue;
+        for (u64 seq : fates->dead) dead.insert(ChunkId{space, seq});
+    }
+    for (const FragmentInfo& info : batch) {
+        if (!dead.contains(info.id.chunk)) continue;
+        co_await remove(info.id);
+        ++status_.dead_dropped;
+    }
+}
+
+// Re-reads everything in time, at a rate that nobody feels.
+Task<void> Healer::scrub() {
+    Duration const since = env_.clock.now() - scrubbed_at_;
+    u64 const budget = std::min(k_scrub_a_round, static_cast<u64>(since.ms()) * options_.scrub_bytes_per_second / 1000);
+    u64 read = 0;
+    while (read < budget && !status_.paused) {
+        auto const next = store_.list_fragments(scrubbed_, 1);
+        if (next.empty()) {
+            scrubbed_.reset();
+            break;
+        }
+        if (read + next.front().bytes > budget && budget < k_scrub_a_round) {
+            if (read == 0) co_return;  // saved up until there is enough for all of it
+            break;
+        }
+        FragmentId const id = next.front().id;
+        scrubbed_ = id;
+        read += next.front().bytes;
+        auto const verified = co_await store_.verify_fragment(id, IoClass::kScrub);
+        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo)) damaged(id);
+    }
+    status_.scrubbed_bytes += read;
+    scrubbed_at_ = env_.clock.now();
+}
+
+}  // namespace corelet
