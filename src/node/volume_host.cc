@@ -9,6 +9,7 @@ namespace {
 constexpr Duration k_candidate_step = 300_ms;
 constexpr Duration k_look_every = 300_ms;
 constexpr Duration k_caretaker_after = 60_s;
+constexpr Duration k_horizon_every = 10_s;
 constexpr u64 k_adopted_target_max = 32 * k_mib;
 }  // namespace
 
@@ -282,16 +283,25 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
         if (!stream.may_serve()) break;
         Verdict verdict{stream.epoch(), {}};
         std::vector<ChunkId> dead;
+        bool doubtful = false;
         for (u64 seq : seqs) {
             const Container* const container = core.state.containers.find(seq);
             bool const on_its_way = core.state.puts_in_flight.contains(seq) || core.packing.contains(seq);
             bool const in_log = container ? container->in_log() : stream.lists(seq);
             if (on_its_way || in_log) {
                 verdict.fates.pending.insert(seq);
-            } else if (!container && !core.state.containers.map_chunks().contains(seq) && seq < stream.committed_horizon()) {
+            } else if (!container && !core.state.containers.map_chunks().contains(seq)) {
+                bool const proven = seq < stream.committed_horizon();
+                doubtful = doubtful || !proven;
+                if (!proven) continue;
                 verdict.fates.dead.insert(seq);
                 dead.push_back(ChunkId{space, seq});
             }
+        }
+        // Above the horizon nothing is proven; a checkpoint moves it, and a volume that is busy may do without one for long.
+        if (doubtful && env_.clock.now() - serving->horizon_asked_at >= k_horizon_every) {
+            serving->horizon_asked_at = env_.clock.now();
+            scope_.spawn(move_horizon(name));
         }
         if (!dead.empty() && !burying_) {
             burying_ = true;
@@ -300,6 +310,14 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
         return verdict;
     }
     return fail(Code::kNotOwner, "space " + std::to_string(space.v) + " is not served here");
+}
+
+Task<void> VolumeHost::move_horizon(std::string name) {
+    auto const found = serving_.find(name);
+    if (found == serving_.end()) co_return;
+    auto const mounted = found->second->mounted;
+    auto const moved = co_await mounted->volume->checkpoint();
+    if (!moved) log_info(env_.log, "volume.horizon_not_moved", moved.error().to_string());
 }
 
 Task<void> VolumeHost::bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch) {

@@ -75,6 +75,7 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;
     [[nodiscard]] Task<void> secure(std::string name);
     [[nodiscard]] Task<void> bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch);
+    [[nodiscard]] Task<void> move_horizon(std::string name);
     void drop(const std::string& name);
 
     Env& env_;

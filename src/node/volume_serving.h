@@ -25,6 +25,7 @@ struct VolumeHost::Serving {
     bool publishing = false;
     bool releasing = false;
     bool securing = false;
+    Instant horizon_asked_at{INT64_MIN / 2};
 };
 
 }  // namespace corelet

@@ -9,6 +9,7 @@ namespace corelet {
 namespace {
 constexpr Duration k_urgent_interval = 200_ms;  // between checkpoints that only space asks for
 constexpr Duration k_pool_poll = 1_s;           // while the pool takes no chunks
+constexpr usize k_released_at_once = 32;        // packed segments that ask for a checkpoint by themselves
 }  // namespace
 
 Task<Result<void>> Checkpointer::request() {
@@ -34,6 +35,10 @@ bool Checkpointer::is_wanted() const {
         return true;
     if (core_.log_bytes_since_checkpoint >= core_.options.checkpoint_log_bytes) return true;
     if (core_.records_since_checkpoint >= core_.options.checkpoint_records) return true;
+    // Ended segments stand in the stream's record in the catalog until a checkpoint releases them: small ones (many
+    // rolls, small targets) would make it large long before they are many bytes.
+    bool const many = core_.state.containers.ended_segments() >= k_released_at_once;
+    if (many && core_.state.containers.releasable().size() >= k_released_at_once) return true;
     return core_.short_of_space() && core_.now() >= last_checkpoint_ + k_urgent_interval && has_deletes();
 }
 

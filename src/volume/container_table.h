@@ -87,6 +87,7 @@ class ContainerTable {
     void forget_losses();
     // Ended segments that nothing refers to.
     [[nodiscard]] std::vector<u64> releasable() const;
+    [[nodiscard]] usize ended_segments() const { return ended_.size(); }
     // Data and map chunks with nothing live, not condemned yet; with their index chunks.
     [[nodiscard]] std::vector<u64> dead() const;
     [[nodiscard]] std::vector<u64> condemned() const;

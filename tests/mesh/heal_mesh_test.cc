@@ -94,5 +94,38 @@ TEST(HealMesh, WhatAGivenUpPutLeftIsBuried) {
     EXPECT_FALSE(world.failed()) << why(world);
 }
 
+// The same while the volume is busy with little: no checkpoint is due for its own sake, so the horizon would stay where it is; that somebody asks
+// about what nothing refers to moves it.
+TEST(HealMesh, GarbageOfABusyOwnerIsBuriedToo) {
+    sim::World world(33);
+    SimMeshOptions options;
+    options.corelets = 4;
+    SimMesh mesh(world, options);
+    std::string error;
+    ASSERT_TRUE(mesh.up() && mesh.command("pool.create", R"({"name":"p","redundancy":"ec:2+1"})", &error) &&
+                mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
+                mesh.command("volume.attach", R"({"name":"v"})", &error))
+        << error << why(world);
+    auto const server = mesh.server_of("v");
+    ASSERT_TRUE(server.has_value());
+    auto const device = mesh.device("v");
+    ChunkId const garbage = static_cast<Volume*>(device.get())->core().stream->new_chunk_id();
+    auto const map = mesh.node(0)->services().maps->current();
+    const mesh::Pool& pool = *map->find_pool("p");
+    usize const home = *mesh.index_of(pool.current().at(pool.slot(garbage), 1));
+    auto const planted = world.run(mesh.machine(home), plant(mesh.node(home)->services().store.get(), FragmentId{garbage, 1}, 8 * k_block_bytes, 2, 1));
+    ASSERT_TRUE(planted && planted->has_value());
+    Buffer data = Buffer::zeroed(k_block_bytes);
+    bool gone = false;
+    for (u64 i = 0; i < 240 && !gone; ++i) {
+        data.mutable_data()[8] = static_cast<u8>(i + 1);
+        auto const written = world.run(mesh.machine(*server), device->write(i % 100 * k_block_bytes, BufferChain(data), false));
+        ASSERT_TRUE(written && *written);
+        ASSERT_TRUE(world.run_for(250_ms)) << why(world);
+        gone = !mesh.node(home)->services().store->fragment_info(FragmentId{garbage, 1});
+    }
+    EXPECT_TRUE(gone) << why(world);
+}
+
 }  // namespace
 }  // namespace corelet
