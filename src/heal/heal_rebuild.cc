@@ -89,28 +89,32 @@ Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Mi
     log_info(env_.log, "heal.round", [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
     rate_.begin(env_.clock.now());
     usize failed = 0;
+    bool hopeless = store_.is_failing() || store_.has_forgotten();
     Scope rebuilds(env_.executor);
     for (const Missing& each : missing) {
         co_await slots_.acquire(1);
         u64 const memory = std::min(each.bytes(), memory_.total());
         co_await memory_.acquire(memory);
-        if (!still_wanted(pool, *table) || status_.paused) {
+        if (hopeless || !still_wanted(pool, *table) || status_.paused) {
             slots_.release(1);
             memory_.release(memory);
             ++failed;
             break;
         }
-        rebuilds.spawn(rebuild(pool, table, each, memory, &failed));
+        rebuilds.spawn(rebuild(pool, table, each, memory, &failed, &hopeless));
     }
     co_await rebuilds.join();
     co_return failed == 0;
 }
 
-Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed) {
+Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed, bool* hopeless) {
     Permit const permit(slots_, 1);  // both taken by the round
     Permit const room(memory_, memory);
     auto const rebuilt = co_await rebuild_one(pool, table, missing);
     if (rebuilt) co_return;
+    // A full or failing device takes none of the others either: what they are made of is not read for nothing.
+    Code const code = rebuilt.error().code;
+    *hopeless = *hopeless || code == Code::kNoSpace || (code == Code::kIo && store_.is_failing());
     if (++*failed <= k_failures_told)
         log_info(env_.log, "heal.not_rebuilt", [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
 }

@@ -5,6 +5,7 @@ namespace corelet {
 namespace {
 constexpr usize k_damaged_max = 4096;  // beyond, they are found again
 constexpr u64 k_guessed_rate = 64 * k_mib;
+constexpr Duration k_gather = 200_ms;
 }
 
 Healer::Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks, FragmentServer& fragments,
@@ -73,7 +74,9 @@ Task<void> Healer::run() {
         bool const clean = status_.paused || co_await round();
         Duration const pause = clean ? options_.round_every : 1_s;
         Duration const jitter{static_cast<i64>(env_.random.below(static_cast<u64>(pause.ns / 4)))};
-        co_await wanted_.wait_until(env_.clock, env_.clock.now() + pause + jitter);
+        bool const woken = co_await wanted_.wait_until(env_.clock, env_.clock.now() + pause + jitter);
+        // What woke this one woke all of the mesh, and more of the kind is on its way.
+        if (woken) co_await env_.clock.sleep(Duration{static_cast<i64>(env_.random.below(static_cast<u64>(k_gather.ns)))});
     }
 }
 

@@ -113,7 +113,7 @@ class Healer {
     [[nodiscard]] std::vector<Missing> find_missing(const mesh::Map& map, const mesh::Pool& pool, const Known& known) const;
     [[nodiscard]] Task<std::vector<Missing>> without_dead(std::vector<Missing> missing);
     [[nodiscard]] Task<bool> rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Missing> missing);
-    [[nodiscard]] Task<void> rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed);
+    [[nodiscard]] Task<void> rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed, bool* hopeless);
     [[nodiscard]] Task<Result<void>> rebuild_one(PoolId pool, mesh::TablePtr table, Missing missing);
     [[nodiscard]] bool still_wanted(PoolId pool, const mesh::SlotTable& table) const;
 
