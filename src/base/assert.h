@@ -6,8 +6,8 @@ namespace corelet {
 [[noreturn]] void assertion_failed(const char* expression, const char* file, int line, const char* message);
 }  // namespace corelet
 
-#define CORELET_ASSERT(condition, ...)                                                                         \
-    (__builtin_expect(static_cast<bool>(condition), 1)                                                         \
-         ? static_cast<void>(0)                                                                                \
+#define CORELET_ASSERT(condition, ...)                 \
+    (__builtin_expect(static_cast<bool>(condition), 1) \
+         ? static_cast<void>(0)                        \
          : ::corelet::assertion_failed(#condition, __FILE__, __LINE__, "" __VA_ARGS__))
 #define CORELET_UNREACHABLE(message) ::corelet::assertion_failed("unreachable", __FILE__, __LINE__, message)

@@ -95,7 +95,9 @@ std::vector<u32> block_crcs(const BufferChain& chain) {
     return out;
 }
 
-u32 crc32c_combine(u32 crc_a, u32 crc_b, u64 length_b) { return multiply(shift_operator(length_b), crc_a) ^ crc_b; }
+u32 crc32c_combine(u32 crc_a, u32 crc_b, u64 length_b) {
+    return multiply(shift_operator(length_b), crc_a) ^ crc_b;
+}
 
 u32 crc32c_zero_block() {
     static constexpr u32 k_zero_block_crc = 0x98F94189;  // checked by a test against crc32c() of a zero block

@@ -1,8 +1,8 @@
 // CRC32C (Castagnoli, RFC 3720 appendix B.4), and the arithmetic that binds a block's checksum to its place.
 //
 // A block's CRC is computed once, where the data enters. What is stored is the CRC of (place || data), which CRC
-// arithmetic gets from the two parts without touching the data again; a block read from a wrong place, or left by an
-// earlier tenant, therefore fails. `bind` is its own inverse in the data's CRC: unbind gives back the plain one.
+// arithmetic gets from the two parts without touching the data again; a block read from a wrong place, or left by
+// an earlier tenant, therefore fails. `bind` is its own inverse in the data's CRC: unbind gives back the plain one.
 #pragma once
 
 #include "base/bytes.h"
@@ -28,6 +28,8 @@ struct Place {
 };
 // Stored checksum of a 4 KiB block with plain CRC `data_crc` at `place`, and back.
 [[nodiscard]] u32 bind_block_crc(u32 data_crc, const Place& place);
-[[nodiscard]] inline u32 unbind_block_crc(u32 stored, const Place& place) { return bind_block_crc(stored, place); }
+[[nodiscard]] inline u32 unbind_block_crc(u32 stored, const Place& place) {
+    return bind_block_crc(stored, place);
+}
 
 }  // namespace corelet

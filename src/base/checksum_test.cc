@@ -20,7 +20,9 @@ TEST(Crc32c, KnownAnswer) {  // RFC 3720 B.4, and the customary check string
     EXPECT_EQ(crc32c(Bytes{}), 0U);
 }
 
-TEST(Crc32c, ZeroBlockConstant) { EXPECT_EQ(crc32c_zero_block(), crc32c(Buffer::zeroed(k_block_bytes))); }
+TEST(Crc32c, ZeroBlockConstant) {
+    EXPECT_EQ(crc32c_zero_block(), crc32c(Buffer::zeroed(k_block_bytes)));
+}
 
 TEST(Crc32c, ContinuesAndCombines) {
     Buffer const data = random_buffer(1, 10'000);

@@ -1,5 +1,5 @@
-// Little-endian encoding of fixed on-disk and on-wire records. The reader never reads past its bytes: a short or bad
-// record turns it into a failed state that is asked once at the end.
+// Little-endian encoding of fixed on-disk and on-wire records. The reader never reads past its bytes: a short or
+// bad record turns it into a failed state that is asked once at the end.
 #pragma once
 
 #include <cstring>
@@ -24,7 +24,9 @@ class Writer {
         return *this;
     }
     template <class Tag, class Rep>
-    Writer& put(Strong<Tag, Rep> id) { return put(id.v); }
+    Writer& put(Strong<Tag, Rep> id) {
+        return put(id.v);
+    }
     Writer& put(const ChunkId& id) { return put(id.space).put(id.seq); }
     Writer& put_raw(Bytes bytes) {
         out_.insert(out_.end(), bytes.begin(), bytes.end());
@@ -60,7 +62,9 @@ class Reader {
     }
     template <class Id>
         requires requires { typename Id::rep; }
-    [[nodiscard]] Id get() { return Id(get<typename Id::rep>()); }
+    [[nodiscard]] Id get() {
+        return Id(get<typename Id::rep>());
+    }
     [[nodiscard]] ChunkId get_chunk_id() {
         SpaceId const space = get<SpaceId>();
         return ChunkId{space, get<u64>()};

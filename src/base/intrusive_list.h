@@ -1,5 +1,5 @@
-// A doubly linked list whose links live in its members: constant-time removal from the middle, no allocation. A node
-// is in at most one list and leaves it when destroyed.
+// A doubly linked list whose links live in its members: constant-time removal from the middle, no allocation. A
+// node is in at most one list and leaves it when destroyed.
 #pragma once
 
 #include "base/assert.h"

@@ -11,8 +11,12 @@ Prng::Prng(u64 seed) : seed_(seed) {
     for (usize i = 0; i < state_.size(); ++i) state_[i] = hash64(seed, i + 1);
 }
 
-Prng Prng::fork(std::string_view name) const { return Prng(hash64(seed_, hash64(name))); }
-Prng Prng::fork(std::string_view name, u64 index) const { return Prng(hash64(seed_, hash64(name), index)); }
+Prng Prng::fork(std::string_view name) const {
+    return Prng(hash64(seed_, hash64(name)));
+}
+Prng Prng::fork(std::string_view name, u64 index) const {
+    return Prng(hash64(seed_, hash64(name), index));
+}
 
 u64 Prng::next() {
     ++draws_;

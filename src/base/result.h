@@ -1,5 +1,5 @@
-// Operating errors travel as values: Result<T> is std::expected<T, Error>. Programmers' errors abort (base/assert.h);
-// exceptions stop at third-party borders.
+// Operating errors travel as values: Result<T> is std::expected<T, Error>. Programmers' errors abort
+// (base/assert.h); exceptions stop at third-party borders.
 #pragma once
 
 #include <expected>
@@ -62,22 +62,23 @@ using Result = std::expected<T, Error>;
 
 #define CORELET_CONCAT_INNER(a, b) a##b
 #define CORELET_CONCAT(a, b) CORELET_CONCAT_INNER(a, b)
-#define CORELET_TRY_IMPL(ret, tmp, declaration, ...) \
-    auto tmp = (__VA_ARGS__);                        \
+#define CORELET_TRY_IMPL(ret, tmp, declaration, ...)       \
+    auto tmp = (__VA_ARGS__);                              \
     if (!tmp) ret std::unexpected(std::move(tmp).error()); \
     declaration = *std::move(tmp)
 
 // TRY(auto x, f()): x is the value, or this function returns the error. CO_ forms are for coroutines, and the
 // expression may hold a co_await. _VOID forms drop the value.
 #define TRY(declaration, ...) CORELET_TRY_IMPL(return, CORELET_CONCAT(try_, __LINE__), declaration, __VA_ARGS__)
-#define CO_TRY(declaration, ...) CORELET_TRY_IMPL(co_return, CORELET_CONCAT(try_, __LINE__), declaration, __VA_ARGS__)
-#define TRY_VOID(...)                                                                    \
-    do {                                                                                 \
-        auto try_void = (__VA_ARGS__);                                                   \
-        if (!try_void) return std::unexpected(std::move(try_void).error());              \
+#define CO_TRY(declaration, ...) \
+    CORELET_TRY_IMPL(co_return, CORELET_CONCAT(try_, __LINE__), declaration, __VA_ARGS__)
+#define TRY_VOID(...)                                                       \
+    do {                                                                    \
+        auto try_void = (__VA_ARGS__);                                      \
+        if (!try_void) return std::unexpected(std::move(try_void).error()); \
     } while (false)
-#define CO_TRY_VOID(...)                                                                 \
-    do {                                                                                 \
-        auto try_void = (__VA_ARGS__);                                                   \
-        if (!try_void) co_return std::unexpected(std::move(try_void).error());           \
+#define CO_TRY_VOID(...)                                                       \
+    do {                                                                       \
+        auto try_void = (__VA_ARGS__);                                         \
+        if (!try_void) co_return std::unexpected(std::move(try_void).error()); \
     } while (false)

@@ -35,11 +35,21 @@ struct WallTime {
 };
 
 namespace literals {
-constexpr Duration operator""_s(unsigned long long n) { return {static_cast<i64>(n) * 1'000'000'000}; }
-constexpr Duration operator""_ms(unsigned long long n) { return {static_cast<i64>(n) * 1'000'000}; }
-constexpr Duration operator""_us(unsigned long long n) { return {static_cast<i64>(n) * 1'000}; }
-constexpr Duration operator""_ns(unsigned long long n) { return {static_cast<i64>(n)}; }
-constexpr Duration operator""_min(unsigned long long n) { return {static_cast<i64>(n) * 60'000'000'000}; }
+constexpr Duration operator""_s(unsigned long long n) {
+    return {static_cast<i64>(n) * 1'000'000'000};
+}
+constexpr Duration operator""_ms(unsigned long long n) {
+    return {static_cast<i64>(n) * 1'000'000};
+}
+constexpr Duration operator""_us(unsigned long long n) {
+    return {static_cast<i64>(n) * 1'000};
+}
+constexpr Duration operator""_ns(unsigned long long n) {
+    return {static_cast<i64>(n)};
+}
+constexpr Duration operator""_min(unsigned long long n) {
+    return {static_cast<i64>(n) * 60'000'000'000};
+}
 }  // namespace literals
 using namespace literals;
 

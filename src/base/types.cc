@@ -8,6 +8,8 @@ std::string hex64(u64 value) {
     return out;
 }
 
-std::string to_string(const ChunkId& id) { return std::to_string(id.space.v) + "/" + hex64(id.seq); }
+std::string to_string(const ChunkId& id) {
+    return std::to_string(id.space.v) + "/" + hex64(id.seq);
+}
 
 }  // namespace corelet

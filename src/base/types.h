@@ -51,8 +51,12 @@ struct ChunkId {
     friend constexpr auto operator<=>(const ChunkId&, const ChunkId&) = default;
 };
 inline constexpr unsigned k_seq_counter_bits = 40;
-[[nodiscard]] constexpr u64 make_seq(Epoch writer, u64 counter) { return (writer.v << k_seq_counter_bits) | counter; }
-[[nodiscard]] constexpr Epoch seq_epoch(u64 seq) { return Epoch(seq >> k_seq_counter_bits); }
+[[nodiscard]] constexpr u64 make_seq(Epoch writer, u64 counter) {
+    return (writer.v << k_seq_counter_bits) | counter;
+}
+[[nodiscard]] constexpr Epoch seq_epoch(u64 seq) {
+    return Epoch(seq >> k_seq_counter_bits);
+}
 // A log segment is named like a chunk: in a replicated pool it becomes one in place.
 using SegmentId = ChunkId;
 
@@ -70,19 +74,29 @@ inline constexpr u64 k_tib = 1024 * k_gib;
 // The unit of checksums, of volume addresses and of device alignment.
 inline constexpr u64 k_block_bytes = 4096;
 
-[[nodiscard]] constexpr u64 round_up(u64 value, u64 unit) { return (value + unit - 1) / unit * unit; }
-[[nodiscard]] constexpr u64 round_down(u64 value, u64 unit) { return value / unit * unit; }
-[[nodiscard]] constexpr u64 div_ceil(u64 value, u64 unit) { return (value + unit - 1) / unit; }
+[[nodiscard]] constexpr u64 round_up(u64 value, u64 unit) {
+    return (value + unit - 1) / unit * unit;
+}
+[[nodiscard]] constexpr u64 round_down(u64 value, u64 unit) {
+    return value / unit * unit;
+}
+[[nodiscard]] constexpr u64 div_ceil(u64 value, u64 unit) {
+    return (value + unit - 1) / unit;
+}
 
 // Sixteen hex digits: how ids are shown and how they are typed.
 [[nodiscard]] std::string hex64(u64 value);
-[[nodiscard]] inline std::string to_string(CoreletId id) { return hex64(id.v); }
+[[nodiscard]] inline std::string to_string(CoreletId id) {
+    return hex64(id.v);
+}
 [[nodiscard]] std::string to_string(const ChunkId& id);
 
 // Hash for lookup-only containers; iteration order of those decides nothing.
 struct IdHash {
     template <class Tag, class Rep>
-    usize operator()(Strong<Tag, Rep> id) const { return static_cast<usize>(id.v * 0x9E3779B97F4A7C15ULL); }
+    usize operator()(Strong<Tag, Rep> id) const {
+        return static_cast<usize>(id.v * 0x9E3779B97F4A7C15ULL);
+    }
     usize operator()(const ChunkId& id) const {
         return static_cast<usize>((id.space.v * 0x9E3779B97F4A7C15ULL) ^ (id.seq * 0xC2B2AE3D27D4EB4FULL));
     }

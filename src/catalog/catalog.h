@@ -1,9 +1,9 @@
 // The small, consensus-replicated state of the mesh, in etcd's terms: keys with revisions, compare-and-set
 // transactions, watches, leases. Nothing per chunk or per object lives in it.
 //
-// One interface, several engines behind it (our own on raft; an in-memory one for tests; later etcd), held together by one
-// conformance suite. Every call may wait until its deadline and then fails with kTimeout (the commit may or may
-// not have happened) or kUnavailable (no quorum is known). All calls may be dropped.
+// One interface, several engines behind it (our own on raft; an in-memory one for tests; later etcd), held together
+// by one conformance suite. Every call may wait until its deadline and then fails with kTimeout (the commit may or
+// may not have happened) or kUnavailable (no quorum is known). All calls may be dropped.
 #pragma once
 
 #include <map>
@@ -19,8 +19,8 @@ namespace corelet {
 
 // A revision numbers the state; each committed transaction that changes something is one more.
 using Revision = Strong<struct RevisionTag>;
-// A lease keeps keys alive that are attached to it. Only its expiry or revocation, entries of the log, end it; a lapsed
-// one is never revived (protocols 11). Zero: none.
+// A lease keeps keys alive that are attached to it. Only its expiry or revocation, entries of the log, end it; a
+// lapsed one is never revived (protocols 11). Zero: none.
 using LeaseId = Strong<struct LeaseIdTag>;
 
 struct KeyValue {
@@ -53,9 +53,10 @@ struct Operation {
 };
 
 struct Transaction {
-    std::vector<Compare> compares;    // all must hold
+    std::vector<Compare> compares;  // all must hold
     std::vector<Operation> operations;
-    std::vector<std::string> reads;   // keys whose values (after the operations, or as they are if a compare fails) are returned
+    std::vector<std::string>
+        reads;  // keys whose values (after the operations, or as they are if a compare fails) are returned
 
     Transaction& require_missing(std::string key);
     Transaction& require_exists(std::string key);
@@ -67,8 +68,8 @@ struct Transaction {
 
 struct TransactionResult {
     bool succeeded = false;
-    Revision revision;                // of the state after it
-    std::vector<KeyValue> values;     // of `reads` that exist, in order asked
+    Revision revision;             // of the state after it
+    std::vector<KeyValue> values;  // of `reads` that exist, in order asked
     [[nodiscard]] const KeyValue* find(std::string_view key) const;
 };
 
@@ -87,8 +88,8 @@ struct WatchBatch {
     std::vector<WatchEvent> events;
 };
 
-// A stream of changes. If the reader falls behind its bound, or the history was compacted, next() fails with kOverloaded:
-// read the range again and watch from its revision.
+// A stream of changes. If the reader falls behind its bound, or the history was compacted, next() fails with
+// kOverloaded: read the range again and watch from its revision.
 class Watch {
   public:
     virtual ~Watch() = default;
@@ -99,8 +100,8 @@ class Catalog {
   public:
     virtual ~Catalog() = default;
 
-    // Atomic. A transaction whose answer was lost is not applied twice: the engine gives each a request id and finds its own
-    // success again. kConflict is not an error here: see `succeeded`.
+    // Atomic. A transaction whose answer was lost is not applied twice: the engine gives each a request id and
+    // finds its own success again. kConflict is not an error here: see `succeeded`.
     [[nodiscard]] virtual Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) = 0;
     // Linearizable: sees everything committed before the call.
     [[nodiscard]] virtual Task<Result<RangeResult>> range(std::string prefix, Instant deadline) = 0;

@@ -1,5 +1,5 @@
-// The catalog of one process, without consensus and without durability: for tests of what stands on a catalog. Leases end when
-// told to, or by the clock.
+// The catalog of one process, without consensus and without durability: for tests of what stands on a catalog.
+// Leases end when told to, or by the clock.
 #pragma once
 
 #include "catalog/watch_hub.h"
@@ -12,7 +12,9 @@ class MemoryCatalog final : public Catalog {
     [[nodiscard]] Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) override;
     [[nodiscard]] Task<Result<RangeResult>> range(std::string prefix, Instant deadline) override;
     [[nodiscard]] RangeResult local_range(std::string_view prefix) const override { return state_.range(prefix); }
-    [[nodiscard]] std::unique_ptr<Watch> watch(std::string prefix, Revision from) override { return hub_.watch(std::move(prefix), from); }
+    [[nodiscard]] std::unique_ptr<Watch> watch(std::string prefix, Revision from) override {
+        return hub_.watch(std::move(prefix), from);
+    }
     [[nodiscard]] Task<Result<LeaseId>> grant_lease(Duration ttl, Instant deadline) override;
     [[nodiscard]] Task<Result<void>> renew_lease(LeaseId lease, Instant deadline) override;
     [[nodiscard]] Task<Result<void>> revoke_lease(LeaseId lease, Instant deadline) override;

@@ -24,22 +24,32 @@ RaftCatalog::RaftCatalog(Env& env, RpcNode& rpc, RaftNode* raft)
 }
 
 RaftCatalog::~RaftCatalog() {
-    for (Method method : {catalog_method::k_commit, catalog_method::k_range, catalog_method::k_renew, catalog_method::k_pull})
+    for (Method method :
+         {catalog_method::k_commit, catalog_method::k_range, catalog_method::k_renew, catalog_method::k_pull})
         rpc_.unregister_handler(method);
 }
 
-void RaftCatalog::set_voter_hints(std::vector<CoreletId> voters) { hints_ = std::move(voters); }
+void RaftCatalog::set_voter_hints(std::vector<CoreletId> voters) {
+    hints_ = std::move(voters);
+}
 
-std::vector<CoreletId> RaftCatalog::voters() const { return holds_log() ? raft_->configuration().voters : hints_; }
+std::vector<CoreletId> RaftCatalog::voters() const {
+    return holds_log() ? raft_->configuration().voters : hints_;
+}
 
-CoreletId RaftCatalog::leader() const { return holds_log() ? raft_->leader() : leader_hint_; }
+CoreletId RaftCatalog::leader() const {
+    return holds_log() ? raft_->leader() : leader_hint_;
+}
 
 bool RaftCatalog::is_available() const {
-    if (holds_log()) return raft_->is_leader() || (!raft_->leader().is_zero() && rpc_.is_connected(raft_->leader()));
+    if (holds_log())
+        return raft_->is_leader() || (!raft_->leader().is_zero() && rpc_.is_connected(raft_->leader()));
     return env_.clock.now() - last_contact_ < k_contact_fresh;
 }
 
-std::unique_ptr<Watch> RaftCatalog::watch(std::string prefix, Revision from) { return hub_.watch(std::move(prefix), from); }
+std::unique_ptr<Watch> RaftCatalog::watch(std::string prefix, Revision from) {
+    return hub_.watch(std::move(prefix), from);
+}
 
 pb::RequestId RaftCatalog::next_request() {
     pb::RequestId id;
@@ -48,7 +58,8 @@ pb::RequestId RaftCatalog::next_request() {
     return id;
 }
 
-// --- asking ---------------------------------------------------------------------------------------------------------------
+// --- asking
+// ---------------------------------------------------------------------------------------------------------------
 
 Task<Result<Reply>> RaftCatalog::ask(CoreletId whom, Method method, Buffer body, Instant deadline) {
     CallOptions options;
@@ -57,7 +68,8 @@ Task<Result<Reply>> RaftCatalog::ask(CoreletId whom, Method method, Buffer body,
     return rpc_.call(whom, method, std::move(body), {}, options);
 }
 
-// Tries whoever is said to lead, then the voters one after the other, until the deadline. A repeat carries the same request id.
+// Tries whoever is said to lead, then the voters one after the other, until the deadline. A repeat carries the same
+// request id.
 Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant deadline) {
     Error last{Code::kUnavailable, false, 0, "no voter of the catalog is known"};
     CoreletId next = leader();
@@ -75,7 +87,8 @@ Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant 
                 co_return reply;
             }
             last = reply.error();
-            bool const refused = last.code == Code::kInvalid || last.code == Code::kNotFound || last.code == Code::kDenied;
+            bool const refused =
+                last.code == Code::kInvalid || last.code == Code::kNotFound || last.code == Code::kDenied;
             if (refused) co_return reply;
             CoreletId const hinted(last.code == Code::kNotLeader ? last.detail : 0);
             next = hinted == next ? CoreletId{} : hinted;
@@ -92,7 +105,9 @@ Task<Result<pb::CatalogResult>> RaftCatalog::submit(pb::CatalogCommand command, 
     CO_TRY(Reply reply, co_await ask_leader(catalog_method::k_commit, encode_message(command), deadline));
     CO_TRY(auto result, decode_message<pb::CatalogResult>(reply.body));
     // What this corelet has done it also sees, if it holds the log.
-    if (holds_log()) co_await raft_->hub().wait_beyond(Revision(result.revision() - 1), env_.clock, std::min(deadline, env_.clock.now() + 500_ms));
+    if (holds_log())
+        co_await raft_->hub().wait_beyond(Revision(result.revision() - 1), env_.clock,
+                                          std::min(deadline, env_.clock.now() + 500_ms));
     co_return result;
 }
 
@@ -136,7 +151,8 @@ Task<Result<void>> RaftCatalog::revoke_lease(LeaseId lease, Instant deadline) {
     co_return {};
 }
 
-// --- serving --------------------------------------------------------------------------------------------------------------
+// --- serving
+// --------------------------------------------------------------------------------------------------------------
 
 Task<Result<pb::CatalogResult>> RaftCatalog::propose_here(pb::CatalogCommand command, Instant deadline) {
     if (!raft_) co_return fail(Code::kNotLeader, "this corelet has no part in the catalog", leader_hint_.v);
@@ -148,7 +164,8 @@ Task<Result<Reply>> RaftCatalog::on_commit(Request request) {
     CO_TRY(auto result, co_await propose_here(std::move(command), request.deadline));
     if (result.lease() != 0) {
         auto const granted = raft_->state().leases().find(LeaseId(result.lease()));
-        if (granted != raft_->state().leases().end()) expiry_[granted->first] = env_.clock.now() + granted->second.ttl;
+        if (granted != raft_->state().leases().end())
+            expiry_[granted->first] = env_.clock.now() + granted->second.ttl;
     }
     co_return Reply{encode_message(result), {}};
 }
@@ -164,9 +181,11 @@ Task<Result<Reply>> RaftCatalog::on_range(Request request) {
     co_return Reply{encode_message(reply), {}};
 }
 
-// Renewed only after a quorum round begun after the request; it counts at the holder from sending, so here from arrival is enough.
+// Renewed only after a quorum round begun after the request; it counts at the holder from sending, so here from
+// arrival is enough.
 Task<Result<void>> RaftCatalog::renew_here(LeaseId lease, Instant arrived, Instant deadline) {
-    if (!raft_ || !raft_->is_leader()) co_return fail(Code::kNotLeader, "this corelet does not lead the catalog", leader().v);
+    if (!raft_ || !raft_->is_leader())
+        co_return fail(Code::kNotLeader, "this corelet does not lead the catalog", leader().v);
     CO_TRY_VOID(co_await raft_->read_barrier(deadline));
     if (!raft_->is_leader()) co_return fail(Code::kNotLeader, "leadership changed", leader().v);
     auto const found = raft_->state().leases().find(lease);
@@ -207,7 +226,8 @@ Task<Result<Reply>> RaftCatalog::on_pull(Request request) {
     co_return Reply{encode_message(reply), {}};
 }
 
-// --- loops ----------------------------------------------------------------------------------------------------------------
+// --- loops
+// ----------------------------------------------------------------------------------------------------------------
 
 bool RaftCatalog::learn(const pb::CatalogPullReply& reply) {
     mirror_.mirror(reply);
@@ -227,14 +247,16 @@ Task<void> RaftCatalog::look_whether_removed() {
         if (member == rpc_.id()) continue;
         pb::CatalogPull message;
         message.set_after(raft_->state().revision().v);
-        auto const reply = co_await ask(member, catalog_method::k_pull, encode_message(message), env_.clock.now() + k_pull_wait + 1_s);
+        auto const reply = co_await ask(member, catalog_method::k_pull, encode_message(message),
+                                        env_.clock.now() + k_pull_wait + 1_s);
         if (!reply || !raft_->leader().is_zero()) continue;
         auto const answer = decode_message<pb::CatalogPullReply>(reply->body);
         if (!answer || answer->leader() == 0) continue;
         std::vector<CoreletId> voters;
         for (u64 voter : answer->voters()) voters.push_back(CoreletId(voter));
         if (voters.empty() || std::find(voters.begin(), voters.end(), rpc_.id()) != voters.end()) continue;
-        log_info(env_.log, "catalog.removed", "this corelet is no voter any more, as " + to_string(member) + " says; it follows the others");
+        log_info(env_.log, "catalog.removed",
+                 "this corelet is no voter any more, as " + to_string(member) + " says; it follows the others");
         hints_ = std::move(voters);
         removed_ = true;
         co_return;
@@ -275,7 +297,8 @@ Task<void> RaftCatalog::mirror_loop() {
         CoreletId const whom = candidates[turn % candidates.size()];
         pb::CatalogPull message;
         message.set_after(mirror_.revision().v <= 1 ? 0 : mirror_.revision().v);
-        auto const reply = co_await ask(whom, catalog_method::k_pull, encode_message(message), env_.clock.now() + k_pull_wait + 1_s);
+        auto const reply = co_await ask(whom, catalog_method::k_pull, encode_message(message),
+                                        env_.clock.now() + k_pull_wait + 1_s);
         bool good = false;
         if (reply)
             if (auto const decoded = decode_message<pb::CatalogPullReply>(reply->body)) good = learn(*decoded);

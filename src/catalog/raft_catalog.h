@@ -1,5 +1,5 @@
-// The catalog on our own consensus core: the interface of catalog.h at every corelet, voter or not, and its service between
-// corelets. Who holds the log serves; others keep a mirror by pulling, and ask the leader.
+// The catalog on our own consensus core: the interface of catalog.h at every corelet, voter or not, and its service
+// between corelets. Who holds the log serves; others keep a mirror by pulling, and ask the leader.
 #pragma once
 
 #include "catalog/memory_catalog.h"
@@ -60,7 +60,8 @@ class RaftCatalog final : public Catalog {
     RaftNode* raft_;
     CatalogState mirror_;
     WatchHub hub_{mirror_};
-    // Removed from the voters while it could not hear of it: nobody sends it the log any more, and it follows like anybody else.
+    // Removed from the voters while it could not hear of it: nobody sends it the log any more, and it follows like
+    // anybody else.
     bool removed_ = false;
     Instant leader_known_{};
     bool hub_on_log_ = false;

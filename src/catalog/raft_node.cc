@@ -24,8 +24,9 @@ raft::Persist as_batch(const raft::Restored& durable) {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities,
-                                                        raft::Options options, bool first) {
+Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, Journal& journal,
+                                                        const Identities& identities, raft::Options options,
+                                                        bool first) {
     raft::Restored restored;
     std::optional<Error> bad;
     auto const take = [&](Bytes bytes) {
@@ -47,15 +48,24 @@ Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, 
         CO_TRY_VOID(co_await journal.append(std::move(records)));
     }
     raft::Restored durable = restored;
-    auto core = raft::Core::restore(rpc.id(), options, std::move(restored), env.random.fork("raft"), env.clock.now());
+    auto core =
+        raft::Core::restore(rpc.id(), options, std::move(restored), env.random.fork("raft"), env.clock.now());
     if (!core) co_return std::unexpected(core.error());
     if (journal.is_rotten()) core->bar(raft::Bar::kForgotten);
-    auto node = std::unique_ptr<RaftNode>(new RaftNode(env, rpc, journal, identities, std::move(*core), std::move(durable)));
+    auto node = std::unique_ptr<RaftNode>(
+        new RaftNode(env, rpc, journal, identities, std::move(*core), std::move(durable)));
     co_return node;
 }
 
-RaftNode::RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core, raft::Restored durable)
-    : env_(env), rpc_(rpc), journal_(journal), identities_(identities), core_(std::move(core)), durable_(std::move(durable)), scope_(env.executor) {
+RaftNode::RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core,
+                   raft::Restored durable)
+    : env_(env),
+      rpc_(rpc),
+      journal_(journal),
+      identities_(identities),
+      core_(std::move(core)),
+      durable_(std::move(durable)),
+      scope_(env.executor) {
     durable_number_ = journal_.durable_number();
     rpc_.register_handler(raft_method::k_message, [this](Request r) { return on_message(std::move(r)); });
     rpc_.register_handler(raft_method::k_greeting, [this](Request r) { return on_greeting(std::move(r)); });
@@ -87,8 +97,10 @@ Task<void> RaftNode::run() {
             continue;
         }
         Instant const next = core_.next_tick();
-        if (next > env_.clock.now()) co_await wanted_.wait_until(env_.clock, next);
-        else co_await env_.clock.sleep(10_ms);
+        if (next > env_.clock.now())
+            co_await wanted_.wait_until(env_.clock, next);
+        else
+            co_await env_.clock.sleep(10_ms);
     }
 }
 
@@ -117,7 +129,8 @@ void RaftNode::carry_out(raft::Effects effects) {
             log_warning(env_.log, "raft.journal_failed", number.error().to_string());
             core_.fail_device();
         } else {
-            pending_.push_back(Pending{*std::move(effects.persist), *number, effects.ticket, std::move(effects.send_after)});
+            pending_.push_back(
+                Pending{*std::move(effects.persist), *number, effects.ticket, std::move(effects.send_after)});
             pending_wanted_.notify_one();
         }
     } else if (!effects.send_after.empty()) {
@@ -195,7 +208,9 @@ Task<void> RaftNode::compact() {
     compacting_ = false;
 }
 
-void RaftNode::send(const raft::Message& message) { scope_.spawn(send_one(message.to, Buffer::copy_of(as_bytes(raft::encode(message))))); }
+void RaftNode::send(const raft::Message& message) {
+    scope_.spawn(send_one(message.to, Buffer::copy_of(as_bytes(raft::encode(message)))));
+}
 
 Task<void> RaftNode::send_one(CoreletId to, Buffer body) {
     CallOptions options;
@@ -259,7 +274,9 @@ Task<Result<void>> RaftNode::change(raft::Change change, Instant deadline) {
 void RaftNode::step_down() {
     if (!is_leader()) return;
     for (const raft::Core::Peer& peer : core_.peers())
-        if (configuration().is_voter(peer.id) && peer.id != rpc_.id() && peer.silent < 1_s && core_.transfer(peer.id)) break;
+        if (configuration().is_voter(peer.id) && peer.id != rpc_.id() && peer.silent < 1_s &&
+            core_.transfer(peer.id))
+            break;
     woken_ = true;
     wake();
 }
@@ -292,7 +309,8 @@ Task<void> RaftNode::greet(CoreletId voter, std::set<CoreletId>* answered, bool*
     CallOptions options;
     options.deadline = env_.clock.now() + 500_ms;
     options.traffic = TrafficClass::kControl;
-    auto const reply = co_await rpc_.call(voter, raft_method::k_greeting, encode_message(identities_.own()), {}, options);
+    auto const reply =
+        co_await rpc_.call(voter, raft_method::k_greeting, encode_message(identities_.own()), {}, options);
     if (!reply) co_return;
     auto const answer = decode_message<pb::VoterGreetingReply>(reply->body);
     if (!answer) co_return;

@@ -21,18 +21,20 @@ class RaftNode {
       public:
         virtual ~Identities() = default;
         // Another body of the caller's identity, or a later state of it, is known here.
-        [[nodiscard]] virtual bool knows_better(CoreletId id, const pb::VoterGreeting& greeting, std::string& reason) const = 0;
+        [[nodiscard]] virtual bool knows_better(CoreletId id, const pb::VoterGreeting& greeting,
+                                                std::string& reason) const = 0;
         [[nodiscard]] virtual pb::VoterGreeting own() const = 0;
     };
 
-    // Replays the journal and runs. With `first` and an empty journal this corelet becomes the only voter of a new group, durably.
-    // kCorrupt: the log contradicts itself.
-    [[nodiscard]] static Task<Result<std::unique_ptr<RaftNode>>> start(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities,
+    // Replays the journal and runs. With `first` and an empty journal this corelet becomes the only voter of a new
+    // group, durably. kCorrupt: the log contradicts itself.
+    [[nodiscard]] static Task<Result<std::unique_ptr<RaftNode>>> start(Env& env, RpcNode& rpc, Journal& journal,
+                                                                       const Identities& identities,
                                                                        raft::Options options, bool first);
     ~RaftNode();
 
-    // Proposes and waits until it is applied here. kNotLeader (`detail`: the leader's id), kUnavailable, kOverloaded; kTimeout: it may yet
-    // be applied.
+    // Proposes and waits until it is applied here. kNotLeader (`detail`: the leader's id), kUnavailable,
+    // kOverloaded; kTimeout: it may yet be applied.
     [[nodiscard]] Task<Result<pb::CatalogResult>> propose(std::string command, Instant deadline);
     // Everything committed before the call is applied here when it returns.
     [[nodiscard]] Task<Result<void>> read_barrier(Instant deadline);
@@ -59,11 +61,12 @@ class RaftNode {
     // On its way to the media, with what may leave once it is there.
     struct Pending {
         raft::Persist batch;
-        u64 number = 0;   // of the journal
-        u64 ticket = 0;   // 0: no batch of its own, only messages that wait for those before
+        u64 number = 0;  // of the journal
+        u64 ticket = 0;  // 0: no batch of its own, only messages that wait for those before
         std::vector<raft::Message> after;
     };
-    RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core, raft::Restored durable);
+    RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core,
+             raft::Restored durable);
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] Task<void> run();
     void turn();
@@ -83,8 +86,8 @@ class RaftNode {
     Journal& journal_;
     const Identities& identities_;
     raft::Core core_;
-    raft::Restored durable_;        // the fold of all durable batches: what compaction writes
-    u64 durable_number_ = 0;        // of the journal
+    raft::Restored durable_;  // the fold of all durable batches: what compaction writes
+    u64 durable_number_ = 0;  // of the journal
     bool compacting_ = false;
     std::deque<Pending> pending_;
     Notify pending_wanted_;

@@ -3,13 +3,17 @@
 namespace corelet {
 
 Result<void> check_transaction(const Transaction& transaction) {
-    if (transaction.operations.size() + transaction.compares.size() + transaction.reads.size() > k_catalog_operations_max)
-        return fail(Code::kInvalid, "a transaction of more than " + std::to_string(k_catalog_operations_max) + " parts");
+    if (transaction.operations.size() + transaction.compares.size() + transaction.reads.size() >
+        k_catalog_operations_max)
+        return fail(Code::kInvalid,
+                    "a transaction of more than " + std::to_string(k_catalog_operations_max) + " parts");
     for (const Operation& operation : transaction.operations)
-        if (operation.key.empty() || operation.key.size() > k_catalog_key_bytes_max || operation.value.size() > k_catalog_value_bytes_max)
+        if (operation.key.empty() || operation.key.size() > k_catalog_key_bytes_max ||
+            operation.value.size() > k_catalog_value_bytes_max)
             return fail(Code::kInvalid, "a key or value beyond its bound");
     for (const Compare& compare : transaction.compares)
-        if (compare.key.empty() || compare.key.size() > k_catalog_key_bytes_max) return fail(Code::kInvalid, "a key beyond its bound");
+        if (compare.key.empty() || compare.key.size() > k_catalog_key_bytes_max)
+            return fail(Code::kInvalid, "a key beyond its bound");
     return {};
 }
 
@@ -34,9 +38,11 @@ void encode_transaction(const Transaction& transaction, pb::CatalogTransaction& 
 Transaction decode_transaction(const pb::CatalogTransaction& in) {
     Transaction out;
     for (const auto& c : in.compares())
-        out.compares.push_back(Compare{static_cast<Compare::Kind>(c.kind()), c.key(), Revision(c.revision()), c.value()});
+        out.compares.push_back(
+            Compare{static_cast<Compare::Kind>(c.kind()), c.key(), Revision(c.revision()), c.value()});
     for (const auto& o : in.operations())
-        out.operations.push_back(Operation{static_cast<Operation::Kind>(o.kind()), o.key(), o.value(), LeaseId(o.lease())});
+        out.operations.push_back(
+            Operation{static_cast<Operation::Kind>(o.kind()), o.key(), o.value(), LeaseId(o.lease())});
     for (const auto& key : in.reads()) out.reads.push_back(key);
     return out;
 }
@@ -50,7 +56,8 @@ void encode_item(const KeyValue& item, pb::CatalogItem& out) {
 }
 
 KeyValue decode_item(const pb::CatalogItem& in) {
-    return KeyValue{in.key(), in.value(), Revision(in.create_revision()), Revision(in.mod_revision()), LeaseId(in.lease())};
+    return KeyValue{in.key(), in.value(), Revision(in.create_revision()), Revision(in.mod_revision()),
+                    LeaseId(in.lease())};
 }
 
 namespace {
@@ -64,7 +71,8 @@ pb::CatalogResult refusal(Code code, std::string message) {
 
 pb::CatalogResult CatalogState::apply(Bytes command) {
     pb::CatalogCommand parsed;
-    if (!parsed.ParseFromArray(command.data(), static_cast<int>(command.size()))) return refusal(Code::kInvalid, "malformed command");
+    if (!parsed.ParseFromArray(command.data(), static_cast<int>(command.size())))
+        return refusal(Code::kInvalid, "malformed command");
     if (parsed.has_request()) {
         if (const Done* const before = recall(parsed.request())) {
             pb::CatalogResult result = before->result;
@@ -75,7 +83,8 @@ pb::CatalogResult CatalogState::apply(Bytes command) {
     pb::CatalogResult result;
     if (parsed.has_transaction()) {
         Transaction const transaction = decode_transaction(parsed.transaction());
-        if (auto const valid = check_transaction(transaction); !valid) return refusal(valid.error().code, valid.error().message);
+        if (auto const valid = check_transaction(transaction); !valid)
+            return refusal(valid.error().code, valid.error().message);
         result = run_transaction(transaction);
     } else if (parsed.grant_lease_ttl_ns() != 0) {
         LeaseId const lease(next_lease_++);
@@ -93,28 +102,40 @@ pb::CatalogResult CatalogState::apply(Bytes command) {
 bool CatalogState::holds(const Compare& compare) const {
     const KeyValue* const item = find(compare.key);
     switch (compare.kind) {
-        case Compare::Kind::kExists: return item != nullptr;
-        case Compare::Kind::kMissing: return item == nullptr;
-        case Compare::Kind::kModRevision: return item && item->mod_revision == compare.revision;
-        case Compare::Kind::kValue: return item && item->value == compare.value;
+        case Compare::Kind::kExists:
+            return item != nullptr;
+        case Compare::Kind::kMissing:
+            return item == nullptr;
+        case Compare::Kind::kModRevision:
+            return item && item->mod_revision == compare.revision;
+        case Compare::Kind::kValue:
+            return item && item->value == compare.value;
     }
     return false;
 }
 
 pb::CatalogResult CatalogState::run_transaction(const Transaction& transaction) {
-    bool const all = std::all_of(transaction.compares.begin(), transaction.compares.end(), [&](const Compare& c) { return holds(c); });
+    bool const all = std::all_of(transaction.compares.begin(), transaction.compares.end(),
+                                 [&](const Compare& c) { return holds(c); });
     pb::CatalogResult result;
     if (all) {
         for (const Operation& operation : transaction.operations)
-            if (operation.kind == Operation::Kind::kPut && !operation.lease.is_zero() && !leases_.contains(operation.lease))
+            if (operation.kind == Operation::Kind::kPut && !operation.lease.is_zero() &&
+                !leases_.contains(operation.lease))
                 return refusal(Code::kInvalid, "lease " + std::to_string(operation.lease.v) + " does not exist");
         result.set_succeeded(true);
         if (!transaction.operations.empty()) revision_ = revision_.next();
         for (const Operation& operation : transaction.operations) {
             switch (operation.kind) {
-                case Operation::Kind::kPut: put(operation); break;
-                case Operation::Kind::kDelete: erase(operation.key); break;
-                case Operation::Kind::kDeletePrefix: erase_prefix(operation.key); break;
+                case Operation::Kind::kPut:
+                    put(operation);
+                    break;
+                case Operation::Kind::kDelete:
+                    erase(operation.key);
+                    break;
+                case Operation::Kind::kDeletePrefix:
+                    erase_prefix(operation.key);
+                    break;
             }
         }
     }
@@ -180,7 +201,8 @@ void CatalogState::note(const KeyValue& item, bool deleted) {
 
 std::optional<std::vector<CatalogState::Change>> CatalogState::changes_after(Revision from) const {
     if (from < history_from_) return std::nullopt;
-    auto const first = std::partition_point(history_.begin(), history_.end(), [&](const Change& c) { return c.revision <= from; });
+    auto const first =
+        std::partition_point(history_.begin(), history_.end(), [&](const Change& c) { return c.revision <= from; });
     return std::vector<Change>(first, history_.end());
 }
 
@@ -192,7 +214,8 @@ const KeyValue* CatalogState::find(std::string_view key) const {
 RangeResult CatalogState::range(std::string_view prefix) const {
     RangeResult out;
     out.revision = revision_;
-    for (auto at = items_.lower_bound(prefix); at != items_.end() && at->first.starts_with(prefix); ++at) out.items.push_back(at->second);
+    for (auto at = items_.lower_bound(prefix); at != items_.end() && at->first.starts_with(prefix); ++at)
+        out.items.push_back(at->second);
     return out;
 }
 
@@ -237,15 +260,18 @@ std::string CatalogState::encode_snapshot() const {
 
 Result<void> CatalogState::restore_snapshot(Bytes snapshot) {
     pb::CatalogSnapshot in;
-    if (!in.ParseFromArray(snapshot.data(), static_cast<int>(snapshot.size()))) return fail(Code::kCorrupt, "malformed catalog snapshot");
+    if (!in.ParseFromArray(snapshot.data(), static_cast<int>(snapshot.size())))
+        return fail(Code::kCorrupt, "malformed catalog snapshot");
     *this = CatalogState();
     revision_ = Revision(in.revision());
     history_from_ = revision_;
     next_lease_ = in.next_lease();
-    for (const auto& lease : in.leases()) leases_.emplace(LeaseId(lease.id()), Lease{Duration{static_cast<i64>(lease.ttl_ns())}, {}});
+    for (const auto& lease : in.leases())
+        leases_.emplace(LeaseId(lease.id()), Lease{Duration{static_cast<i64>(lease.ttl_ns())}, {}});
     for (const auto& encoded : in.items()) {
         KeyValue item = decode_item(encoded);
-        if (auto const lease = leases_.find(item.lease); lease != leases_.end()) lease->second.keys.insert(item.key);
+        if (auto const lease = leases_.find(item.lease); lease != leases_.end())
+            lease->second.keys.insert(item.key);
         std::string key = item.key;
         items_.emplace(std::move(key), std::move(item));
     }
@@ -287,7 +313,8 @@ void CatalogState::mirror(const pb::CatalogPullReply& pulled) {
         item.lease = {};  // leases are the voters' matter
         std::string const key = item.key;
         items_[key] = item;
-        history_.push_back(Change{pulled.whole() ? Revision(pulled.revision()) : item.mod_revision, WatchEvent{false, item}});
+        history_.push_back(
+            Change{pulled.whole() ? Revision(pulled.revision()) : item.mod_revision, WatchEvent{false, item}});
     }
     revision_ = std::max(revision_, Revision(pulled.revision()));
     while (history_.size() > k_catalog_history_kept) {

@@ -1,6 +1,6 @@
-// The catalog's state machine: keys with revisions, transactions, leases, request ids. Deterministic and pure: the same commands in
-// the same order give the same state everywhere, now and in later versions (a command applies only by rules of the committed
-// feature level).
+// The catalog's state machine: keys with revisions, transactions, leases, request ids. Deterministic and pure: the
+// same commands in the same order give the same state everywhere, now and in later versions (a command applies only
+// by rules of the committed feature level).
 #pragma once
 
 #include <deque>
@@ -14,8 +14,9 @@ namespace corelet {
 inline constexpr usize k_catalog_key_bytes_max = 1024;
 inline constexpr usize k_catalog_value_bytes_max = 4 * k_mib;
 inline constexpr usize k_catalog_operations_max = 1024;
-inline constexpr usize k_catalog_requests_kept = 8192;   // results remembered, so that a repeat finds its own success
-inline constexpr usize k_catalog_history_kept = 8192;    // changes remembered for watches
+inline constexpr usize k_catalog_requests_kept =
+    8192;                                              // results remembered, so that a repeat finds its own success
+inline constexpr usize k_catalog_history_kept = 8192;  // changes remembered for watches
 
 [[nodiscard]] Result<void> check_transaction(const Transaction& transaction);
 void encode_transaction(const Transaction& transaction, pb::CatalogTransaction& out);
@@ -55,7 +56,7 @@ class CatalogState {
     struct Done {
         u64 client = 0;
         u64 number = 0;
-        pb::CatalogResult result;   // without values
+        pb::CatalogResult result;  // without values
     };
     [[nodiscard]] bool holds(const Compare& compare) const;
     void put(const Operation& operation);
@@ -75,7 +76,7 @@ class CatalogState {
     std::deque<Done> done_;
     std::map<std::pair<u64, u64>, pb::CatalogResult> done_index_;
     std::deque<Change> history_;
-    Revision history_from_{1};      // changes after it are all kept
+    Revision history_from_{1};  // changes after it are all kept
 };
 
 }  // namespace corelet

@@ -4,7 +4,8 @@ namespace corelet {
 
 class HubWatch final : public Watch {
   public:
-    HubWatch(WatchHub& hub, std::string prefix, Revision from) : hub_(hub), prefix_(std::move(prefix)), from_(from) {}
+    HubWatch(WatchHub& hub, std::string prefix, Revision from)
+        : hub_(hub), prefix_(std::move(prefix)), from_(from) {}
 
     Task<Result<WatchBatch>> next() override {
         for (;;) {

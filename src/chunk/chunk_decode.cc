@@ -37,7 +37,8 @@ Result<ec::Codec*> MeshChunks::codec(mesh::Redundancy redundancy) {
 }
 
 // All but one, those to ask first last. Among equals data comes first: it needs no arithmetic.
-std::vector<u8> MeshChunks::positions_by_rank(const mesh::Map& map, const mesh::Pool& pool, const Wanted& wanted, u8 but) const {
+std::vector<u8> MeshChunks::positions_by_rank(const mesh::Map& map, const mesh::Pool& pool, const Wanted& wanted,
+                                              u8 but) const {
     std::vector<std::pair<unsigned, u8>> ranked;
     for (u8 position = 0; position < pool.spec.redundancy.width(); ++position) {
         if (position == but) continue;
@@ -70,10 +71,12 @@ std::string named(const std::set<CoreletId>& corelets) {
 }
 
 // What may be said when fewer than k could be read (protocols 9.4).
-Error too_few(ChunkId chunk, usize have, unsigned k, bool anybody_silent, unsigned corrupt, const std::string& silent, const std::string& out,
-              const std::string& last) {
-    std::string text = "chunk " + to_string(chunk) + ": " + std::to_string(have) + " of the " + std::to_string(k) + " fragments needed could be read";
-    if (anybody_silent) return Error{Code::kUnavailable, false, 0, text + "; no answer from " + silent + "; last: " + last};
+Error too_few(ChunkId chunk, usize have, unsigned k, bool anybody_silent, unsigned corrupt,
+              const std::string& silent, const std::string& out, const std::string& last) {
+    std::string text = "chunk " + to_string(chunk) + ": " + std::to_string(have) + " of the " + std::to_string(k) +
+                       " fragments needed could be read";
+    if (anybody_silent)
+        return Error{Code::kUnavailable, false, 0, text + "; no answer from " + silent + "; last: " + last};
     if (!out.empty()) text += "; the rest may lie on " + out + ", which the mesh has given up";
     return Error{corrupt != 0 ? Code::kCorrupt : Code::kUnknown, false, 0, text + "; last: " + last};
 }
@@ -84,7 +87,8 @@ Error too_few(ChunkId chunk, usize have, unsigned k, bool anybody_silent, unsign
 Task<Result<MeshChunks::Piece>> MeshChunks::decode_piece(Wanted wanted, u8 position, std::vector<u32> expected) {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(wanted.pool);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
+    if (!pool)
+        co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
     mesh::Redundancy const redundancy = pool->spec.redundancy;
     CO_TRY(ec::Codec* const coder, codec(redundancy));
     ++stats_.degraded_gets;
@@ -101,21 +105,25 @@ Task<Result<MeshChunks::Piece>> MeshChunks::decode_piece(Wanted wanted, u8 posit
                 ++gather->running;
                 reads.spawn(gather_one(wanted, next, gather));
                 auto const holders = in_order(*map, pool->holders(wanted.chunk, next), wanted.except);
-                bool const hurried = wanted.traffic == TrafficClass::kClient || wanted.traffic == TrafficClass::kControl;
+                bool const hurried =
+                    wanted.traffic == TrafficClass::kClient || wanted.traffic == TrafficClass::kControl;
                 Duration patience = hurried ? options_.peers.least : options_.peers.most;
                 if (hurried && !holders.empty()) patience = peers_.patience(holders.front(), wanted.length);
                 company = std::max(company, env_.clock.now() + patience);
                 continue;
             }
             if (gather->running == 0) break;
-            (void)co_await gather->changed.wait_until(env_.clock, gather->untried.empty() ? env_.clock.now() + 1_s : company);
+            (void)co_await gather->changed.wait_until(env_.clock,
+                                                      gather->untried.empty() ? env_.clock.now() + 1_s : company);
         }
     }
     if (gather->have.size() < redundancy.k) co_await gather_strays(wanted, redundancy, gather);
     if (gather->have.size() < redundancy.k) {
         const Findings& found = *gather->findings;
-        co_return std::unexpected(too_few(wanted.chunk, gather->have.size(), redundancy.k, !found.silent.empty(), found.corrupt, named(found.silent),
-                                          named(found.out), gather->last ? gather->last->to_string() : std::string("nothing to ask")));
+        co_return std::unexpected(
+            too_few(wanted.chunk, gather->have.size(), redundancy.k, !found.silent.empty(), found.corrupt,
+                    named(found.silent), named(found.out),
+                    gather->last ? gather->last->to_string() : std::string("nothing to ask")));
     }
     std::vector<ec::Piece> pieces;
     for (auto const& [from, bytes] : gather->have) pieces.push_back(ec::Piece{from, bytes.bytes()});

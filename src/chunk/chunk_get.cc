@@ -12,7 +12,7 @@ namespace {
 
 constexpr usize k_reports_max = 32;  // of bad fragments, under way; more are found by the next reader
 constexpr Duration k_reconsider = 10_ms;
-constexpr usize k_late_max = 64;     // reads that go on when somebody else was faster: what they took is worth knowing
+constexpr usize k_late_max = 64;  // reads that go on when somebody else was faster: what they took is worth knowing
 
 // Where a hedged read ends: the first of two to succeed.
 struct Race {
@@ -24,14 +24,20 @@ Task<void> run_racer(Task<Result<MeshChunks::Piece>> task, std::shared_ptr<Race>
     (direct ? race->direct : race->decoded).emplace(std::move(result));
     race->changed.notify_all();
 }
-bool is_urgent(TrafficClass traffic) { return traffic == TrafficClass::kControl || traffic == TrafficClass::kClient; }
-bool succeeded(const std::optional<Result<MeshChunks::Piece>>& end) { return end && *end; }
+bool is_urgent(TrafficClass traffic) {
+    return traffic == TrafficClass::kControl || traffic == TrafficClass::kClient;
+}
+bool succeeded(const std::optional<Result<MeshChunks::Piece>>& end) {
+    return end && *end;
+}
 
 }  // namespace
 
-// --- one holder ------------------------------------------------------------------------------------------------------
+// --- one holder
+// ------------------------------------------------------------------------------------------------------
 
-Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, Wanted wanted, u8 position, std::vector<u32> expected) {
+Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, Wanted wanted, u8 position,
+                                                        std::vector<u32> expected) {
     FragmentId const fragment{wanted.chunk, position};
     pb::ReadFragment message;
     message.set_space(fragment.chunk.space.v);
@@ -65,14 +71,18 @@ Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, Wanted w
         CO_TRY(auto answer, decode_message<pb::ReadFragmentReply>(reply->body));
         expected.assign(answer.block_crcs().begin(), answer.block_crcs().end());
         piece.chunk_bytes = answer.chunk_bytes();
-        if (expected.size() != wanted.length / k_block_bytes) co_return fail(Code::kCorrupt, "a fragment read came without its checksums");
+        if (expected.size() != wanted.length / k_block_bytes)
+            co_return fail(Code::kCorrupt, "a fragment read came without its checksums");
     }
     if (block_crcs(reply->payload) != expected) {
         ++stats_.bad_fragments;
-        log_warning(env_.log, "chunk.bad_fragment", [&] { return to_string(fragment.chunk) + "." + std::to_string(position) + " on " + to_string(from); });
+        log_warning(env_.log, "chunk.bad_fragment", [&] {
+            return to_string(fragment.chunk) + "." + std::to_string(position) + " on " + to_string(from);
+        });
         // Its holder did not look: it is told.
         if (unverified) report_bad(from, fragment);
-        co_return fail(Code::kCorrupt, "fragment " + std::to_string(position) + " of " + to_string(fragment.chunk) + " on " + to_string(from) + " does not verify");
+        co_return fail(Code::kCorrupt, "fragment " + std::to_string(position) + " of " + to_string(fragment.chunk) +
+                                           " on " + to_string(from) + " does not verify");
     }
     piece.bytes = reply->payload.flatten();
     piece.crcs = std::move(expected);
@@ -95,27 +105,33 @@ Task<void> MeshChunks::send_report(CoreletId holder, Buffer body) {
     (void)co_await rpc_.call(holder, chunk_method::k_report, std::move(body), {}, options);
 }
 
-// --- its holders -----------------------------------------------------------------------------------------------------
+// --- its holders
+// -----------------------------------------------------------------------------------------------------
 
-// Whom to ask first: oneself, those that answer, those that lately did not, those that the map has as down (it may be wrong).
+// Whom to ask first: oneself, those that answer, those that lately did not, those that the map has as down (it may
+// be wrong).
 unsigned MeshChunks::rank(const mesh::Map& map, CoreletId holder) const {
     if (holder == rpc_.id()) return 0;
     if (!map.is_up(holder)) return 3;
     return peers_.is_suspect(holder, env_.clock.now()) ? 2 : 1;
 }
 
-std::vector<CoreletId> MeshChunks::in_order(const mesh::Map& map, std::vector<CoreletId> holders, CoreletId except) const {
+std::vector<CoreletId> MeshChunks::in_order(const mesh::Map& map, std::vector<CoreletId> holders,
+                                            CoreletId except) const {
     std::erase(holders, except);
-    std::stable_sort(holders.begin(), holders.end(), [&](CoreletId a, CoreletId b) { return rank(map, a) < rank(map, b); });
+    std::stable_sort(holders.begin(), holders.end(),
+                     [&](CoreletId a, CoreletId b) { return rank(map, a) < rank(map, b); });
     return holders;
 }
 
-// The current holder and former ones. "Unknown" at one proves nothing about another, and no answer nothing about itself.
+// The current holder and former ones. "Unknown" at one proves nothing about another, and no answer nothing about
+// itself.
 Task<Result<MeshChunks::Piece>> MeshChunks::read_holders(Wanted wanted, u8 position, std::vector<u32> expected,
                                                          std::shared_ptr<Findings> findings) {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(wanted.pool);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
+    if (!pool)
+        co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
     Error last{Code::kUnknown, false, 0, "nobody holds the fragment"};
     bool corrupt = false, silent = false;
     auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted.except);
@@ -147,14 +163,16 @@ Task<Result<MeshChunks::Piece>> MeshChunks::read_piece(Wanted wanted, u8 positio
     co_return co_await decode_piece(wanted, position, std::move(expected));
 }
 
-// --- hedged ----------------------------------------------------------------------------------------------------------
+// --- hedged
+// ----------------------------------------------------------------------------------------------------------
 
-// One request to the holder. When it fails, or takes longer than it usually does, the same range is decoded from others beside it; a
-// holder that lately did not answer is only asked when decoding fails too.
+// One request to the holder. When it fails, or takes longer than it usually does, the same range is decoded from
+// others beside it; a holder that lately did not answer is only asked when decoding fails too.
 Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 position, std::vector<u32> expected) {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(wanted.pool);
-    if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
+    if (!pool)
+        co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
     auto const race = std::make_shared<Race>();
     auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted.except);
     CoreletId const holder = holders.empty() ? CoreletId{} : holders.front();
@@ -162,14 +180,16 @@ Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 posit
     bool asked = !holder.is_zero() && map->is_up(holder) && peers_.try_now(holder, began);
     Scope scope(env_.executor);
     if (asked) {
-        (late_.size() < k_late_max ? late_ : scope).spawn(run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
+        (late_.size() < k_late_max ? late_ : scope)
+            .spawn(run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
         Instant const give_up = began + options_.peers.most;
         Instant patience = began + peers_.patience(holder, wanted.length);
         for (bool hedge = false; !race->direct && !hedge;) {
             (void)co_await race->changed.wait_until(env_.clock, patience);
             Instant const now = env_.clock.now();
             if (race->direct || now < patience) continue;
-            // Not more than one read of ten is sent twice; beyond that only what its holder probably will not answer.
+            // Not more than one read of ten is sent twice; beyond that only what its holder probably will not
+            // answer.
             hedge = now >= give_up || peers_.is_suspect(holder, now) || hedges_.take();
             patience = std::min(patience + k_reconsider, give_up);
         }
@@ -183,7 +203,8 @@ Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 posit
         if (race->decoded && (race->direct || holder.is_zero())) co_return *std::move(race->decoded);
         if (race->decoded && !asked) {
             asked = true;
-            scope.spawn(run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
+            scope.spawn(
+                run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
         }
         co_await race->changed.wait();
     }
@@ -196,7 +217,8 @@ u8 MeshChunks::pick_copy(const mesh::Map& map, const mesh::Pool& pool, ChunkId c
     for (usize step = 0; step < row.size(); ++step) {
         auto const position = static_cast<u8>((chunk.seq + step) % row.size());
         if (row[position] == rpc_.id()) return position;
-        if (!row[position].is_zero() && (row[best].is_zero() || rank(map, row[position]) < rank(map, row[best]))) best = position;
+        if (!row[position].is_zero() && (row[best].is_zero() || rank(map, row[position]) < rank(map, row[best])))
+            best = position;
     }
     return best;
 }
@@ -222,7 +244,8 @@ Task<Result<BufferChain>> MeshChunks::get(PoolId pool_id, ChunkId chunk, u64 chu
     std::vector<Task<Result<Piece>>> reads;
     for (const ec::FragmentRange& range : ranges) {
         u8 const position = redundancy.is_replicated() ? pick_copy(*map, *pool, chunk) : range.position;
-        reads.push_back(hedged_piece(Wanted{pool_id, chunk, range.offset, range.length, traffic}, position, part_of(range)));
+        reads.push_back(
+            hedged_piece(Wanted{pool_id, chunk, range.offset, range.length, traffic}, position, part_of(range)));
     }
     BufferChain out;
     if (reads.size() == 1) {

@@ -12,14 +12,14 @@ constexpr Duration k_round_least = 20_ms;
 constexpr Duration k_round_most = 500_ms;
 }  // namespace
 
-// One chunk on its way to its homes. Fragments that are durable somewhere stay so when the table changes under the put: only places
-// that have it not yet are written, and what lies elsewhere by then is a stray.
+// One chunk on its way to its homes. Fragments that are durable somewhere stay so when the table changes under the
+// put: only places that have it not yet are written, and what lies elsewhere by then is a stray.
 struct MeshChunks::Spread {
     PoolId pool;
     ChunkId chunk;
     mesh::Redundancy redundancy;
     u64 chunk_bytes = 0;
-    std::vector<Buffer> fragments;        // one for all copies of a replicated chunk
+    std::vector<Buffer> fragments;  // one for all copies of a replicated chunk
     std::vector<std::vector<u32>> crcs;
     std::set<std::pair<u8, CoreletId>> durable;
     std::set<std::pair<u8, CoreletId>> refused;  // full, or its device fails: not waited for
@@ -47,7 +47,8 @@ bool MeshChunks::can_put(PoolId pool_id) const {
     return false;
 }
 
-Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data, std::vector<u32> crcs) {
+Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data,
+                                                               std::vector<u32> crcs) {
     auto spread = std::make_shared<Spread>();
     spread->pool = pool.id;
     spread->chunk = chunk;
@@ -72,7 +73,8 @@ Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool&
     u64 const blocks = geometry.fragment_bytes() / k_block_bytes;
     for (unsigned position = 0; position < spread->redundancy.k; ++position) {
         std::vector<u32>& own = spread->crcs.emplace_back(blocks, crc32c_zero_block());
-        for (u64 i = 0; i < blocks && position * blocks + i < crcs.size(); ++i) own[i] = crcs[position * blocks + i];
+        for (u64 i = 0; i < blocks && position * blocks + i < crcs.size(); ++i)
+            own[i] = crcs[position * blocks + i];
     }
     for (unsigned position = spread->redundancy.k; position < spread->redundancy.width(); ++position)
         spread->crcs.push_back(block_crcs(BufferChain(spread->fragments[position])));
@@ -101,9 +103,11 @@ MeshChunks::Standing MeshChunks::standing_of(const Spread& spread) const {
     return standing;
 }
 
-// The quorum that a pool names, or everybody in service and at least min(k + 1, k + m). Whoever is in service and does not answer is asked
-// again until it does, or the map has it as down: data are let go from the log only when that much is durable.
-Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
+// The quorum that a pool names, or everybody in service and at least min(k + 1, k + m). Whoever is in service and
+// does not answer is asked again until it does, or the map has it as down: data are let go from the log only when
+// that much is durable.
+Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
+                                             TrafficClass traffic) {
     CORELET_ASSERT(data.size() % k_block_bytes == 0 && crcs.size() == data.size() / k_block_bytes);
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
@@ -113,16 +117,19 @@ Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, Buff
     Instant const patience = env_.clock.now() + options_.put_patience;
     for (Duration pause = k_round_least;; pause = std::min(pause * 2, k_round_most)) {
         if (!standing_of(*spread).in_service)
-            co_return fail(Code::kUnavailable, "chunk " + to_string(chunk) + ": its slot has fewer members in service than a put needs");
+            co_return fail(Code::kUnavailable, "chunk " + to_string(chunk) +
+                                                   ": its slot has fewer members in service than a put needs");
         CO_TRY_VOID(co_await put_round(spread, traffic));
         Standing const standing = standing_of(*spread);
         bool const enough = standing.least != 0 && standing.durable >= standing.least;
-        bool const waits = (standing.all_in_service || !enough) && standing.waited_for != 0 && env_.clock.now() < patience;
+        bool const waits =
+            (standing.all_in_service || !enough) && standing.waited_for != 0 && env_.clock.now() < patience;
         if (!waits && !enough) co_return std::unexpected(with_context(spread->last, "chunk " + to_string(chunk)));
         if (!waits) {
             ++stats_.puts;
             stats_.put_bytes += bytes;
-            co_return ChunkPutResult{standing.epoch, standing.durable, standing.durable == spread->redundancy.width()};
+            co_return ChunkPutResult{standing.epoch, standing.durable,
+                                     standing.durable == spread->redundancy.width()};
         }
         co_await env_.clock.sleep(pause);
     }
@@ -143,8 +150,10 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread, Traffic
         if (spread->durable.contains({position, member}) || spread->refused.contains({position, member})) continue;
         usize const piece = spread->piece(position);
         asked.emplace_back(position, member);
-        puts.push_back(put_fragment(member, FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
-                                                        spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece], traffic, false}));
+        puts.push_back(put_fragment(
+            member,
+            FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
+                        spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece], traffic, false}));
     }
     auto const results = co_await join_all<Result<void>>(std::move(puts));
     for (usize i = 0; i < results.size(); ++i) {
@@ -157,7 +166,8 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread, Traffic
         if (error.code == Code::kExists || error.code == Code::kInvalid)
             co_return std::unexpected(with_context(error, "chunk " + to_string(spread->chunk)));
         if (error.code == Code::kStaleMap) maps_.heard_of(MapEpoch(error.detail), asked[i].second);
-        bool const cannot = error.code == Code::kNoSpace || error.code == Code::kIo || error.code == Code::kForgotten;
+        bool const cannot =
+            error.code == Code::kNoSpace || error.code == Code::kIo || error.code == Code::kForgotten;
         if (cannot) spread->refused.insert(asked[i]);
     }
     co_return {};
@@ -181,12 +191,14 @@ Task<Result<void>> MeshChunks::put_fragment(CoreletId at, FragmentPut put) {
     CallOptions options;
     options.deadline = env_.clock.now() + options_.fragment_timeout * 2;
     options.traffic = put.traffic;
-    auto const reply = co_await rpc_.call(at, chunk_method::k_put, encode_message(message), BufferChain(put.data), options);
+    auto const reply =
+        co_await rpc_.call(at, chunk_method::k_put, encode_message(message), BufferChain(put.data), options);
     if (!reply) co_return std::unexpected(reply.error());
     co_return {};
 }
 
-// --- delete ----------------------------------------------------------------------------------------------------------
+// --- delete
+// ----------------------------------------------------------------------------------------------------------
 
 Task<Result<void>> MeshChunks::remove_at(CoreletId at, Buffer body) {
     CallOptions options;
@@ -210,7 +222,8 @@ Task<Result<void>> MeshChunks::remove(PoolId pool_id, std::vector<ChunkId> chunk
                 message.set_space(chunk.space.v);
                 message.set_epoch(epoch.v);
                 message.set_pool(pool_id.v);
-                if (message.seqs_size() == 0 || message.seqs(message.seqs_size() - 1) != chunk.seq) message.add_seqs(chunk.seq);
+                if (message.seqs_size() == 0 || message.seqs(message.seqs_size() - 1) != chunk.seq)
+                    message.add_seqs(chunk.seq);
             }
     std::vector<Task<Result<void>>> removals;
     for (auto const& [member, message] : messages)

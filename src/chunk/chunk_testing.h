@@ -1,5 +1,6 @@
-// A handful of corelets that keep fragments, in the simulated world: stores, RPC nodes, fragment servers, readers, and maps made by hand, which
-// may differ from corelet to corelet. Header only, for the tests of this folder and of heal.
+// A handful of corelets that keep fragments, in the simulated world: stores, RPC nodes, fragment servers, readers,
+// and maps made by hand, which may differ from corelet to corelet. Header only, for the tests of this folder and of
+// heal.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -69,16 +70,20 @@ class ChunkWorld {
   public:
     using Extra = std::function<std::shared_ptr<void>(Holder&)>;
     // Corelets with the ids 1..n, in a map of that many with one pool.
-    ChunkWorld(u64 seed, usize corelets, std::string_view redundancy, Extra extra = {}, MeshChunks::Options options = {})
+    ChunkWorld(u64 seed, usize corelets, std::string_view redundancy, Extra extra = {},
+               MeshChunks::Options options = {})
         : world_(seed, quiet()), extra_(std::move(extra)), options_(options), members_(corelets) {
-        mesh::Map const map = mesh::testing::with_pool(mesh::testing::make_map(corelets), redundancy, mesh::Level::kCorelet);
+        mesh::Map const map =
+            mesh::testing::with_pool(mesh::testing::make_map(corelets), redundancy, mesh::Level::kCorelet);
         map_ = std::make_shared<const mesh::Map>(map);
         for (usize i = 0; i < corelets; ++i) {
             members_[i].machine = &world_.add_node(name(i));
             members_[i].map = map_;
         }
         for (usize i = 0; i < corelets; ++i) start(i);
-        EXPECT_TRUE(world_.run_until([&] { return std::all_of(members_.begin(), members_.end(), [](const Member& m) { return m.holder; }); }, 60_s));
+        EXPECT_TRUE(world_.run_until(
+            [&] { return std::all_of(members_.begin(), members_.end(), [](const Member& m) { return m.holder; }); },
+            60_s));
     }
     ~ChunkWorld() {
         for (Member& member : members_) member.machine->crash();
@@ -92,7 +97,9 @@ class ChunkWorld {
     [[nodiscard]] const mesh::Map& map() const { return *map_; }
     [[nodiscard]] const mesh::Pool& pool() const { return *map_->find(k_pool); }
     [[nodiscard]] u32 slot(ChunkId chunk) const { return pool().slot(chunk); }
-    [[nodiscard]] CoreletId home(ChunkId chunk, u8 position) const { return pool().current().at(slot(chunk), position); }
+    [[nodiscard]] CoreletId home(ChunkId chunk, u8 position) const {
+        return pool().current().at(slot(chunk), position);
+    }
 
     // For everybody, or for one.
     void set_map(mesh::Map map) {
@@ -118,7 +125,9 @@ class ChunkWorld {
             auto const each = s == slot ? row : pool.current().row(s);
             cells.insert(cells.end(), each.begin(), each.end());
         }
-        pool.tables.insert(pool.tables.begin(), mesh::SlotTable::make(next.epoch, pool.current().slots(), pool.current().width(), cells).value());
+        pool.tables.insert(
+            pool.tables.begin(),
+            mesh::SlotTable::make(next.epoch, pool.current().slots(), pool.current().width(), cells).value());
         return next;
     }
 
@@ -133,7 +142,9 @@ class ChunkWorld {
         CORELET_ASSERT(result.has_value(), "a task of the test did not end");
         return *std::move(result);
     }
-    bool until(const std::function<bool()>& predicate, Duration bound) { return world_.run_until(predicate, bound); }
+    bool until(const std::function<bool()>& predicate, Duration bound) {
+        return world_.run_until(predicate, bound);
+    }
     void pass(Duration time) { EXPECT_TRUE(world_.run_for(time)) << world_.failure(); }
 
     [[nodiscard]] static Buffer bytes(u64 seed, u64 blocks) {
@@ -147,16 +158,21 @@ class ChunkWorld {
     }
     [[nodiscard]] Result<ChunkPutResult> put(usize writer, ChunkId chunk, Buffer data) {
         auto crcs = block_crcs(BufferChain(data));
-        return run(writer, at(writer).chunks->put(k_pool, chunk, BufferChain(std::move(data)), std::move(crcs), TrafficClass::kClient));
+        return run(writer, at(writer).chunks->put(k_pool, chunk, BufferChain(std::move(data)), std::move(crcs),
+                                                  TrafficClass::kClient));
     }
-    [[nodiscard]] Result<Buffer> get(usize reader, ChunkId chunk, const Buffer& whole, u64 offset, u64 length, bool with_crcs = true) {
+    [[nodiscard]] Result<Buffer> get(usize reader, ChunkId chunk, const Buffer& whole, u64 offset, u64 length,
+                                     bool with_crcs = true) {
         std::vector<u32> crcs;
         if (with_crcs) crcs = block_crcs(BufferChain(whole).slice(offset, length));
-        auto got = run(reader, at(reader).chunks->get(k_pool, chunk, whole.size(), offset, length, std::move(crcs), TrafficClass::kClient));
+        auto got = run(reader, at(reader).chunks->get(k_pool, chunk, whole.size(), offset, length, std::move(crcs),
+                                                      TrafficClass::kClient));
         if (!got) return std::unexpected(got.error());
         return got->flatten();
     }
-    [[nodiscard]] bool holds(usize index, ChunkId chunk, u8 position) { return at(index).store->fragment_info(FragmentId{chunk, position}).has_value(); }
+    [[nodiscard]] bool holds(usize index, ChunkId chunk, u8 position) {
+        return at(index).store->fragment_info(FragmentId{chunk, position}).has_value();
+    }
     // Flips a bit in the block of the device that holds these bytes; false: no block does.
     [[nodiscard]] bool rot(usize index, Bytes block) {
         sim::MediaFile* const device = members_[index].machine->media().find("/device");
@@ -182,7 +198,8 @@ class ChunkWorld {
         header.chunk_data_bytes = chunk_bytes;
         header.map_epoch = MapEpoch(1);
         auto crcs = block_crcs(BufferChain(data));
-        auto const planted = run(index, at(index).store->put_fragment(id, header, BufferChain(std::move(data)), std::move(crcs), {}));
+        auto const planted = run(
+            index, at(index).store->put_fragment(id, header, BufferChain(std::move(data)), std::move(crcs), {}));
         ASSERT_TRUE(planted.has_value()) << planted.error().to_string();
     }
     // Moves a fragment from one corelet to another behind everybody's back.
@@ -237,7 +254,8 @@ class ChunkWorld {
             if (other != index) holder.rpc->set_addresses(id(other), {Address::tcp(name(other), 7000)});
         holder.rpc->set_map_epoch(member.map->epoch);
         CORELET_ASSERT(holder.rpc->listen(Address::tcp(name(index), 7000)).has_value());
-        holder.fragments = std::make_unique<FragmentServer>(*holder.store, *holder.rpc, holder.maps, &holder.authority);
+        holder.fragments =
+            std::make_unique<FragmentServer>(*holder.store, *holder.rpc, holder.maps, &holder.authority);
         holder.chunks = std::make_unique<MeshChunks>(*env, *holder.rpc, holder.maps, world->options_);
         if (world->extra_) holder.extra = world->extra_(holder);
         struct Presence {

@@ -1,7 +1,7 @@
 // Redundant chunks over the mesh: encode, spread, read back, degrade, delete. What a stream packs its data into.
 //
-// A chunk is immutable; its fragments lie on the corelets of its slot in the pool's table. All calls carry the traffic class,
-// may be dropped at any await, and are bounded by their deadline.
+// A chunk is immutable; its fragments lie on the corelets of its slot in the pool's table. All calls carry the
+// traffic class, may be dropped at any await, and are bounded by their deadline.
 #pragma once
 
 #include <vector>
@@ -14,33 +14,33 @@
 
 namespace corelet {
 
-
-
 struct ChunkPutResult {
-    MapEpoch map_epoch;          // the table it was put by
-    u32 fragments_durable = 0;   // of k + m; at least the pool's write quorum
-    bool complete = false;       // all k + m durable on corelets that are up
+    MapEpoch map_epoch;         // the table it was put by
+    u32 fragments_durable = 0;  // of k + m; at least the pool's write quorum
+    bool complete = false;      // all k + m durable on corelets that are up
 };
 
 class Chunks {
   public:
     virtual ~Chunks() = default;
 
-    // Encodes and stores. `data` is a multiple of 4 KiB, at most the pool's chunk size; `crcs` are the plain CRC32C of its 4 KiB
-    // blocks, carried from where the data entered. Returns when the pool's write quorum is durable; the missing rest is heal
-    // work. The same id with the same bytes is fine (a retry); with others kExists. kUnavailable: fewer than the write quorum in
-    // service (wait; data stays in the log). kNoSpace.
+    // Encodes and stores. `data` is a multiple of 4 KiB, at most the pool's chunk size; `crcs` are the plain CRC32C
+    // of its 4 KiB blocks, carried from where the data entered. Returns when the pool's write quorum is durable;
+    // the missing rest is heal work. The same id with the same bytes is fine (a retry); with others kExists.
+    // kUnavailable: fewer than the write quorum in service (wait; data stays in the log). kNoSpace.
     [[nodiscard]] virtual Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,
                                                            std::vector<u32> crcs, TrafficClass traffic) = 0;
 
-    // Bytes [offset, offset + length) of the chunk's data, 4 KiB-aligned. Each block is checked against `expected_crcs` (plain CRC of
-    // each block of the range) if given, else against the fragments' own; what fails or is slow is decoded from k others.
-    // kUnknown: no fragment was found where it should be (which proves nothing); kCorrupt: fewer than k verify.
-    [[nodiscard]] virtual Task<Result<BufferChain>> get(PoolId pool, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
-                                                        std::vector<u32> expected_crcs, TrafficClass traffic) = 0;
+    // Bytes [offset, offset + length) of the chunk's data, 4 KiB-aligned. Each block is checked against
+    // `expected_crcs` (plain CRC of each block of the range) if given, else against the fragments' own; what fails
+    // or is slow is decoded from k others. kUnknown: no fragment was found where it should be (which proves
+    // nothing); kCorrupt: fewer than k verify.
+    [[nodiscard]] virtual Task<Result<BufferChain>> get(PoolId pool, ChunkId chunk, u64 chunk_bytes, u64 offset,
+                                                        u64 length, std::vector<u32> expected_crcs,
+                                                        TrafficClass traffic) = 0;
 
-    // Drops the fragments of chunks that the caller, owner of their space at `epoch`, has proven dead (protocols 8). Best
-    // effort: what is not reached is found by inventories later.
+    // Drops the fragments of chunks that the caller, owner of their space at `epoch`, has proven dead (protocols
+    // 8). Best effort: what is not reached is found by inventories later.
     [[nodiscard]] virtual Task<Result<void>> remove(PoolId pool, std::vector<ChunkId> chunks, Epoch epoch) = 0;
 
     // Bytes on media for `bytes` of data in the pool, and whether at least the write quorum is in service now.

@@ -8,9 +8,12 @@ namespace corelet {
 
 IoClass io_class(TrafficClass traffic) {
     switch (traffic) {
-        case TrafficClass::kHeal: return IoClass::kHeal;
-        case TrafficClass::kScrub: return IoClass::kScrub;
-        default: return IoClass::kClient;
+        case TrafficClass::kHeal:
+            return IoClass::kHeal;
+        case TrafficClass::kScrub:
+            return IoClass::kScrub;
+        default:
+            return IoClass::kClient;
     }
 }
 
@@ -27,7 +30,8 @@ FragmentServer::FragmentServer(Store& store, RpcNode& rpc, mesh::MapSource& maps
 }
 
 FragmentServer::~FragmentServer() {
-    for (Method method : {chunk_method::k_put, chunk_method::k_read, chunk_method::k_stat, chunk_method::k_remove, chunk_method::k_report})
+    for (Method method : {chunk_method::k_put, chunk_method::k_read, chunk_method::k_stat, chunk_method::k_remove,
+                          chunk_method::k_report})
         rpc_.unregister_handler(method);
 }
 
@@ -38,21 +42,27 @@ usize FragmentServer::puts_before(MapEpoch epoch) const {
     return count;
 }
 
-// A put names the table it was placed by. If the slot's row differs here, or that table is not known here, the writer goes by ours
-// (protocols 9.1): that this corelet keeps its own place is not enough, for another one of the row may have reported the slot clean.
-Result<void> FragmentServer::check_place(PoolId pool_id, FragmentId fragment, MapEpoch table_epoch, u64 table_hash) const {
+// A put names the table it was placed by. If the slot's row differs here, or that table is not known here, the
+// writer goes by ours (protocols 9.1): that this corelet keeps its own place is not enough, for another one of the
+// row may have reported the slot clean.
+Result<void> FragmentServer::check_place(PoolId pool_id, FragmentId fragment, MapEpoch table_epoch,
+                                         u64 table_hash) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool) return fail(Code::kStaleMap, "pool " + std::to_string(pool_id.v) + " is not in the map here", map->epoch.v);
+    if (!pool)
+        return fail(Code::kStaleMap, "pool " + std::to_string(pool_id.v) + " is not in the map here", map->epoch.v);
     const mesh::SlotTable& table = pool->current();
     u32 const slot = pool->slot(fragment.chunk);
     mesh::TablePtr const named = pool->table(table_epoch);
     bool same = named && named->hash() == table_hash;
     if (same && named.get() != &table)
         same = named->row(mesh::slot_of(fragment.chunk, pool->spec.locality, named->slots())) == table.row(slot);
-    if (!same) return fail(Code::kStaleMap, "the slot's table here is of epoch " + std::to_string(table.epoch().v), map->epoch.v);
+    if (!same)
+        return fail(Code::kStaleMap, "the slot's table here is of epoch " + std::to_string(table.epoch().v),
+                    map->epoch.v);
     if (fragment.position >= table.width() || table.at(slot, fragment.position) != store_.identity())
-        return fail(Code::kInvalid, "position " + std::to_string(fragment.position) + " of the slot is another corelet's");
+        return fail(Code::kInvalid,
+                    "position " + std::to_string(fragment.position) + " of the slot is another corelet's");
     return {};
 }
 
@@ -63,12 +73,14 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
     FragmentId const id{ChunkId{SpaceId(message.space()), message.seq()}, static_cast<u8>(message.position())};
     MapEpoch const table_epoch(message.table_epoch());
     if (auto const placed = check_place(PoolId(message.pool()), id, table_epoch, message.table_hash()); !placed) {
-        if (placed.error().code == Code::kStaleMap) maps_.heard_of(std::max(request.map_epoch, table_epoch), request.from->corelet);
+        if (placed.error().code == Code::kStaleMap)
+            maps_.heard_of(std::max(request.map_epoch, table_epoch), request.from->corelet);
         co_return std::unexpected(placed.error());
     }
     CO_TRY(auto const geometry, ec::ChunkGeometry::make(message.chunk_bytes(), message.k()));
     if (geometry.fragment_bytes() != request.payload.size())
-        co_return fail(Code::kInvalid, "a fragment of " + std::to_string(request.payload.size()) + " bytes for a chunk of " + std::to_string(message.chunk_bytes()));
+        co_return fail(Code::kInvalid, "a fragment of " + std::to_string(request.payload.size()) +
+                                           " bytes for a chunk of " + std::to_string(message.chunk_bytes()));
     FragmentHeader header;
     header.k = static_cast<u8>(message.k());
     header.m = static_cast<u8>(message.m());
@@ -91,7 +103,8 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
     MapEpoch const admitted = maps_.current()->find(PoolId(message.pool()))->current().epoch();
     ++puts_under_way_[admitted];
     UnderWay const guard{puts_under_way_, admitted};
-    auto const stored = co_await store_.put_fragment(id, std::move(header), std::move(request.payload), std::move(crcs), options);
+    auto const stored =
+        co_await store_.put_fragment(id, std::move(header), std::move(request.payload), std::move(crcs), options);
     if (stored) co_return Reply{};
     // Either what came is bad, or what is here: then it is rebuilt.
     if (stored.error().code == Code::kCorrupt && store_.fragment_info(id))
@@ -101,7 +114,8 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
 
 Task<Result<Reply>> FragmentServer::read(Request request) {
     CO_TRY(auto message, decode_message<pb::ReadFragment>(request.body));
-    if (message.offset() % k_block_bytes != 0 || message.length() % k_block_bytes != 0 || message.length() > 64 * k_mib)
+    if (message.offset() % k_block_bytes != 0 || message.length() % k_block_bytes != 0 ||
+        message.length() > 64 * k_mib)
         co_return fail(Code::kInvalid, "offset and length are multiples of 4096, the length at most 64 MiB");
     FragmentId const id{ChunkId{SpaceId(message.space()), message.seq()}, static_cast<u8>(message.position())};
     ReadOptions options;
@@ -149,7 +163,8 @@ Task<Result<Reply>> FragmentServer::remove(Request request) {
     CO_TRY(auto message, decode_message<pb::RemoveChunks>(request.body));
     SpaceId const space(message.space());
     if (!authority_) co_return fail(Code::kDenied, "nothing is removed here");
-    CO_TRY_VOID(co_await authority_->may_delete(space, Epoch(message.epoch()), request.from->corelet, PoolId(message.pool())));
+    CO_TRY_VOID(co_await authority_->may_delete(space, Epoch(message.epoch()), request.from->corelet,
+                                                PoolId(message.pool())));
     for (u64 seq : message.seqs()) {
         ChunkId const chunk{space, seq};
         for (u32 position = 0; position < mesh::k_width_max; ++position) {

@@ -22,9 +22,11 @@ inline constexpr Method k_report{0x0505};
 class DeleteAuthority {
   public:
     virtual ~DeleteAuthority() = default;
-    // By a linearizable read, at some time since this owner took the stream: `asker` owns the space at `epoch`, and its chunks lie in
-    // `pool`. kFenced: a newer epoch is known; kDenied: it never did; what is retryable: it cannot be told now, so nothing is deleted.
-    [[nodiscard]] virtual Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) = 0;
+    // By a linearizable read, at some time since this owner took the stream: `asker` owns the space at `epoch`, and
+    // its chunks lie in `pool`. kFenced: a newer epoch is known; kDenied: it never did; what is retryable: it
+    // cannot be told now, so nothing is deleted.
+    [[nodiscard]] virtual Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker,
+                                                        PoolId pool) = 0;
 };
 
 class FragmentServer {
@@ -35,7 +37,8 @@ class FragmentServer {
     FragmentServer(const FragmentServer&) = delete;
     FragmentServer& operator=(const FragmentServer&) = delete;
 
-    // Puts now under way that were admitted under a table older than `epoch` (protocols 9.1: a slot is clean only when none is left).
+    // Puts now under way that were admitted under a table older than `epoch` (protocols 9.1: a slot is clean only
+    // when none is left).
     [[nodiscard]] usize puts_before(MapEpoch epoch) const;
     // Called with fragments that are here and do not verify, or cannot be read; maybe more than once.
     void on_damaged(std::function<void(FragmentId)> listener) { damaged_ = std::move(listener); }
@@ -46,7 +49,8 @@ class FragmentServer {
     [[nodiscard]] Task<Result<Reply>> stat(Request request);
     [[nodiscard]] Task<Result<Reply>> remove(Request request);
     [[nodiscard]] Task<Result<Reply>> report(Request request);
-    [[nodiscard]] Result<void> check_place(PoolId pool, FragmentId fragment, MapEpoch table_epoch, u64 table_hash) const;
+    [[nodiscard]] Result<void> check_place(PoolId pool, FragmentId fragment, MapEpoch table_epoch,
+                                           u64 table_hash) const;
     void note_damage(FragmentId id, const Error& error) const;
 
     Store& store_;

@@ -21,15 +21,22 @@ class MeshChunks final : public Chunks {
   public:
     struct Options {
         Duration fragment_timeout = 3_s;
-        // A member that is up in the map and cannot be reached from here is waited for, until the map has it as down or this is over.
+        // A member that is up in the map and cannot be reached from here is waited for, until the map has it as
+        // down or this is over.
         Duration put_patience = 10_s;
         PeerBook::Options peers{};
     };
     MeshChunks(Env& env, RpcNode& rpc, mesh::MapSource& maps, Options options)
-        : env_(env), rpc_(rpc), maps_(maps), options_(options), peers_(options.peers), reports_(env.executor), late_(env.executor) {}
+        : env_(env),
+          rpc_(rpc),
+          maps_(maps),
+          options_(options),
+          peers_(options.peers),
+          reports_(env.executor),
+          late_(env.executor) {}
 
-    [[nodiscard]] Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
-                                                   TrafficClass traffic) override;
+    [[nodiscard]] Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,
+                                                   std::vector<u32> crcs, TrafficClass traffic) override;
     [[nodiscard]] Task<Result<BufferChain>> get(PoolId pool, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
                                                 std::vector<u32> expected_crcs, TrafficClass traffic) override;
     [[nodiscard]] Task<Result<void>> remove(PoolId pool, std::vector<ChunkId> chunks, Epoch epoch) override;
@@ -37,7 +44,8 @@ class MeshChunks final : public Chunks {
     [[nodiscard]] const ChunkStats& stats() const { return stats_; }
     [[nodiscard]] const PeerBook& peers() const { return peers_; }
 
-    // Bytes [offset, offset + length) of fragments of one chunk. `except`: a corelet not to ask (a rebuilder does not ask itself).
+    // Bytes [offset, offset + length) of fragments of one chunk. `except`: a corelet not to ask (a rebuilder does
+    // not ask itself).
     struct Wanted {
         PoolId pool;
         ChunkId chunk;
@@ -52,9 +60,9 @@ class MeshChunks final : public Chunks {
         std::vector<u32> crcs;
         u64 chunk_bytes = 0;  // of the whole chunk; 0 if it was read against `expected`
     };
-    // From its holder, or decoded from k others: what healing uses too. Each block is checked against `expected` if that is not empty.
-    // kUnknown: more than m positions are denied by everybody who could have them and is not out. kCorrupt: too few verify. kUnavailable:
-    // somebody who could have what is missing did not answer.
+    // From its holder, or decoded from k others: what healing uses too. Each block is checked against `expected` if
+    // that is not empty. kUnknown: more than m positions are denied by everybody who could have them and is not
+    // out. kCorrupt: too few verify. kUnavailable: somebody who could have what is missing did not answer.
     [[nodiscard]] Task<Result<Piece>> read_piece(Wanted wanted, u8 position, std::vector<u32> expected);
 
     // Puts one fragment at one corelet by the present table. What healing uses when it hands on.
@@ -75,17 +83,21 @@ class MeshChunks final : public Chunks {
     // chunk_put.cc
     struct Spread;
     struct Standing;
-    [[nodiscard]] Result<std::shared_ptr<Spread>> cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data, std::vector<u32> crcs);
+    [[nodiscard]] Result<std::shared_ptr<Spread>> cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data,
+                                                         std::vector<u32> crcs);
     [[nodiscard]] Task<Result<void>> put_round(std::shared_ptr<Spread> spread, TrafficClass traffic);
     [[nodiscard]] Standing standing_of(const Spread& spread) const;
     [[nodiscard]] Task<Result<void>> remove_at(CoreletId at, Buffer body);
 
     // chunk_get.cc
     struct Findings;
-    [[nodiscard]] Task<Result<Piece>> read_direct(CoreletId from, Wanted wanted, u8 position, std::vector<u32> expected);
-    [[nodiscard]] Task<Result<Piece>> read_holders(Wanted wanted, u8 position, std::vector<u32> expected, std::shared_ptr<Findings> findings);
+    [[nodiscard]] Task<Result<Piece>> read_direct(CoreletId from, Wanted wanted, u8 position,
+                                                  std::vector<u32> expected);
+    [[nodiscard]] Task<Result<Piece>> read_holders(Wanted wanted, u8 position, std::vector<u32> expected,
+                                                   std::shared_ptr<Findings> findings);
     [[nodiscard]] Task<Result<Piece>> hedged_piece(Wanted wanted, u8 position, std::vector<u32> expected);
-    [[nodiscard]] std::vector<CoreletId> in_order(const mesh::Map& map, std::vector<CoreletId> holders, CoreletId except) const;
+    [[nodiscard]] std::vector<CoreletId> in_order(const mesh::Map& map, std::vector<CoreletId> holders,
+                                                  CoreletId except) const;
     [[nodiscard]] unsigned rank(const mesh::Map& map, CoreletId holder) const;
     [[nodiscard]] u8 pick_copy(const mesh::Map& map, const mesh::Pool& pool, ChunkId chunk) const;
     void report_bad(CoreletId holder, FragmentId fragment);
@@ -94,9 +106,11 @@ class MeshChunks final : public Chunks {
     // chunk_decode.cc
     struct Gather;
     [[nodiscard]] Task<Result<Piece>> decode_piece(Wanted wanted, u8 position, std::vector<u32> expected);
-    [[nodiscard]] std::vector<u8> positions_by_rank(const mesh::Map& map, const mesh::Pool& pool, const Wanted& wanted, u8 but) const;
+    [[nodiscard]] std::vector<u8> positions_by_rank(const mesh::Map& map, const mesh::Pool& pool,
+                                                    const Wanted& wanted, u8 but) const;
     [[nodiscard]] Task<void> gather_one(Wanted wanted, u8 position, std::shared_ptr<Gather> gather);
-    [[nodiscard]] Task<void> gather_strays(Wanted wanted, mesh::Redundancy redundancy, std::shared_ptr<Gather> gather);
+    [[nodiscard]] Task<void> gather_strays(Wanted wanted, mesh::Redundancy redundancy,
+                                           std::shared_ptr<Gather> gather);
     [[nodiscard]] Task<Result<u32>> positions_at(CoreletId holder, ChunkId chunk, TrafficClass traffic);
     [[nodiscard]] Result<ec::Codec*> codec(mesh::Redundancy redundancy);
 

@@ -1,4 +1,5 @@
-// Chunks over several stores in the simulated world: puts under changing maps, reads past the dead, the slow and the rotten.
+// Chunks over several stores in the simulated world: puts under changing maps, reads past the dead, the slow and
+// the rotten.
 #include "chunk/chunk_testing.h"
 
 namespace corelet {
@@ -26,7 +27,8 @@ TEST_P(AnyPool, WhatIsPutIsRead) {
     ASSERT_TRUE(put.has_value()) << put.error().to_string();
     EXPECT_TRUE(put->complete);
     EXPECT_EQ(put->fragments_durable, redundancy.width());
-    for (u8 p = 0; p < redundancy.width(); ++p) EXPECT_TRUE(world.holds(world.home(k_chunk, p).v - 1, k_chunk, p)) << int{p};
+    for (u8 p = 0; p < redundancy.width(); ++p)
+        EXPECT_TRUE(world.holds(world.home(k_chunk, p).v - 1, k_chunk, p)) << int{p};
     for (auto const [first, blocks] : {std::pair{0U, 37U}, {5U, 1U}, {8U, 4U}, {36U, 1U}, {17U, 20U}})
         for (bool const with_crcs : {true, false}) {
             auto const got = world.get(5, k_chunk, data, first * k_block_bytes, blocks * k_block_bytes, with_crcs);
@@ -54,7 +56,8 @@ TEST(ChunkReads, TooFewIsALossOnlyWhenTheSilentAreGivenUp) {
     Buffer const data = ChunkWorld::bytes(4, 8);
     ASSERT_TRUE(world.put(0, k_chunk, data).has_value());
     usize reader = 0;
-    while (world.pool().current().position_of(world.slot(k_chunk), ChunkWorld::id(reader)).value_or(9) < 2) ++reader;
+    while (world.pool().current().position_of(world.slot(k_chunk), ChunkWorld::id(reader)).value_or(9) < 2)
+        ++reader;
     CoreletId const first = world.home(k_chunk, 0), second = world.home(k_chunk, 1);
     world.crash(first.v - 1);
     world.crash(second.v - 1);
@@ -70,7 +73,8 @@ TEST(ChunkReads, TooFewIsALossOnlyWhenTheSilentAreGivenUp) {
     got = world.get(reader, k_chunk, data, 0, k_block_bytes);
     ASSERT_FALSE(got.has_value());
     EXPECT_EQ(got.error().code, Code::kUnknown) << got.error().to_string();
-    EXPECT_NE(got.error().message.find(to_string(second)), std::string::npos) << "who is given up is named: " << got.error().message;
+    EXPECT_NE(got.error().message.find(to_string(second)), std::string::npos)
+        << "who is given up is named: " << got.error().message;
 }
 
 // The map may be wrong about who is down; whoever answers is heard when nobody else has it.
@@ -116,13 +120,15 @@ TEST(ChunkReads, ARottenFragmentIsReadAroundAndReported) {
         auto const got = world.get((holder + 1) % 4, k_chunk, data, k_block_bytes, k_block_bytes, with_crcs);
         ASSERT_TRUE(got.has_value()) << got.error().to_string();
         EXPECT_TRUE(same_bytes(*got, data.slice(k_block_bytes, k_block_bytes)));
-        EXPECT_TRUE(world.until([&] { return !damaged.empty(); }, 5_s)) << (with_crcs ? "the reader found it" : "the holder found it");
+        EXPECT_TRUE(world.until([&] { return !damaged.empty(); }, 5_s))
+            << (with_crcs ? "the reader found it" : "the holder found it");
         EXPECT_EQ(damaged.front(), (FragmentId{k_chunk, 0}));
     }
     // What does not verify against the reader's word alone is no damage of the holder's.
     damaged.clear();
     Buffer const other = ChunkWorld::bytes(99, 8);
-    EXPECT_EQ(world.get((holder + 1) % 4, k_chunk, other, 7 * k_block_bytes, k_block_bytes).error().code, Code::kCorrupt);
+    EXPECT_EQ(world.get((holder + 1) % 4, k_chunk, other, 7 * k_block_bytes, k_block_bytes).error().code,
+              Code::kCorrupt);
     world.pass(5_s);
     EXPECT_TRUE(damaged.empty());
 }
@@ -167,10 +173,12 @@ TEST(ChunkReads, OneThatIsSlowIsHedgedWithinTheBudget) {
     u64 const hedged = world.at(reader).chunks->stats().hedged_gets;
     EXPECT_GT(hedged, 5U);
     EXPECT_LE(hedged, 16U + 10U + 30U) << "what was saved up, and one of ten";
-    EXPECT_GE(world.at(reader).chunks->peers().patience(ChunkWorld::id(slow), k_block_bytes), 30_ms) << "its slowness is known by now";
+    EXPECT_GE(world.at(reader).chunks->peers().patience(ChunkWorld::id(slow), k_block_bytes), 30_ms)
+        << "its slowness is known by now";
 }
 
-// --- puts ------------------------------------------------------------------------------------------------------------
+// --- puts
+// ------------------------------------------------------------------------------------------------------------
 
 // Data leave the log only when everybody in service has them, not when just enough have.
 TEST(ChunkPuts, WaitsForWhoeverIsInService) {
@@ -181,9 +189,11 @@ TEST(ChunkPuts, WaitsForWhoeverIsInService) {
     Buffer const data = ChunkWorld::bytes(1, 32);
     auto result = std::make_shared<std::optional<Result<ChunkPutResult>>>();
     struct Put {
-        static Task<void> run(MeshChunks* chunks, Buffer bytes, std::shared_ptr<std::optional<Result<ChunkPutResult>>> out) {
+        static Task<void> run(MeshChunks* chunks, Buffer bytes,
+                              std::shared_ptr<std::optional<Result<ChunkPutResult>>> out) {
             auto crcs = block_crcs(BufferChain(bytes));
-            out->emplace(co_await chunks->put(k_pool, k_chunk, BufferChain(bytes), std::move(crcs), TrafficClass::kClient));
+            out->emplace(
+                co_await chunks->put(k_pool, k_chunk, BufferChain(bytes), std::move(crcs), TrafficClass::kClient));
         }
     };
     world.machine(writer).spawn(Put::run(world.at(writer).chunks.get(), data, result));
@@ -233,8 +243,9 @@ TEST(ChunkPuts, TheSameAgainIsFineOtherBytesAreRefused) {
     EXPECT_TRUE(same_bytes(*got, data));
 }
 
-// The row of the slot changed in a place that is not this member's own: it refuses all the same, for the newcomer may have reported the
-// slot clean (protocols 9.1). The writer goes on by the newer table; what is durable already stays.
+// The row of the slot changed in a place that is not this member's own: it refuses all the same, for the newcomer
+// may have reported the slot clean (protocols 9.1). The writer goes on by the newer table; what is durable already
+// stays.
 TEST(ChunkPuts, ARowThatChangedIsRefusedByAllOfItAndPutAnew) {
     ChunkWorld world(14, 5, "ec:2+1");
     auto const row = world.pool().current().row(world.slot(k_chunk));
@@ -247,8 +258,15 @@ TEST(ChunkPuts, ARowThatChangedIsRefusedByAllOfItAndPutAnew) {
     world.show_map(writer, old_map);
     auto const crcs = block_crcs(BufferChain(ChunkWorld::bytes(1, 4)));
     for (u8 p = 0; p < 3; ++p) {
-        MeshChunks::FragmentPut put{k_pool, FragmentId{k_chunk, p}, old_map->pools[0].tables[0], old_map->pools[0].spec.redundancy, 8 * k_block_bytes,
-                                    ChunkWorld::bytes(1, 4), crcs, TrafficClass::kClient, false};
+        MeshChunks::FragmentPut put{k_pool,
+                                    FragmentId{k_chunk, p},
+                                    old_map->pools[0].tables[0],
+                                    old_map->pools[0].spec.redundancy,
+                                    8 * k_block_bytes,
+                                    ChunkWorld::bytes(1, 4),
+                                    crcs,
+                                    TrafficClass::kClient,
+                                    false};
         auto const refused = world.run(writer, world.at(writer).chunks->put_fragment(row[p], put));
         ASSERT_FALSE(refused.has_value()) << "position " << int{p};
         EXPECT_EQ(refused.error().code, Code::kStaleMap);
@@ -269,7 +287,8 @@ TEST(ChunkPuts, ARowThatChangedIsRefusedByAllOfItAndPutAnew) {
     EXPECT_FALSE(world.holds(row[2].v - 1, k_chunk, 2));
 }
 
-// A server with an older map than the writer's hears of the newer one, and takes nothing by a table that it does not know.
+// A server with an older map than the writer's hears of the newer one, and takes nothing by a table that it does
+// not know.
 TEST(ChunkPuts, AServerBehindTheWriterIsWaitedFor) {
     ChunkWorld world(15, 5, "ec:2+1");
     auto const row = world.pool().current().row(world.slot(k_chunk));
@@ -293,7 +312,15 @@ TEST(ChunkPuts, AFragmentOfAnotherPlaceOrLengthIsInvalid) {
     mesh::TablePtr const table = world.pool().tables.front();
     Buffer const data = ChunkWorld::bytes(1, 4);
     auto const send = [&](u8 position, u64 chunk_bytes) {
-        MeshChunks::FragmentPut put{k_pool, FragmentId{k_chunk, position}, table, world.pool().spec.redundancy, chunk_bytes, data, block_crcs(BufferChain(data)), TrafficClass::kClient, false};
+        MeshChunks::FragmentPut put{k_pool,
+                                    FragmentId{k_chunk, position},
+                                    table,
+                                    world.pool().spec.redundancy,
+                                    chunk_bytes,
+                                    data,
+                                    block_crcs(BufferChain(data)),
+                                    TrafficClass::kClient,
+                                    false};
         return world.run(0, world.at(0).chunks->put_fragment(world.home(k_chunk, 1), put));
     };
     EXPECT_EQ(send(0, 8 * k_block_bytes).error().code, Code::kInvalid) << "another's position";
@@ -301,13 +328,16 @@ TEST(ChunkPuts, AFragmentOfAnotherPlaceOrLengthIsInvalid) {
     EXPECT_TRUE(send(1, 8 * k_block_bytes).has_value());
 }
 
-// --- deletes ---------------------------------------------------------------------------------------------------------
+// --- deletes
+// ---------------------------------------------------------------------------------------------------------
 
 TEST(ChunkDeletes, OnlyTheOwnerOfTheSpaceMayAsk) {
     ChunkWorld world(17, 4, "ec:2+1");
     Buffer const data = ChunkWorld::bytes(1, 8);
     ASSERT_TRUE(world.put(0, k_chunk, data).has_value());
-    auto const remove = [&](usize asker, Epoch epoch) { return world.run(asker, world.at(asker).chunks->remove(k_pool, {k_chunk}, epoch)); };
+    auto const remove = [&](usize asker, Epoch epoch) {
+        return world.run(asker, world.at(asker).chunks->remove(k_pool, {k_chunk}, epoch));
+    };
     EXPECT_EQ(remove(0, Epoch(2)).error().code, Code::kFenced) << "an epoch that is not the owner's";
     EXPECT_EQ(remove(1, Epoch(1)).error().code, Code::kFenced) << "somebody else in its name";
     auto const still = world.get(3, k_chunk, data, 0, data.size());

@@ -5,7 +5,8 @@
 
 namespace corelet {
 
-// --- histogram -------------------------------------------------------------------------------------------------------
+// --- histogram
+// -------------------------------------------------------------------------------------------------------
 
 // Bucket 0 holds what took less than 64 us; then four to each doubling.
 usize RecentLatency::bucket_of(Duration took) {
@@ -43,7 +44,8 @@ Duration RecentLatency::p95() const {
     return upper_edge(0);
 }
 
-// --- peers -----------------------------------------------------------------------------------------------------------
+// --- peers
+// -----------------------------------------------------------------------------------------------------------
 
 PeerBook::Peer& PeerBook::peer(CoreletId id) {
     // Corelets come and go; one that is asked nothing makes room.
@@ -67,7 +69,8 @@ Duration PeerBook::patience(CoreletId id, u64 bytes) const {
 bool PeerBook::is_silent(const Peer& known, Instant now) const {
     Duration usual{};
     for (const RecentLatency& took : known.took) usual = std::max(usual, took.p95());
-    return known.questions != 0 && now - known.silent_since >= std::clamp(usual * 4, options_.silence, options_.most);
+    return known.questions != 0 &&
+           now - known.silent_since >= std::clamp(usual * 4, options_.silence, options_.most);
 }
 
 bool PeerBook::is_suspect(CoreletId id, Instant now) const {
@@ -84,12 +87,15 @@ bool PeerBook::try_now(CoreletId id, Instant now) {
     return true;
 }
 
-PeerBook::Question::Question(PeerBook& book, CoreletId peer, u64 bytes, Instant now) : book_(book), peer_(peer), bytes_(bytes), asked_(now) {
+PeerBook::Question::Question(PeerBook& book, CoreletId peer, u64 bytes, Instant now)
+    : book_(book), peer_(peer), bytes_(bytes), asked_(now) {
     Peer& known = book_.peer(peer_);
     if (known.questions++ == 0) known.silent_since = now;
 }
 
-PeerBook::Question::~Question() { --book_.peer(peer_).questions; }
+PeerBook::Question::~Question() {
+    --book_.peer(peer_).questions;
+}
 
 void PeerBook::Question::answered(Instant now) {
     Peer& known = book_.peer(peer_);

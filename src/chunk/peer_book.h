@@ -1,5 +1,5 @@
-// What a reader knows of the corelets it reads from: how long their answers usually take, and which of them are not to be waited for
-// now. And how many reads it may send twice. Pure: time comes in, nothing is drawn.
+// What a reader knows of the corelets it reads from: how long their answers usually take, and which of them are not
+// to be waited for now. And how many reads it may send twice. Pure: time comes in, nothing is drawn.
 #pragma once
 
 #include <array>
@@ -9,8 +9,8 @@
 
 namespace corelet {
 
-// How long something took lately, in quarter octaves from 64 us to 16 s: what is old counts for less and less (the device's LatencyHistogram
-// never forgets).
+// How long something took lately, in quarter octaves from 64 us to 16 s: what is old counts for less and less (the
+// device's LatencyHistogram never forgets).
 class RecentLatency {
   public:
     void add(Duration took);
@@ -36,18 +36,19 @@ class PeerBook {
         Duration silence = 50_ms;  // the least for which one that owes answers and gives none is still waited for
         Duration suspect_least = 250_ms;
         Duration suspect_most = 4_s;
-        Duration probe = 250_ms;   // one reader at a time finds out whether it is back
+        Duration probe = 250_ms;  // one reader at a time finds out whether it is back
     };
     explicit PeerBook(Options options) : options_(options) {}
     PeerBook(const PeerBook&) = delete;
     PeerBook& operator=(const PeerBook&) = delete;
 
-    // How long to wait for an answer of `bytes` before somebody else is asked too: its p95, at least 2 ms, at most 500 ms.
+    // How long to wait for an answer of `bytes` before somebody else is asked too: its p95, at least 2 ms, at most
+    // 500 ms.
     [[nodiscard]] Duration patience(CoreletId peer, u64 bytes) const;
     // It failed lately, or owes answers and has given none for longer than it ever takes: others first.
     [[nodiscard]] bool is_suspect(CoreletId peer, Instant now) const;
-    // True if it is to be asked as usual. Of one whose time as a suspect is over, the first caller is told so, the others not until
-    // that one had time for an answer.
+    // True if it is to be asked as usual. Of one whose time as a suspect is over, the first caller is told so, the
+    // others not until that one had time for an answer.
     [[nodiscard]] bool try_now(CoreletId peer, Instant now);
 
     // A question under way. Destroyed without a word about its end (its asker was dropped), it tells nothing.
@@ -75,8 +76,8 @@ class PeerBook {
         std::array<RecentLatency, k_sizes> took;
         u32 failures = 0;
         Instant suspect_until{};
-        u32 questions = 0;      // under way
-        Instant silent_since{}; // while there are any: the last answer, or the first of them
+        u32 questions = 0;       // under way
+        Instant silent_since{};  // while there are any: the last answer, or the first of them
     };
     [[nodiscard]] static usize size_class(u64 bytes) { return bytes <= 128 * k_kib ? 0 : 1; }
     [[nodiscard]] bool is_silent(const Peer& peer, Instant now) const;

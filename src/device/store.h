@@ -164,7 +164,8 @@ class Store {
     // Up to `limit` fragments in id order from the first one after (`after` given) or from the very first.
     [[nodiscard]] std::vector<FragmentInfo> list_fragments(std::optional<FragmentId> after, usize limit) const;
     [[nodiscard]] u64 fragment_count() const;
-    // Called after a fragment has come (true) or gone (false), durably; it may ask the store, not change it. One listener; empty ends it.
+    // Called after a fragment has come (true) or gone (false), durably; it may ask the store, not change it. One
+    // listener; empty ends it.
     void on_fragment_change(std::function<void(const FragmentId&, bool here)> listener);
     // Digests over (space, seq), each fragment counted once. Buckets are by pinned hash(space, seq) and cost
     // nothing to ask; `if` looks at all.

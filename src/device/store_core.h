@@ -65,7 +65,9 @@ class StoreCore {
     [[nodiscard]] Task<Result<HeaderCache::Header>> header_of(FragmentId id, IoClass io);
     [[nodiscard]] Task<Result<void>> verify_fragment(FragmentId id, IoClass io);
 
-    void on_fragment_change(std::function<void(const FragmentId&, bool here)> listener) { fragment_listener_ = std::move(listener); }
+    void on_fragment_change(std::function<void(const FragmentId&, bool here)> listener) {
+        fragment_listener_ = std::move(listener);
+    }
 
     // --- segment_write.cc, segment_change.cc, adopt.cc
     [[nodiscard]] Task<Result<void>> prepare_segment(SegmentId id, SegmentSpec spec);

@@ -11,13 +11,15 @@ constexpr int k_digests_a_question = 4096;
 constexpr int k_pages_max = 4096;  // of one answer; a bound against a peer that never ends
 }  // namespace
 
-// Current and former members, in the slots that are served here. Those that are out are not waited for (protocols 9.2).
+// Current and former members, in the slots that are served here. Those that are out are not waited for
+// (protocols 9.2).
 Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known> known) {
     const mesh::Pool& pool = *map->find(pool_id);
     mesh::TablePtr const table = pool.tables.front();
     std::map<u32, std::vector<ChunkId>> damaged;
     for (const FragmentId& id : damaged_)
-        if (spaces_.pool_of(id.chunk.space) == pool_id && id.position < table->width() && table->at(pool.slot(id.chunk), id.position) == rpc_.id())
+        if (spaces_.pool_of(id.chunk.space) == pool_id && id.position < table->width() &&
+            table->at(pool.slot(id.chunk), id.position) == rpc_.id())
             damaged[pool.slot(id.chunk)].push_back(id.chunk);
     std::map<CoreletId, std::vector<pb::CompareInventory>> questions;
     for (auto const& [slot, position] : table->places_of(rpc_.id())) {
@@ -32,7 +34,8 @@ Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known
                 if (!member.is_zero() && member != rpc_.id()) members.insert(member);
         for (CoreletId member : members) {
             auto& to_member = questions[member];
-            if (to_member.empty() || to_member.back().digests_size() >= k_digests_a_question) to_member.emplace_back();
+            if (to_member.empty() || to_member.back().digests_size() >= k_digests_a_question)
+                to_member.emplace_back();
             pb::SlotDigest* const digest = to_member.back().add_digests();
             digest->set_slot(slot);
             digest->set_count(own.count);
@@ -68,7 +71,8 @@ Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, 
         options.deadline = env_.clock.now() + 5_s;
         options.traffic = TrafficClass::kHeal;
         auto const reply = co_await rpc_.call(peer, heal_method::k_compare, encode_message(question), {}, options);
-        auto const answer = reply ? decode_message<pb::CompareInventoryReply>(reply->body) : Result<pb::CompareInventoryReply>(std::unexpected(reply.error()));
+        auto const answer = reply ? decode_message<pb::CompareInventoryReply>(reply->body)
+                                  : Result<pb::CompareInventoryReply>(std::unexpected(reply.error()));
         if (!answer) {
             if (answer.error().code == Code::kStaleMap) maps_.heard_of(MapEpoch(answer.error().detail), peer);
             break;
@@ -85,7 +89,8 @@ Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, 
             Seen& seen = known->chunks[chunk];
             seen.anywhere |= held.positions();
             seen.blocks = std::max(seen.blocks, held.blocks());
-            if (auto const home = pool.current().position_of(pool.slot(chunk), peer)) seen.at_home |= held.positions() & (1U << *home);
+            if (auto const home = pool.current().position_of(pool.slot(chunk), peer))
+                seen.at_home |= held.positions() & (1U << *home);
         }
         int const answered = std::min(static_cast<int>(answer->answered()), question.digests_size());
         if (answered == 0 && answer->chunks().empty()) break;  // gets nowhere
@@ -94,8 +99,9 @@ Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, 
     if (question.digests_size() != 0) known->complete = false;
 }
 
-// Lists what this corelet holds in the slots where it has something that the asker may not have. Who answers moves to the asker's map first:
-// under an older one it might still admit puts that the asker would not hear of (protocols 9.1).
+// Lists what this corelet holds in the slots where it has something that the asker may not have. Who answers moves
+// to the asker's map first: under an older one it might still admit puts that the asker would not hear of
+// (protocols 9.1).
 Task<Result<Reply>> Healer::on_compare(Request request) {
     CO_TRY(auto question, decode_message<pb::CompareInventory>(request.body));
     auto const map = maps_.current();
@@ -104,7 +110,8 @@ Task<Result<Reply>> Healer::on_compare(Request request) {
         co_return fail(Code::kStaleMap, "the map here is older", map->epoch.v);
     }
     const mesh::Pool* const pool = map->find(PoolId(question.pool()));
-    if (!pool || question.slots() != pool->current().slots()) co_return fail(Code::kStaleMap, "slots are numbered otherwise here", map->epoch.v);
+    if (!pool || question.slots() != pool->current().slots())
+        co_return fail(Code::kStaleMap, "slots are numbered otherwise here", map->epoch.v);
     co_await inventory_.bring_up(map, &spaces_);
     pb::CompareInventoryReply reply;
     reply.set_map_epoch(map->epoch.v);

@@ -7,9 +7,10 @@
 namespace corelet {
 
 namespace {
-constexpr u64 k_slice = 512 * k_kib;    // of a fragment, read and decoded at a time: what a client may find before its own on a link
+constexpr u64 k_slice =
+    512 * k_kib;  // of a fragment, read and decoded at a time: what a client may find before its own on a link
 constexpr usize k_fates_at_once = 4096;
-constexpr usize k_failures_told = 3;    // a round
+constexpr usize k_failures_told = 3;  // a round
 }  // namespace
 
 void Healer::Left::take(const Missing& missing) {
@@ -18,7 +19,8 @@ void Healer::Left::take(const Missing& missing) {
     bytes -= std::min(bytes, missing.bytes());
 }
 
-std::vector<Healer::Missing> Healer::find_missing(const mesh::Map& map, const mesh::Pool& pool, const Known& known) const {
+std::vector<Healer::Missing> Healer::find_missing(const mesh::Map& map, const mesh::Pool& pool,
+                                                  const Known& known) const {
     std::vector<Missing> missing;
     std::map<SpaceId, bool> deleted;
     auto const seems_deleted = [&](SpaceId space) {
@@ -39,18 +41,22 @@ std::vector<Healer::Missing> Healer::find_missing(const mesh::Map& map, const me
             bool const lacks = member == rpc_.id() || ((seen.at_home >> p) & 1U) == 0;
             holes += !member.is_zero() && map.is_up(member) && lacks ? 1U : 0U;
         }
-        missing.push_back(Missing{id, seen.blocks, static_cast<u8>(std::popcount(seen.anywhere)), static_cast<u8>(std::clamp(holes, 1U, 24U))});
+        missing.push_back(Missing{id, seen.blocks, static_cast<u8>(std::popcount(seen.anywhere)),
+                                  static_cast<u8>(std::clamp(holes, 1U, 24U))});
     };
     for (auto const& [chunk, seen] : known.chunks) look_at(chunk, seen);
     for (const FragmentId& id : damaged_) {
         if (known.chunks.contains(id.chunk) || spaces_.pool_of(id.chunk.space) != pool.id) continue;
-        if (auto const info = store_.fragment_info(id)) look_at(id.chunk, Seen{0, 0, static_cast<u32>(info->bytes / k_block_bytes)});
+        if (auto const info = store_.fragment_info(id))
+            look_at(id.chunk, Seen{0, 0, static_cast<u32>(info->bytes / k_block_bytes)});
     }
-    std::stable_sort(missing.begin(), missing.end(), [](const Missing& a, const Missing& b) { return a.survivors < b.survivors; });
+    std::stable_sort(missing.begin(), missing.end(),
+                     [](const Missing& a, const Missing& b) { return a.survivors < b.survivors; });
     return missing;
 }
 
-// Garbage is not resurrected, and what is on its way is left alone: the owners are asked first. No answer counts as live (protocols 8.3).
+// Garbage is not resurrected, and what is on its way is left alone: the owners are asked first. No answer counts as
+// live (protocols 8.3).
 Task<std::vector<Healer::Missing>> Healer::without_dead(std::vector<Missing> missing) {
     std::map<SpaceId, std::vector<u64>> seqs;
     for (const Missing& each : missing) seqs[each.fragment.chunk.space].push_back(each.fragment.chunk.seq);
@@ -83,10 +89,12 @@ Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Mi
         left.bytes += each.bytes();
     }
     if (missing.empty()) {
-        if (std::all_of(left_.begin(), left_.end(), [](const auto& each) { return each.second.fragments == 0; })) rate_.end();
+        if (std::all_of(left_.begin(), left_.end(), [](const auto& each) { return each.second.fragments == 0; }))
+            rate_.end();
         co_return true;
     }
-    log_info(env_.log, "heal.round", [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
+    log_info(env_.log, "heal.round",
+             [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
     rate_.begin(env_.clock.now());
     usize failed = 0;
     bool hopeless = store_.is_failing() || store_.has_forgotten();
@@ -107,7 +115,8 @@ Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Mi
     co_return failed == 0;
 }
 
-Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed, bool* hopeless) {
+Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed,
+                           bool* hopeless) {
     Permit const permit(slots_, 1);  // both taken by the round
     Permit const room(memory_, memory);
     auto const rebuilt = co_await rebuild_one(pool, table, missing);
@@ -116,10 +125,12 @@ Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u
     Code const code = rebuilt.error().code;
     *hopeless = *hopeless || code == Code::kNoSpace || (code == Code::kIo && store_.is_failing());
     if (++*failed <= k_failures_told)
-        log_info(env_.log, "heal.not_rebuilt", [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
+        log_info(env_.log, "heal.not_rebuilt",
+                 [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
 }
 
-// Copies the fragment if a holder of it is alive, else decodes it, slice by slice; it counts only after a verified read-back (protocols 9.5).
+// Copies the fragment if a holder of it is alive, else decodes it, slice by slice; it counts only after a verified
+// read-back (protocols 9.5).
 Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Missing missing) {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
@@ -132,14 +143,16 @@ Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Mis
     BufferChain data;
     std::vector<u32> crcs;
     for (u64 at = 0; at < bytes; at += k_slice) {
-        MeshChunks::Wanted const wanted{pool_id, missing.fragment.chunk, at, std::min(k_slice, bytes - at), TrafficClass::kHeal, rpc_.id()};
+        MeshChunks::Wanted const wanted{
+            pool_id, missing.fragment.chunk, at, std::min(k_slice, bytes - at), TrafficClass::kHeal, rpc_.id()};
         CO_TRY(auto piece, co_await chunks_.read_piece(wanted, missing.fragment.position, {}));
         data.append(std::move(piece.bytes));
         crcs.insert(crcs.end(), piece.crcs.begin(), piece.crcs.end());
         header.chunk_data_bytes = std::max(header.chunk_data_bytes, piece.chunk_bytes);
     }
     CO_TRY(auto const geometry, ec::ChunkGeometry::make(header.chunk_data_bytes, redundancy.k));
-    if (geometry.fragment_bytes() != bytes) co_return fail(Code::kCorrupt, "survivors of the chunk are not of one size");
+    if (geometry.fragment_bytes() != bytes)
+        co_return fail(Code::kCorrupt, "survivors of the chunk are not of one size");
     header.k = redundancy.k;
     header.m = redundancy.m;
     header.map_epoch = table->epoch();

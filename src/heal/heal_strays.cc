@@ -17,14 +17,16 @@ Task<void> Healer::hand_on(MapPtr map, PoolId pool_id) {
     const mesh::Pool& pool = *map->find(pool_id);
     std::map<CoreletId, std::vector<FragmentId>> strays;
     usize found = 0;
-    for (u32 slot = 0; slot < pool.current().slots() && inventory_.strays(pool_id) != 0 && found < k_strays_a_round; ++slot) {
+    for (u32 slot = 0; slot < pool.current().slots() && inventory_.strays(pool_id) != 0 && found < k_strays_a_round;
+         ++slot) {
         const SlotHoldings* const holdings = inventory_.find(pool_id, slot);
         if (!holdings || holdings->strays() == 0) continue;
         for (ChunkId chunk : holdings->chunks) {
             u32 const positions = positions_held(store_, chunk, pool.current().width());
             for (u8 p = 0; p < pool.current().width(); ++p) {
                 CoreletId const member = pool.current().at(slot, p);
-                if (((positions >> p) & 1U) == 0 || member == rpc_.id() || member.is_zero() || !map->is_up(member)) continue;
+                if (((positions >> p) & 1U) == 0 || member == rpc_.id() || member.is_zero() || !map->is_up(member))
+                    continue;
                 strays[member].push_back(FragmentId{chunk, p});
                 ++found;
             }
@@ -33,15 +35,16 @@ Task<void> Healer::hand_on(MapPtr map, PoolId pool_id) {
     for (auto& [member, to_member] : strays) co_await hand_to(map, pool_id, member, std::move(to_member));
 }
 
-// A stray goes only when the member of its place, under the same map epoch, has just read and verified the same bytes, and holds no deletion
-// of its own that rests on an older epoch (protocols 8.5). What the member has not is offered to it: by tables that are still kept it would find
-// it by itself.
+// A stray goes only when the member of its place, under the same map epoch, has just read and verified the same
+// bytes, and holds no deletion of its own that rests on an older epoch (protocols 8.5). What the member has not is
+// offered to it: by tables that are still kept it would find it by itself.
 Task<void> Healer::hand_to(MapPtr map, PoolId pool_id, CoreletId member, std::vector<FragmentId> strays) {
     usize offered = 0;
     for (usize at = 0; at < strays.size(); at += k_confirmed_at_once) {
         if (maps_.current()->epoch != map->epoch) co_return;
-        std::vector<FragmentId> const batch(strays.begin() + static_cast<std::ptrdiff_t>(at),
-                                            strays.begin() + static_cast<std::ptrdiff_t>(std::min(strays.size(), at + k_confirmed_at_once)));
+        std::vector<FragmentId> const batch(
+            strays.begin() + static_cast<std::ptrdiff_t>(at),
+            strays.begin() + static_cast<std::ptrdiff_t>(std::min(strays.size(), at + k_confirmed_at_once)));
         auto const confirmed = co_await confirmed_by(map, pool_id, member, &batch);
         if (!confirmed) co_return;
         for (usize i = 0; i < batch.size(); ++i) {
@@ -57,13 +60,16 @@ Task<void> Healer::hand_to(MapPtr map, PoolId pool_id, CoreletId member, std::ve
             if (is_asked || offered >= k_offers_a_round) continue;
             ++offered;
             auto const done = co_await offer(map, pool_id, member, batch[i]);
-            if (!done) log_info(env_.log, "heal.stray_not_taken", [&] { return to_string(batch[i].chunk) + ": " + done.error().to_string(); });
+            if (!done)
+                log_info(env_.log, "heal.stray_not_taken",
+                         [&] { return to_string(batch[i].chunk) + ": " + done.error().to_string(); });
         }
     }
 }
 
 // Indexes of those that may go.
-Task<Result<std::set<usize>>> Healer::confirmed_by(MapPtr map, PoolId pool_id, CoreletId member, const std::vector<FragmentId>* strays) {
+Task<Result<std::set<usize>>> Healer::confirmed_by(MapPtr map, PoolId pool_id, CoreletId member,
+                                                   const std::vector<FragmentId>* strays) {
     pb::ConfirmFragments question;
     question.set_pool(pool_id.v);
     question.set_map_epoch(map->epoch.v);
@@ -87,7 +93,9 @@ Task<Result<std::set<usize>>> Healer::confirmed_by(MapPtr map, PoolId pool_id, C
         if (info->content_tag == each.content_tag()) {
             confirmed.insert(each.index());
         } else {
-            log_error(env_.log, "heal.two_contents", [&] { return to_string((*strays)[each.index()].chunk) + " has other bytes on " + to_string(member); });
+            log_error(env_.log, "heal.two_contents", [&] {
+                return to_string((*strays)[each.index()].chunk) + " has other bytes on " + to_string(member);
+            });
         }
     }
     co_return confirmed;
@@ -119,17 +127,21 @@ Task<Result<Reply>> Healer::on_confirm(Request request) {
     auto const map = maps_.current();
     if (question.map_epoch() > map->epoch.v) maps_.heard_of(MapEpoch(question.map_epoch()), request.from->corelet);
     const mesh::Pool* const pool = map->find(PoolId(question.pool()));
-    if (question.map_epoch() != map->epoch.v || !pool) co_return fail(Code::kStaleMap, "another map is current here", map->epoch.v);
+    if (question.map_epoch() != map->epoch.v || !pool)
+        co_return fail(Code::kStaleMap, "another map is current here", map->epoch.v);
     pb::ConfirmFragmentsReply reply;
     reply.set_map_epoch(map->epoch.v);
     usize const asked = std::min<usize>(static_cast<usize>(question.fragments_size()), k_confirmed_at_once);
     for (usize i = 0; i < asked; ++i) {
         const pb::HeldFragment& name = question.fragments(static_cast<int>(i));
         FragmentId const id{ChunkId{SpaceId(name.space()), name.seq()}, static_cast<u8>(name.position())};
-        if (name.position() >= pool->current().width() || pool->current().at(pool->slot(id.chunk), id.position) != rpc_.id()) continue;
+        if (name.position() >= pool->current().width() ||
+            pool->current().at(pool->slot(id.chunk), id.position) != rpc_.id())
+            continue;
         if (!store_.fragment_info(id)) continue;
         auto const verified = co_await store_.verify_fragment(id, IoClass::kHeal);
-        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo)) damaged(id);
+        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
+            damaged(id);
         auto const info = store_.fragment_info(id);
         if (!verified || !info || damaged_.contains(id) || removing_.contains(id)) continue;
         auto* const confirmed = reply.add_confirmed();
@@ -137,7 +149,8 @@ Task<Result<Reply>> Healer::on_confirm(Request request) {
         confirmed->set_content_tag(info->content_tag);
     }
     // What was begun under this epoch may be over by now; and what is on its way out is not here.
-    if (maps_.current()->epoch != map->epoch) co_return fail(Code::kStaleMap, "the map changed meanwhile", maps_.current()->epoch.v);
+    if (maps_.current()->epoch != map->epoch)
+        co_return fail(Code::kStaleMap, "the map changed meanwhile", maps_.current()->epoch.v);
     co_return Reply{encode_message(reply), {}};
 }
 

@@ -51,8 +51,8 @@ Task<void> Healer::drop_space(SpaceId space) {
     }
 }
 
-// Some of what is held, each round: a chunk that its owner has forgotten of (a put that was given up, a delete that did not come through
-// while this corelet was away) is let go of by its word.
+// Some of what is held, each round: a chunk that its owner has forgotten of (a put that was given up, a delete that
+// did not come through while this corelet was away) is let go of by its word.
 Task<void> Healer::drop_dead() {
     auto const batch = store_.list_fragments(swept_, options_.garbage_batch);
     swept_ = batch.size() < options_.garbage_batch ? std::nullopt : std::optional(batch.back().id);
@@ -78,7 +78,8 @@ Task<void> Healer::drop_dead() {
 // Re-reads everything in time, at a rate that nobody feels.
 Task<void> Healer::scrub() {
     Duration const since = env_.clock.now() - scrubbed_at_;
-    u64 const budget = std::min(k_scrub_a_round, static_cast<u64>(since.ms()) * options_.scrub_bytes_per_second / 1000);
+    u64 const budget =
+        std::min(k_scrub_a_round, static_cast<u64>(since.ms()) * options_.scrub_bytes_per_second / 1000);
     u64 read = 0;
     while (read < budget && !status_.paused) {
         auto const next = store_.list_fragments(scrubbed_, 1);
@@ -94,7 +95,8 @@ Task<void> Healer::scrub() {
         scrubbed_ = id;
         read += next.front().bytes;
         auto const verified = co_await store_.verify_fragment(id, IoClass::kScrub);
-        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo)) damaged(id);
+        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
+            damaged(id);
     }
     status_.scrubbed_bytes += read;
     scrubbed_at_ = env_.clock.now();

@@ -28,7 +28,8 @@ struct HealRig final : HealPort {
     HealRig(Holder& holder, HandNode& the_node)
         : node(the_node),
           id(holder.rpc->id()),
-          healer(holder.env, *holder.store, *holder.rpc, holder.maps, *holder.chunks, *holder.fragments, spaces, *this, the_node.options) {}
+          healer(holder.env, *holder.store, *holder.rpc, holder.maps, *holder.chunks, *holder.fragments, spaces,
+                 *this, the_node.options) {}
     [[nodiscard]] Task<Result<void>> report_clean(PoolId, MapEpoch table_epoch, u64 table_hash) override {
         if (node.clean) node.clean(id, table_epoch, table_hash);
         co_return {};
@@ -37,7 +38,9 @@ struct HealRig final : HealPort {
         if (!node.fates) co_return fail(Code::kUnavailable, "nobody owns the space");
         co_return node.fates(seqs);
     }
-    [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override { co_return node.proven_deleted.contains(space); }
+    [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override {
+        co_return node.proven_deleted.contains(space);
+    }
 
     HandNode& node;
     CoreletId id;
@@ -48,7 +51,8 @@ struct HealRig final : HealPort {
 class HealWorld {
   public:
     HealWorld(u64 seed, usize corelets, std::string_view redundancy, Healer::Options options = {})
-        : node{{}, {}, {}, options}, chunks(seed, corelets, redundancy, [this](Holder& holder) -> std::shared_ptr<void> {
+        : node{{}, {}, {}, options},
+          chunks(seed, corelets, redundancy, [this](Holder& holder) -> std::shared_ptr<void> {
               auto rig = std::make_shared<HealRig>(holder, node);
               rigs[holder.rpc->id()] = rig;
               return rig;
@@ -80,8 +84,10 @@ class HealWorld {
                 u32 const held = positions_held(*chunks.at(i).store, chunk(seq), 24);
                 auto const place = chunks.pool().current().position_of(slot, ChunkWorld::id(i));
                 u32 const wanted = place ? 1U << *place : 0;
-                if ((held & wanted) != wanted) return "chunk " + std::to_string(seq) + " misses a fragment at n" + std::to_string(i + 1);
-                if (strays_too && held != wanted) return "chunk " + std::to_string(seq) + " has a stray at n" + std::to_string(i + 1);
+                if ((held & wanted) != wanted)
+                    return "chunk " + std::to_string(seq) + " misses a fragment at n" + std::to_string(i + 1);
+                if (strays_too && held != wanted)
+                    return "chunk " + std::to_string(seq) + " has a stray at n" + std::to_string(i + 1);
             }
         }
         return {};

@@ -6,10 +6,10 @@ namespace {
 constexpr usize k_damaged_max = 4096;  // beyond, they are found again
 constexpr u64 k_guessed_rate = 64 * k_mib;
 constexpr Duration k_gather = 200_ms;
-}
+}  // namespace
 
-Healer::Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks, FragmentServer& fragments,
-               const SpaceDirectory& spaces, HealPort& port, Options options)
+Healer::Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks,
+               FragmentServer& fragments, const SpaceDirectory& spaces, HealPort& port, Options options)
     : env_(env),
       store_(store),
       rpc_(rpc),
@@ -50,7 +50,8 @@ void Healer::fragment_changed(const FragmentId& id, bool here) {
 
 void Healer::damaged(const FragmentId& id) {
     if (damaged_.size() >= k_damaged_max || !store_.fragment_info(id) || !damaged_.insert(id).second) return;
-    log_warning(env_.log, "heal.damaged", [&] { return to_string(id.chunk) + "." + std::to_string(id.position) + " does not verify here"; });
+    log_warning(env_.log, "heal.damaged",
+                [&] { return to_string(id.chunk) + "." + std::to_string(id.position) + " does not verify here"; });
     wake();
 }
 
@@ -76,7 +77,8 @@ Task<void> Healer::run() {
         Duration const jitter{static_cast<i64>(env_.random.below(static_cast<u64>(pause.ns / 4)))};
         bool const woken = co_await wanted_.wait_until(env_.clock, env_.clock.now() + pause + jitter);
         // What woke this one woke all of the mesh, and more of the kind is on its way.
-        if (woken) co_await env_.clock.sleep(Duration{static_cast<i64>(env_.random.below(static_cast<u64>(k_gather.ns)))});
+        if (woken)
+            co_await env_.clock.sleep(Duration{static_cast<i64>(env_.random.below(static_cast<u64>(k_gather.ns)))});
     }
 }
 
@@ -101,16 +103,19 @@ Task<bool> Healer::heal_pool(MapPtr map, PoolId pool_id) {
     auto missing = co_await without_dead(find_missing(*map, *pool, *known));
     bool const rebuilt = co_await rebuild_all(pool_id, table, std::move(missing));
     co_await hand_on(map, pool_id);
-    bool const clean = known->complete && rebuilt && still_wanted(pool_id, *table) && fragments_.puts_before(table->epoch()) == 0;
+    bool const clean =
+        known->complete && rebuilt && still_wanted(pool_id, *table) && fragments_.puts_before(table->epoch()) == 0;
     if (clean) co_await report_clean(map, pool_id);
     co_return clean;
 }
 
-// Everybody whom any of the pool's tables names reports, also who has no place in the current one: former tables are kept until then.
+// Everybody whom any of the pool's tables names reports, also who has no place in the current one: former tables
+// are kept until then.
 Task<void> Healer::report_clean(MapPtr map, PoolId pool_id) {
     const mesh::Pool& pool = *map->find(pool_id);
     const mesh::SlotTable& table = pool.current();
-    bool const named = std::any_of(pool.tables.begin(), pool.tables.end(), [&](const mesh::TablePtr& each) { return each->has(rpc_.id()); });
+    bool const named = std::any_of(pool.tables.begin(), pool.tables.end(),
+                                   [&](const mesh::TablePtr& each) { return each->has(rpc_.id()); });
     if (!named || pool.tables.size() == 1 || pool.clean_epoch(rpc_.id()) >= table.epoch()) co_return;
     auto const reported = co_await port_.report_clean(pool_id, table.epoch(), table.hash());
     if (!reported) log_info(env_.log, "heal.clean_not_reported", reported.error().to_string());

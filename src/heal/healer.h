@@ -1,9 +1,9 @@
-// Healing at one corelet, without a coordinator: for each slot it serves it compares inventories with the slot's current and former
-// members, rebuilds what it should have and has not, or has damaged (fewest surviving fragments first), hands on what it holds and should
-// not, and lets go of what is proven dead. One executor.
+// Healing at one corelet, without a coordinator: for each slot it serves it compares inventories with the slot's
+// current and former members, rebuilds what it should have and has not, or has damaged (fewest surviving fragments
+// first), hands on what it holds and should not, and lets go of what is proven dead. One executor.
 //
-// Bounds: a few rebuilds at once within a bound of memory, answers of a bounded size, chunks missing in one round; beyond them it goes on in
-// the next. All of it is asked for in the classes below clients'.
+// Bounds: a few rebuilds at once within a bound of memory, answers of a bounded size, chunks missing in one round;
+// beyond them it goes on in the next. All of it is asked for in the classes below clients'.
 #pragma once
 
 #include "chunk/fragment_server.h"
@@ -20,20 +20,21 @@ inline constexpr Method k_confirm{0x0603};
 }  // namespace heal_method
 
 struct HealStatus {
-    // A chunk that n corelets miss a fragment of counts 5040 / n at each of them, so that the sum over the mesh, divided by 5040, counts
-    // chunks (5040 has all divisors to 10).
+    // A chunk that n corelets miss a fragment of counts 5040 / n at each of them, so that the sum over the mesh,
+    // divided by 5040, counts chunks (5040 has all divisors to 10).
     static constexpr u64 k_whole_chunk = 5040;
     u64 chunk_shares = 0;
     u64 fragments_missing = 0;  // here: not there, or damaged
     u64 bytes_left = 0;         // of these
     u64 bytes_done = 0;         // since this corelet started
     u64 fragments_rebuilt = 0;
-    u64 damaged = 0;            // here, and found bad by a reader or by scrubbing
-    u64 strays = 0;             // held outside their slot's members
-    u64 strays_dropped = 0;     // confirmed elsewhere
-    u64 dead_dropped = 0;       // proven dead by the owner of their space
+    u64 damaged = 0;         // here, and found bad by a reader or by scrubbing
+    u64 strays = 0;          // held outside their slot's members
+    u64 strays_dropped = 0;  // confirmed elsewhere
+    u64 dead_dropped = 0;    // proven dead by the owner of their space
     u64 scrubbed_bytes = 0;
-    Duration eta{};             // by the rate of the last half minute, or a guess while nothing is rebuilt yet; zero: nothing is left
+    Duration eta{};  // by the rate of the last half minute, or a guess while nothing is rebuilt yet; zero: nothing
+                     // is left
     bool paused = false;
 };
 
@@ -60,15 +61,15 @@ class Healer {
     struct Options {
         Duration round_every = 5_s;
         usize rebuilds_at_once = 4;
-        u64 rebuild_memory = 64 * k_mib;     // of fragments being rebuilt; one goes on in any case
-        u64 bytes_per_second = 0;            // rebuilt at most; 0: only class scheduling limits
+        u64 rebuild_memory = 64 * k_mib;  // of fragments being rebuilt; one goes on in any case
+        u64 bytes_per_second = 0;         // rebuilt at most; 0: only class scheduling limits
         u64 scrub_bytes_per_second = 1 * k_mib;
-        usize garbage_batch = 2048;          // fragments whose life is asked for, a round
+        usize garbage_batch = 2048;  // fragments whose life is asked for, a round
         usize chunks_a_reply = 2048;
-        usize chunks_a_round = 65'536;       // missing ones taken in at once
+        usize chunks_a_round = 65'536;  // missing ones taken in at once
     };
-    Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks, FragmentServer& fragments,
-           const SpaceDirectory& spaces, HealPort& port, Options options);
+    Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks,
+           FragmentServer& fragments, const SpaceDirectory& spaces, HealPort& port, Options options);
     ~Healer();
     Healer(const Healer&) = delete;
     Healer& operator=(const Healer&) = delete;
@@ -80,7 +81,8 @@ class Healer {
 
   private:
     using MapPtr = std::shared_ptr<const mesh::Map>;
-    // What others have of a chunk: positions that anybody has, positions that their current members have, length of a fragment.
+    // What others have of a chunk: positions that anybody has, positions that their current members have, length of
+    // a fragment.
     struct Seen {
         u32 anywhere = 0, at_home = 0, blocks = 0;
     };
@@ -106,21 +108,25 @@ class Healer {
 
     // heal_compare.cc
     [[nodiscard]] Task<void> ask_members(MapPtr map, PoolId pool, std::shared_ptr<Known> known);
-    [[nodiscard]] Task<void> ask(CoreletId peer, Buffer question, MapPtr map, PoolId pool, std::shared_ptr<Known> known);
+    [[nodiscard]] Task<void> ask(CoreletId peer, Buffer question, MapPtr map, PoolId pool,
+                                 std::shared_ptr<Known> known);
     [[nodiscard]] Task<Result<Reply>> on_compare(Request request);
 
     // heal_rebuild.cc
-    [[nodiscard]] std::vector<Missing> find_missing(const mesh::Map& map, const mesh::Pool& pool, const Known& known) const;
+    [[nodiscard]] std::vector<Missing> find_missing(const mesh::Map& map, const mesh::Pool& pool,
+                                                    const Known& known) const;
     [[nodiscard]] Task<std::vector<Missing>> without_dead(std::vector<Missing> missing);
     [[nodiscard]] Task<bool> rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Missing> missing);
-    [[nodiscard]] Task<void> rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed, bool* hopeless);
+    [[nodiscard]] Task<void> rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed,
+                                     bool* hopeless);
     [[nodiscard]] Task<Result<void>> rebuild_one(PoolId pool, mesh::TablePtr table, Missing missing);
     [[nodiscard]] bool still_wanted(PoolId pool, const mesh::SlotTable& table) const;
 
     // heal_strays.cc
     [[nodiscard]] Task<void> hand_on(MapPtr map, PoolId pool);
     [[nodiscard]] Task<void> hand_to(MapPtr map, PoolId pool, CoreletId member, std::vector<FragmentId> strays);
-    [[nodiscard]] Task<Result<std::set<usize>>> confirmed_by(MapPtr map, PoolId pool, CoreletId member, const std::vector<FragmentId>* strays);
+    [[nodiscard]] Task<Result<std::set<usize>>> confirmed_by(MapPtr map, PoolId pool, CoreletId member,
+                                                             const std::vector<FragmentId>* strays);
     [[nodiscard]] Task<Result<void>> offer(MapPtr map, PoolId pool, CoreletId member, FragmentId stray);
     [[nodiscard]] Task<Result<Reply>> on_confirm(Request request);
 
@@ -151,8 +157,8 @@ class Healer {
     Semaphore slots_;
     Semaphore memory_;
     Notify wanted_;
-    std::set<FragmentId> damaged_;    // here, and do not verify
-    std::set<FragmentId> removing_;   // on their way out: not to be counted on by anybody
+    std::set<FragmentId> damaged_;   // here, and do not verify
+    std::set<FragmentId> removing_;  // on their way out: not to be counted on by anybody
     std::optional<FragmentId> swept_, scrubbed_;
     Instant scrubbed_at_{};
     Scope scope_;

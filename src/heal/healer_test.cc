@@ -13,7 +13,8 @@ TEST(Healing, WhatALostCoreletHeldIsRebuiltOnTheOthers) {
     HealWorld world(1, 8, "ec:4+2");
     world.put_some(60);
     u64 lost = 0;
-    for (u64 seq = 1; seq <= 60; ++seq) lost += positions_held(*world.chunks.at(3).store, HealWorld::chunk(seq), 24) != 0 ? 1 : 0;
+    for (u64 seq = 1; seq <= 60; ++seq)
+        lost += positions_held(*world.chunks.at(3).store, HealWorld::chunk(seq), 24) != 0 ? 1 : 0;
     ASSERT_GT(lost, 20U);
     world.out(3);
     ASSERT_TRUE(world.settles(60)) << world.what_is_wrong(60);
@@ -27,7 +28,8 @@ TEST(Healing, WhatALostCoreletHeldIsRebuiltOnTheOthers) {
     EXPECT_GE(rebuilt, lost);
     EXPECT_LE(rebuilt, lost + lost / 4) << "little else moves";
     EXPECT_EQ(bytes, rebuilt * 2 * k_block_bytes) << "8 blocks over 4";
-    ASSERT_TRUE(world.chunks.until([&] { return world.chunks.pool().tables.size() == 1; }, 60_s)) << "former tables go when all are clean";
+    ASSERT_TRUE(world.chunks.until([&] { return world.chunks.pool().tables.size() == 1; }, 60_s))
+        << "former tables go when all are clean";
     for (u64 seq = 1; seq <= 60; ++seq) {
         Buffer const data = HealWorld::data(seq);
         auto const got = world.chunks.get(0, HealWorld::chunk(seq), data, 0, data.size());
@@ -44,7 +46,8 @@ TEST(Healing, WhatALostCoreletHeldIsRebuiltOnTheOthers) {
     }
 }
 
-// While it goes on: bytes_left counts what is left, chunks are counted once, and the time left is told within a factor of two.
+// While it goes on: bytes_left counts what is left, chunks are counted once, and the time left is told within a
+// factor of two.
 TEST(Healing, SaysHowMuchIsLeftAndHowLong) {
     Healer::Options options;
     options.bytes_per_second = 64 * k_kib;
@@ -74,23 +77,28 @@ TEST(Healing, SaysHowMuchIsLeftAndHowLong) {
     std::set<u64> incomplete;
     for (u64 seq = 1; seq <= 160; ++seq)
         for (u8 p = 0; p < 6; ++p)
-            if (usize const home = world.chunks.home(HealWorld::chunk(seq), p).v - 1; !world.chunks.holds(home, HealWorld::chunk(seq), p)) {
+            if (usize const home = world.chunks.home(HealWorld::chunk(seq), p).v - 1;
+                !world.chunks.holds(home, HealWorld::chunk(seq), p)) {
                 missing_bytes += 2 * k_block_bytes;
                 incomplete.insert(seq);
             }
     auto const [bytes, shares, eta] = left();
     EXPECT_EQ(bytes, missing_bytes);
-    EXPECT_NEAR(static_cast<double>(shares) / HealStatus::k_whole_chunk, static_cast<double>(incomplete.size()), static_cast<double>(incomplete.size()) / 8 + 1);
+    EXPECT_NEAR(static_cast<double>(shares) / HealStatus::k_whole_chunk, static_cast<double>(incomplete.size()),
+                static_cast<double>(incomplete.size()) / 8 + 1);
     ASSERT_GT(bytes, 500U * k_kib);
     // The second half of the rebuild, against when it was in fact over.
     std::vector<std::pair<sim::VirtualTime, Duration>> told;
     u64 const half = bytes / 2;
-    ASSERT_TRUE(world.chunks.until([&] {
-        auto const [now_left, now_shares, now_eta] = left();
-        if (now_left <= half && now_left != 0 && (told.empty() || world.chunks.world().now() - told.back().first >= 100_ms))
-            told.emplace_back(world.chunks.world().now(), now_eta);
-        return now_left == 0;
-    }, 300_s));
+    ASSERT_TRUE(world.chunks.until(
+        [&] {
+            auto const [now_left, now_shares, now_eta] = left();
+            if (now_left <= half && now_left != 0 &&
+                (told.empty() || world.chunks.world().now() - told.back().first >= 100_ms))
+                told.emplace_back(world.chunks.world().now(), now_eta);
+            return now_left == 0;
+        },
+        300_s));
     auto const end = world.chunks.world().now();
     ASSERT_GT(told.size(), 5U);
     for (auto const& [when, said] : told) {
@@ -107,18 +115,24 @@ TEST(Healing, FewestSurvivorsFirst) {
     HealWorld world(3, 6, "ec:4+2", options);
     world.put_some(30);
     // One misses two fragments: of all at n1, and also the one of chunk 20 at n2.
-    auto const at_home = [&](usize index, u64 seq) { return FragmentId{HealWorld::chunk(seq), *world.chunks.pool().current().position_of(world.chunks.slot(HealWorld::chunk(seq)), ChunkWorld::id(index))}; };
+    auto const at_home = [&](usize index, u64 seq) {
+        return FragmentId{HealWorld::chunk(seq),
+                          *world.chunks.pool().current().position_of(world.chunks.slot(HealWorld::chunk(seq)),
+                                                                     ChunkWorld::id(index))};
+    };
     world.healer(0).pause(true);
     world.healer(1).pause(true);
     world.chunks.pass(7_s);
-    for (u64 seq = 1; seq <= 30; ++seq) ASSERT_TRUE(world.chunks.run(0, world.chunks.at(0).store->remove_fragment(at_home(0, seq))).has_value());
+    for (u64 seq = 1; seq <= 30; ++seq)
+        ASSERT_TRUE(world.chunks.run(0, world.chunks.at(0).store->remove_fragment(at_home(0, seq))).has_value());
     ASSERT_TRUE(world.chunks.run(1, world.chunks.at(1).store->remove_fragment(at_home(1, 20))).has_value());
     world.healer(0).pause(false);
     ASSERT_TRUE(world.chunks.until([&] { return world.status(0).fragments_rebuilt == 1; }, 30_s));
     EXPECT_TRUE(world.chunks.holds(0, HealWorld::chunk(20), at_home(0, 20).position));
 }
 
-// --- rot -------------------------------------------------------------------------------------------------------------
+// --- rot
+// -------------------------------------------------------------------------------------------------------------
 
 TEST(Healing, ScrubbingFindsRotAndItIsRebuilt) {
     Healer::Options options;
@@ -129,7 +143,8 @@ TEST(Healing, ScrubbingFindsRotAndItIsRebuilt) {
     usize const holder = world.chunks.home(victim.chunk, 4).v - 1;
     world.chunks.rot_fragment(holder, victim, 1);
     ASSERT_TRUE(world.chunks.until([&] { return world.status(holder).fragments_rebuilt == 1; }, 60_s));
-    EXPECT_TRUE(world.chunks.run(holder, world.chunks.at(holder).store->verify_fragment(victim, IoClass::kClient)).has_value());
+    EXPECT_TRUE(world.chunks.run(holder, world.chunks.at(holder).store->verify_fragment(victim, IoClass::kClient))
+                    .has_value());
     EXPECT_GT(world.status(holder).scrubbed_bytes, 0U);
     EXPECT_EQ(world.status(holder).damaged, 0U);
 }
@@ -145,12 +160,15 @@ TEST(Healing, RotThatAClientMeetsIsRebuilt) {
     world.chunks.pass(30_s);
     EXPECT_EQ(world.status(holder).fragments_rebuilt, 0U) << "nobody has looked";
     Buffer const data = HealWorld::data(3);
-    ASSERT_TRUE(world.chunks.get((holder + 1) % 6, victim.chunk, data, 2 * k_block_bytes, k_block_bytes).has_value());
+    ASSERT_TRUE(
+        world.chunks.get((holder + 1) % 6, victim.chunk, data, 2 * k_block_bytes, k_block_bytes).has_value());
     ASSERT_TRUE(world.chunks.until([&] { return world.status(holder).fragments_rebuilt == 1; }, 30_s));
-    EXPECT_TRUE(world.chunks.run(holder, world.chunks.at(holder).store->verify_fragment(victim, IoClass::kClient)).has_value());
+    EXPECT_TRUE(world.chunks.run(holder, world.chunks.at(holder).store->verify_fragment(victim, IoClass::kClient))
+                    .has_value());
 }
 
-// --- what a digest hides ---------------------------------------------------------------------------------------------
+// --- what a digest hides
+// ---------------------------------------------------------------------------------------------
 
 // A member that has the chunk, but another position of it than its own, misses one all the same.
 TEST(Healing, APositionThatIsNotOnesOwnDoesNotCount) {
@@ -159,7 +177,8 @@ TEST(Healing, APositionThatIsNotOnesOwnDoesNotCount) {
     ChunkId const chunk = HealWorld::chunk(1);
     usize const one = world.chunks.home(chunk, 1).v - 1, two = world.chunks.home(chunk, 2).v - 1;
     // n(one) has position 2 as well, and loses its own.
-    auto const copy = world.chunks.run(two, world.chunks.at(two).store->read_fragment({chunk, 2}, 0, 4 * k_block_bytes, {}));
+    auto const copy =
+        world.chunks.run(two, world.chunks.at(two).store->read_fragment({chunk, 2}, 0, 4 * k_block_bytes, {}));
     ASSERT_TRUE(copy.has_value());
     world.chunks.plant(one, {chunk, 2}, {2, 1}, 8 * k_block_bytes, copy->data.flatten());
     ASSERT_TRUE(world.chunks.run(one, world.chunks.at(one).store->remove_fragment({chunk, 1})).has_value());
@@ -176,7 +195,8 @@ TEST(Healing, LongAnswersComeInPages) {
     ASSERT_TRUE(world.settles(120, 300_s)) << world.what_is_wrong(120);
 }
 
-// --- garbage ---------------------------------------------------------------------------------------------------------
+// --- garbage
+// ---------------------------------------------------------------------------------------------------------
 
 TEST(Healing, TheDeadAreNotRaisedButBuried) {
     HealWorld world(8, 6, "ec:2+1");
@@ -193,7 +213,9 @@ TEST(Healing, TheDeadAreNotRaisedButBuried) {
     auto const held = [&](u64 from, u64 to) {
         u64 count = 0;
         for (u64 seq = from; seq <= to; ++seq)
-            for (usize i = 0; i < 6; ++i) count += static_cast<u64>(std::popcount(positions_held(*world.chunks.at(i).store, HealWorld::chunk(seq), 24)));
+            for (usize i = 0; i < 6; ++i)
+                count += static_cast<u64>(
+                    std::popcount(positions_held(*world.chunks.at(i).store, HealWorld::chunk(seq), 24)));
         return count;
     };
     ASSERT_TRUE(world.chunks.until([&] { return held(1, 4) == 0; }, 60_s)) << held(1, 4);
@@ -205,7 +227,9 @@ TEST(Healing, TheDeadAreNotRaisedButBuried) {
 TEST(Healing, NoAnswerCountsAsLife) {
     HealWorld world(9, 6, "ec:2+1");
     world.put_some(12);
-    world.node.fates = [](const std::vector<u64>&) -> Result<ChunkFates> { return fail(Code::kTimeout, "no answer"); };
+    world.node.fates = [](const std::vector<u64>&) -> Result<ChunkFates> {
+        return fail(Code::kTimeout, "no answer");
+    };
     ChunkId const chunk = HealWorld::chunk(2);
     usize const gone = world.chunks.home(chunk, 0).v - 1;
     ASSERT_TRUE(world.chunks.run(gone, world.chunks.at(gone).store->remove_fragment({chunk, 0})).has_value());
@@ -240,14 +264,17 @@ TEST(Healing, ADeletedSpaceGoesByProofAlone) {
     for (usize i = 0; i < 4; ++i) held += world.chunks.at(i).store->fragment_count();
     EXPECT_EQ(held, 18U) << "hearsay";
     world.node.proven_deleted.insert(k_space);
-    EXPECT_TRUE(world.chunks.until([&] {
-        u64 left = 0;
-        for (usize i = 0; i < 4; ++i) left += world.chunks.at(i).store->fragment_count();
-        return left == 0;
-    }, 60_s));
+    EXPECT_TRUE(world.chunks.until(
+        [&] {
+            u64 left = 0;
+            for (usize i = 0; i < 4; ++i) left += world.chunks.at(i).store->fragment_count();
+            return left == 0;
+        },
+        60_s));
 }
 
-// --- moves -----------------------------------------------------------------------------------------------------------
+// --- moves
+// -----------------------------------------------------------------------------------------------------------
 
 // A move by hand: `from` leaves position `position` of the chunk's slot to `to`.
 mesh::Map moved(const ChunkWorld& world, ChunkId chunk, u8 position, CoreletId to) {
@@ -303,14 +330,15 @@ TEST(Moves, AStrayStaysUntilItsMemberHasVerifiedItsOwn) {
     // It is offered; what is rotten is written anew, confirmed, and only then the stray goes.
     world.healer(home).pause(false);
     ASSERT_TRUE(world.chunks.until([&] { return !world.chunks.holds(other, chunk, 0); }, 60_s));
-    EXPECT_TRUE(world.chunks.run(home, world.chunks.at(home).store->verify_fragment({chunk, 0}, IoClass::kClient)).has_value());
+    EXPECT_TRUE(world.chunks.run(home, world.chunks.at(home).store->verify_fragment({chunk, 0}, IoClass::kClient))
+                    .has_value());
     auto const got = world.chunks.get(2, chunk, data, 0, data.size());
     ASSERT_TRUE(got.has_value());
     EXPECT_TRUE(same_bytes(*got, data));
 }
 
-// Two corelets that each take the other for the member (they know different maps) both hold the only fragment: neither lets go, and when they
-// agree one does (protocols 8.5).
+// Two corelets that each take the other for the member (they know different maps) both hold the only fragment:
+// neither lets go, and when they agree one does (protocols 8.5).
 TEST(Moves, TwoHoldersNeverDeleteForEachOther) {
     HealWorld world(15, 3, "rep:1");
     world.put_some(1);
@@ -334,8 +362,8 @@ TEST(Moves, TwoHoldersNeverDeleteForEachOther) {
     EXPECT_TRUE(world.chunks.holds(b, chunk, 0));
 }
 
-// A member whose map is older than the asker's tells nothing: under its old map it may still admit puts that the asker would not hear of. So
-// nothing is clean until it has moved on (protocols 9.1).
+// A member whose map is older than the asker's tells nothing: under its old map it may still admit puts that the
+// asker would not hear of. So nothing is clean until it has moved on (protocols 9.1).
 TEST(Moves, NobodyIsCleanBeforeAllHaveTheMap) {
     HealWorld world(16, 6, "ec:2+1");
     world.put_some(10);
@@ -349,8 +377,9 @@ TEST(Moves, NobodyIsCleanBeforeAllHaveTheMap) {
     for (usize i = 0; i < 6; ++i) world.healer(i).wake();
     world.chunks.pass(20_s);
     auto const reported = [&](usize index) {
-        return std::any_of(world.clean_reports.begin(), world.clean_reports.end(),
-                           [&](const auto& report) { return report == std::pair(ChunkWorld::id(index), new_map->epoch); });
+        return std::any_of(world.clean_reports.begin(), world.clean_reports.end(), [&](const auto& report) {
+            return report == std::pair(ChunkWorld::id(index), new_map->epoch);
+        });
     };
     EXPECT_FALSE(reported(to)) << "the former member could still take a put by its table";
     EXPECT_EQ(world.chunks.at(from).maps.heard, new_map->epoch);
@@ -358,28 +387,42 @@ TEST(Moves, NobodyIsCleanBeforeAllHaveTheMap) {
     EXPECT_TRUE(world.chunks.until([&] { return reported(to) && reported(from); }, 60_s));
 }
 
-// A put that a former member admitted by its table, and that has not ended: who took its place could still miss what comes of it, so neither is
-// clean before (protocols 9.1).
+// A put that a former member admitted by its table, and that has not ended: who took its place could still miss
+// what comes of it, so neither is clean before (protocols 9.1).
 TEST(Moves, NobodyIsCleanWhileAPutByAFormerTableGoesOn) {
     HealWorld world(18, 6, "ec:2+1");
     world.put_some(4);
     ChunkId const chunk = HealWorld::chunk(77);
-    usize const from = world.chunks.home(chunk, 1).v - 1, to = stranger(world.chunks, chunk, 6), writer = world.chunks.home(chunk, 0).v - 1;
+    usize const from = world.chunks.home(chunk, 1).v - 1, to = stranger(world.chunks, chunk, 6),
+                writer = world.chunks.home(chunk, 0).v - 1;
     world.node.clean = [&](CoreletId id, MapEpoch epoch, u64) { world.clean_reports.emplace_back(id, epoch); };
     sim::MediaFile* const device = world.chunks.machine(from).media().find("/device");
     device->faults.stuck_until = world.chunks.world().now() + 30_s;
     Buffer const data = ChunkWorld::bytes(5, 4);
     struct Put {
-        static Task<void> run(MeshChunks* chunks, CoreletId at, MeshChunks::FragmentPut put) { (void)co_await chunks->put_fragment(at, std::move(put)); }
+        static Task<void> run(MeshChunks* chunks, CoreletId at, MeshChunks::FragmentPut put) {
+            (void)co_await chunks->put_fragment(at, std::move(put));
+        }
     };
-    MeshChunks::FragmentPut put{k_pool, FragmentId{chunk, 1}, world.chunks.pool().tables.front(), world.chunks.pool().spec.redundancy, 8 * k_block_bytes, data, block_crcs(BufferChain(data)), TrafficClass::kClient, false};
+    MeshChunks::FragmentPut put{k_pool,
+                                FragmentId{chunk, 1},
+                                world.chunks.pool().tables.front(),
+                                world.chunks.pool().spec.redundancy,
+                                8 * k_block_bytes,
+                                data,
+                                block_crcs(BufferChain(data)),
+                                TrafficClass::kClient,
+                                false};
     world.chunks.machine(writer).spawn(Put::run(world.chunks.at(writer).chunks.get(), ChunkWorld::id(from), put));
     world.chunks.pass(50_ms);
     world.chunks.set_map(moved(world.chunks, chunk, 1, ChunkWorld::id(to)));
     MapEpoch const epoch = world.chunks.pool().current().epoch();
     EXPECT_EQ(world.chunks.at(from).fragments->puts_before(epoch), 1U);
     for (usize i = 0; i < 6; ++i) world.healer(i).wake();
-    auto const reported = [&](usize index) { return std::find(world.clean_reports.begin(), world.clean_reports.end(), std::pair(ChunkWorld::id(index), epoch)) != world.clean_reports.end(); };
+    auto const reported = [&](usize index) {
+        return std::find(world.clean_reports.begin(), world.clean_reports.end(),
+                         std::pair(ChunkWorld::id(index), epoch)) != world.clean_reports.end();
+    };
     world.chunks.pass(25_s);
     EXPECT_FALSE(reported(to));
     EXPECT_FALSE(reported(from));
@@ -387,8 +430,8 @@ TEST(Moves, NobodyIsCleanWhileAPutByAFormerTableGoesOn) {
     EXPECT_TRUE(world.chunks.holds(to, chunk, 1)) << "clean is who has it";
 }
 
-// A deletion that rests on an older epoch is under way when its holder becomes the member again: it does not tell the other to let go
-// (protocols 8.5).
+// A deletion that rests on an older epoch is under way when its holder becomes the member again: it does not tell
+// the other to let go (protocols 8.5).
 TEST(Moves, WhatIsBeingDeletedIsNotConfirmed) {
     for (u64 seed = 1; seed <= 12; ++seed) {
         HealWorld world(100 + seed, 3, "rep:1");

@@ -30,7 +30,8 @@ u32 positions_held(const Store& store, ChunkId chunk, unsigned width) {
 
 Inventory::State Inventory::empty_state(const mesh::Map& map, u64 version) {
     State state;
-    for (const mesh::Pool& pool : map.pools) state.pools[pool.id] = PoolHoldings{pool.tables.front(), pool.spec.locality, {}, 0};
+    for (const mesh::Pool& pool : map.pools)
+        state.pools[pool.id] = PoolHoldings{pool.tables.front(), pool.spec.locality, {}, 0};
     state.version = version;
     return state;
 }
@@ -95,7 +96,8 @@ void Inventory::apply(State& state, const FragmentId& id, bool here) const {
     u32 const slot = mesh::slot_of(id.chunk, pool.locality, pool.table->slots());
     SlotHoldings& holdings = pool.slots[slot];
     u64 const strays_before = holdings.strays();
-    bool const at_home = id.position < pool.table->width() && pool.table->at(slot, id.position) == store_.identity();
+    bool const at_home =
+        id.position < pool.table->width() && pool.table->at(slot, id.position) == store_.identity();
     auto const place = std::lower_bound(holdings.chunks.begin(), holdings.chunks.end(), id.chunk);
     bool const listed = place != holdings.chunks.end() && *place == id.chunk;
     if (here) {
@@ -138,7 +140,8 @@ std::vector<SpaceId> Inventory::spaces() const {
 usize Inventory::memory_bytes() const {
     usize bytes = sizeof *this;
     for (auto const& [id, pool] : state_.pools)
-        for (auto const& [slot, holdings] : pool.slots) bytes += 48 + sizeof holdings + holdings.chunks.capacity() * sizeof(ChunkId);
+        for (auto const& [slot, holdings] : pool.slots)
+            bytes += 48 + sizeof holdings + holdings.chunks.capacity() * sizeof(ChunkId);
     return bytes;
 }
 

@@ -1,5 +1,6 @@
-// What one corelet holds, by pool and slot: what the members of a slot compare. Kept up to date as fragments come and go; only when slots
-// are numbered anew, or places are given anew, is the index walked, in batches. 16 bytes a chunk.
+// What one corelet holds, by pool and slot: what the members of a slot compare. Kept up to date as fragments come
+// and go; only when slots are numbered anew, or places are given anew, is the index walked, in batches. 16 bytes a
+// chunk.
 #pragma once
 
 #include <map>
@@ -71,7 +72,7 @@ class Inventory {
         std::map<SpaceId, std::optional<PoolId>> pool_of;
         std::map<SpaceId, u64> fragments;  // by space
         u64 unplaced = 0;
-        u64 version = 0;                   // of the directory that it was made by
+        u64 version = 0;  // of the directory that it was made by
     };
     void apply(State& state, const FragmentId& id, bool here) const;
     [[nodiscard]] static State empty_state(const mesh::Map& map, u64 version);
@@ -80,8 +81,8 @@ class Inventory {
     const Store& store_;
     const SpaceDirectory* spaces_ = nullptr;
     State state_;
-    std::optional<State> next_;        // being made by a walk
-    std::optional<FragmentId> walked_; // by it, up to here
+    std::optional<State> next_;         // being made by a walk
+    std::optional<FragmentId> walked_;  // by it, up to here
     Mutex walking_;
     u64 walks_ = 0;
 };

@@ -1,6 +1,6 @@
 // The inventory against what is plainly counted, while fragments come and go, spaces become known and places move.
-#include "chunk/chunk_testing.h"
 #include "heal/inventory.h"
+#include "chunk/chunk_testing.h"
 
 namespace corelet {
 namespace {
@@ -9,7 +9,9 @@ using namespace corelet::testing;
 
 class SomeSpaces final : public SpaceDirectory {
   public:
-    [[nodiscard]] std::optional<PoolId> pool_of(SpaceId space) const override { return known.contains(space) ? std::optional(k_pool) : std::nullopt; }
+    [[nodiscard]] std::optional<PoolId> pool_of(SpaceId space) const override {
+        return known.contains(space) ? std::optional(k_pool) : std::nullopt;
+    }
     [[nodiscard]] bool seems_deleted(SpaceId) const override { return false; }
     [[nodiscard]] u64 version() const override { return known.size(); }
     std::set<SpaceId> known;
@@ -30,7 +32,8 @@ Counted count(Store& store, const mesh::Pool& pool, const SpaceDirectory& spaces
         }
         SlotHoldings& slot = out.slots[pool.slot(info.id.chunk)];
         ++slot.fragments;
-        if (pool.current().at(pool.slot(info.id.chunk), info.id.position) == store.identity()) slot.at_home.add(info.id.chunk);
+        if (pool.current().at(pool.slot(info.id.chunk), info.id.position) == store.identity())
+            slot.at_home.add(info.id.chunk);
         if (!seen.insert(info.id.chunk).second) continue;
         slot.held.add(info.id.chunk);
         slot.chunks.push_back(info.id.chunk);
@@ -63,7 +66,9 @@ TEST(Inventory, IsWhatIsCounted) {
     Inventory inventory(store);
     store.on_fragment_change([&](const FragmentId& id, bool here) { inventory.changed(id, here); });
     Prng draws(5);
-    auto const draw = [&] { return FragmentId{{SpaceId(1 + draws.below(3)), 1 + draws.below(60)}, static_cast<u8>(draws.below(3))}; };
+    auto const draw = [&] {
+        return FragmentId{{SpaceId(1 + draws.below(3)), 1 + draws.below(60)}, static_cast<u8>(draws.below(3))};
+    };
     for (int step = 0; step < 400; ++step) {
         FragmentId const id = draw();
         if (store.fragment_info(id)) {
@@ -79,13 +84,15 @@ TEST(Inventory, IsWhatIsCounted) {
             world.set_map(world.with_row(slot, row));
         }
         if (step % 7 != 0) continue;
-        (void)world.run(0, [](Inventory* i, std::shared_ptr<const mesh::Map> map, const SpaceDirectory* s) -> Task<int> {
-            co_await i->bring_up(map, s);
-            co_return 0;
-        }(&inventory, world.map_of(0), &spaces));
+        (void)world.run(
+            0, [](Inventory* i, std::shared_ptr<const mesh::Map> map, const SpaceDirectory* s) -> Task<int> {
+                co_await i->bring_up(map, s);
+                co_return 0;
+            }(&inventory, world.map_of(0), &spaces));
         expect_same(inventory, count(store, world.pool(), spaces), world.pool());
     }
-    EXPECT_LE(inventory.walks(), 1U + 4U + 1U) << "walked once, for each new table, and for the space that became known";
+    EXPECT_LE(inventory.walks(), 1U + 4U + 1U)
+        << "walked once, for each new table, and for the space that became known";
     store.on_fragment_change({});
 }
 
@@ -95,11 +102,13 @@ TEST(Inventory, ChangesDuringAWalkCount) {
     Store& store = *world.at(0).store;
     SomeSpaces spaces;
     spaces.known = {SpaceId(1)};
-    for (u64 seq = 1; seq <= 2500; ++seq) world.plant(0, {{SpaceId(1), seq * 2}, 0}, {2, 1}, 2 * k_block_bytes, ChunkWorld::bytes(seq, 1));
+    for (u64 seq = 1; seq <= 2500; ++seq)
+        world.plant(0, {{SpaceId(1), seq * 2}, 0}, {2, 1}, 2 * k_block_bytes, ChunkWorld::bytes(seq, 1));
     Inventory inventory(store);
     store.on_fragment_change([&](const FragmentId& id, bool here) { inventory.changed(id, here); });
     struct Tasks {
-        static Task<void> walk(Inventory* i, std::shared_ptr<const mesh::Map> map, const SpaceDirectory* s, bool* done) {
+        static Task<void> walk(Inventory* i, std::shared_ptr<const mesh::Map> map, const SpaceDirectory* s,
+                               bool* done) {
             co_await i->bring_up(map, s);
             *done = true;
         }

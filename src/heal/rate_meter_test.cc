@@ -26,7 +26,8 @@ TEST(RateMeter, AnEvenRateIsTold) {
             i64 const left = seconds * 10 - tenth;
             auto const told = meter.time_for(static_cast<u64>(left) * 1000, now);
             ASSERT_TRUE(told.has_value());
-            EXPECT_NEAR(static_cast<double>(told->ms()), static_cast<double>(left * 100), static_cast<double>(left) * 100 / 5 + 1);
+            EXPECT_NEAR(static_cast<double>(told->ms()), static_cast<double>(left * 100),
+                        static_cast<double>(left) * 100 / 5 + 1);
         }
     }
 }

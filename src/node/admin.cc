@@ -28,21 +28,26 @@ u64 number(const Json& arguments, const char* key) {
     return found != arguments.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
 }
 
-Instant patience(NodeServices& node) { return node.env.clock.now() + k_catalog_patience; }
+Instant patience(NodeServices& node) {
+    return node.env.clock.now() + k_catalog_patience;
+}
 
 // A corelet that has just begun learns the map within moments; a new mesh has somebody in it.
 Task<void> await_map(NodeServices& node) {
     Instant const until = patience(node);
-    while (node.maps->current()->corelets.empty() && node.env.clock.now() < until) co_await node.env.clock.sleep(20_ms);
+    while (node.maps->current()->corelets.empty() && node.env.clock.now() < until)
+        co_await node.env.clock.sleep(20_ms);
 }
 
 Error no_quorum(Error error) {
     if (error.code == Code::kUnavailable || error.code == Code::kTimeout)
-        error.message = "the catalog has no quorum, so nothing can be changed now; see `corelet status` (" + error.message + ")";
+        error.message = "the catalog has no quorum, so nothing can be changed now; see `corelet status` (" +
+                        error.message + ")";
     return error;
 }
 
-// --- pools ------------------------------------------------------------------------------------------------------------------
+// --- pools
+// ------------------------------------------------------------------------------------------------------------------
 
 Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
     mesh::PoolSpec spec;
@@ -52,7 +57,9 @@ Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
     spec.level = mesh::Level::kCorelet;
     if (!domain.empty()) {
         auto const level = mesh::parse_level(domain);
-        if (!level) co_return fail(Code::kInvalid, "'" + domain + "' is no failure domain; choose corelet, chassis, rack or zone");
+        if (!level)
+            co_return fail(Code::kInvalid,
+                           "'" + domain + "' is no failure domain; choose corelet, chassis, rack or zone");
         spec.level = *level;
     }
     spec.min_copies = static_cast<u8>(number(arguments, "min_copies"));
@@ -63,7 +70,10 @@ Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
     const mesh::Pool* const pool = map->find_pool(spec.name);
     if (!pool) co_return fail(Code::kUnavailable, "the pool was created; its table is not here yet");
     mesh::Survival const survives = mesh::survival(*map, *pool);
-    co_return Json{{"name", spec.name}, {"id", pool->id.v}, {"redundancy", spec.redundancy.to_string()}, {"can_lose", survives.losses[0]},
+    co_return Json{{"name", spec.name},
+                   {"id", pool->id.v},
+                   {"redundancy", spec.redundancy.to_string()},
+                   {"can_lose", survives.losses[0]},
                    {"survives", survives.sentence}};
 }
 
@@ -77,26 +87,30 @@ Task<Result<Json>> pool_remove(NodeServices& node, Json arguments) {
     for (const KeyValue& item : volumes->items) {
         pb::Volume volume;
         if (volume.ParseFromString(item.value) && volume.pool() == pool->id.v)
-            co_return fail(Code::kConflict, "volume '" + volume.name() + "' lies in pool '" + name + "'; remove it first: corelet volume rm " + volume.name());
+            co_return fail(Code::kConflict, "volume '" + volume.name() + "' lies in pool '" + name +
+                                                "'; remove it first: corelet volume rm " + volume.name());
     }
     auto const changed = co_await node.maps->change(mesh::PoolRemoved{pool->id}, patience(node));
     if (!changed) co_return std::unexpected(no_quorum(changed.error()));
     co_return Json{{"removed", name}};
 }
 
-// --- volumes ----------------------------------------------------------------------------------------------------------------
+// --- volumes
+// ----------------------------------------------------------------------------------------------------------------
 
 Result<pb::Volume> parse_volume(const std::optional<KeyValue>& item, const std::string& name) {
     if (!item) return fail(Code::kNotFound, "there is no volume '" + name + "'; `corelet volume ls` lists them");
     pb::Volume volume;
-    if (!volume.ParseFromString(item->value)) return fail(Code::kCorrupt, "the record of volume '" + name + "' does not parse");
+    if (!volume.ParseFromString(item->value))
+        return fail(Code::kCorrupt, "the record of volume '" + name + "' does not parse");
     return volume;
 }
 
 bool valid_name(std::string_view name) {
     if (name.empty() || name.size() > 64) return false;
     return std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+               c == '-';
     });
 }
 
@@ -104,12 +118,16 @@ Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
     std::string const name = text(arguments, "name");
     std::string const pool_name = text(arguments, "pool");
     u64 const size = number(arguments, "size_bytes");
-    if (!valid_name(name)) co_return fail(Code::kInvalid, "a volume's name has 1 to 64 characters of A-Z a-z 0-9 . _ -");
-    if (size == 0 || size % k_block_bytes != 0) co_return fail(Code::kInvalid, "a volume's size is a multiple of 4096 bytes, not 0");
+    if (!valid_name(name))
+        co_return fail(Code::kInvalid, "a volume's name has 1 to 64 characters of A-Z a-z 0-9 . _ -");
+    if (size == 0 || size % k_block_bytes != 0)
+        co_return fail(Code::kInvalid, "a volume's size is a multiple of 4096 bytes, not 0");
     if (size > k_volume_bytes_max) co_return fail(Code::kInvalid, "a volume has at most 64 TiB");
     const auto map = node.maps->current();
     const mesh::Pool* const pool = map->find_pool(pool_name);
-    if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + pool_name + "'; make one: corelet pool create " + pool_name + " --redundancy rep:3");
+    if (!pool)
+        co_return fail(Code::kNotFound, "there is no pool '" + pool_name + "'; make one: corelet pool create " +
+                                            pool_name + " --redundancy rep:3");
     for (;;) {
         auto const counter = co_await node.catalog->get("counters/space", patience(node));
         if (!counter) co_return std::unexpected(no_quorum(counter.error()));
@@ -135,19 +153,22 @@ Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
         auto const result = co_await node.catalog->commit(std::move(transaction), patience(node));
         if (!result) co_return std::unexpected(no_quorum(result.error()));
         if (result->succeeded) co_return Json{{"name", name}, {"size_bytes", size}, {"pool", pool_name}};
-        if (result->find(volume_key(name))) co_return fail(Code::kExists, "there is a volume '" + name + "' already");
+        if (result->find(volume_key(name)))
+            co_return fail(Code::kExists, "there is a volume '" + name + "' already");
     }
 }
 
 // Changes a volume's record by compare-and-set.
-Task<Result<pb::Volume>> change_volume(NodeServices& node, std::string name, std::function<Result<void>(pb::Volume&)> change) {
+Task<Result<pb::Volume>> change_volume(NodeServices& node, std::string name,
+                                       std::function<Result<void>(pb::Volume&)> change) {
     for (;;) {
         auto const item = co_await node.catalog->get(volume_key(name), patience(node));
         if (!item) co_return std::unexpected(no_quorum(item.error()));
         CO_TRY(pb::Volume volume, parse_volume(*item, name));
         CO_TRY_VOID(change(volume));
         Transaction transaction;
-        transaction.require_revision(volume_key(name), (*item)->mod_revision).put(volume_key(name), volume.SerializeAsString());
+        transaction.require_revision(volume_key(name), (*item)->mod_revision)
+            .put(volume_key(name), volume.SerializeAsString());
         auto const result = co_await node.catalog->commit(std::move(transaction), patience(node));
         if (!result) co_return std::unexpected(no_quorum(result.error()));
         if (result->succeeded) co_return volume;
@@ -158,7 +179,8 @@ Task<Result<pb::Volume>> change_volume(NodeServices& node, std::string name, std
 std::optional<CoreletId> present_owner(const NodeServices& node, const pb::Volume& volume) {
     auto const streams = node.catalog->local_range(stream_key(SpaceId(volume.space()))).items;
     pb::Stream stream;
-    if (streams.empty() || !stream.ParseFromString(streams.front().value) || stream.owner() == 0) return std::nullopt;
+    if (streams.empty() || !stream.ParseFromString(streams.front().value) || stream.owner() == 0)
+        return std::nullopt;
     CoreletId const owner(stream.owner());
     if (node.catalog->local_range(session_key(owner)).items.empty()) return std::nullopt;
     return owner;
@@ -168,19 +190,25 @@ std::optional<CoreletId> present_owner(const NodeServices& node, const pb::Volum
 Result<void> check_export_address(NodeServices& node, const std::string& name, const std::string& listen) {
     TRY(Address const wanted, Address::parse(listen));
     if (!wanted.is_local() && !node.config.insecure)
-        return fail(Code::kDenied, wanted.to_string() + " is beyond this host, and NBD clients there would be neither encrypted nor authenticated; "
-                                                        "serve it at unix:PATH or 127.0.0.1:PORT, or make the corelets with --insecure");
+        return fail(Code::kDenied,
+                    wanted.to_string() +
+                        " is beyond this host, and NBD clients there would be neither encrypted nor authenticated; "
+                        "serve it at unix:PATH or 127.0.0.1:PORT, or make the corelets with --insecure");
     if (wanted.kind != Address::Kind::kUnix) return {};
     if (!wanted.host.starts_with('/'))
-        return fail(Code::kInvalid, "the socket '" + wanted.host + "' needs a whole path, as in unix:/run/" + name + ".nbd");
+        return fail(Code::kInvalid,
+                    "the socket '" + wanted.host + "' needs a whole path, as in unix:/run/" + name + ".nbd");
     if (wanted.host.size() > k_unix_path_bytes_max)
-        return fail(Code::kInvalid, "the socket '" + wanted.host + "' has a path of " + std::to_string(wanted.host.size()) +
-                                        " bytes, and the kernel takes at most " + std::to_string(k_unix_path_bytes_max) + "; choose a shorter one");
+        return fail(Code::kInvalid, "the socket '" + wanted.host + "' has a path of " +
+                                        std::to_string(wanted.host.size()) +
+                                        " bytes, and the kernel takes at most " +
+                                        std::to_string(k_unix_path_bytes_max) + "; choose a shorter one");
     for (const KeyValue& item : node.catalog->local_range("volumes/").items) {
         pb::Volume other;
         if (!other.ParseFromString(item.value) || other.name() == name || other.attached_to() == 0) continue;
         if (other.listen() != listen && address_in_uri(other.uri()) != wanted) continue;
-        return fail(Code::kExists, "volume '" + other.name() + "' is served at " + wanted.to_string() + "; choose another path, or detach that one: corelet volume detach " +
+        return fail(Code::kExists, "volume '" + other.name() + "' is served at " + wanted.to_string() +
+                                       "; choose another path, or detach that one: corelet volume detach " +
                                        other.name());
     }
     return {};
@@ -194,9 +222,11 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
     if (std::string const wanted = text(arguments, "at"); !wanted.empty()) {
         for (const mesh::Corelet& corelet : node.maps->current()->corelets)
             if (to_string(corelet.id) == wanted) at = corelet.id;
-        if (at.is_zero()) co_return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
+        if (at.is_zero())
+            co_return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
         const mesh::Corelet* const chosen = node.maps->current()->find(at);
-        if (chosen->role != mesh::Role::kStorage) co_return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
+        if (chosen->role != mesh::Role::kStorage)
+            co_return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
     }
     bool const here = at.is_zero();
     CoreletId const self = node.store->identity();
@@ -213,7 +243,8 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
         renewed = !attached || !same_place || !same_listen;
         if (!renewed) return {};
         // A new address alone moves nothing: whoever serves it goes on.
-        CoreletId const stays = attached ? present_owner(node, volume).value_or(CoreletId(volume.attached_to())) : fallback;
+        CoreletId const stays =
+            attached ? present_owner(node, volume).value_or(CoreletId(volume.attached_to())) : fallback;
         volume.set_attached_to((here ? stays : at).v);
         volume.set_attachment(volume.attachment() + 1);
         volume.set_move_wanted(attached);
@@ -231,18 +262,23 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
         bool const parsed = item && *item && volume.ParseFromString((*item)->value);
         bool const told = parsed && volume.attachment() == attachment && !volume.export_error().empty();
         if (told && (renewed || volume.uri().empty()))
-            co_return fail(Code::kUnavailable, "volume '" + name + "' cannot be reached there: " + volume.export_error() +
+            co_return fail(Code::kUnavailable, "volume '" + name +
+                                                   "' cannot be reached there: " + volume.export_error() +
                                                    (volume.uri().empty() ? "" : "; it stays at " + volume.uri()) +
-                                                   "; choose another address: corelet volume attach " + name + " --nbd unix:PATH or HOST:PORT");
+                                                   "; choose another address: corelet volume attach " + name +
+                                                   " --nbd unix:PATH or HOST:PORT");
         if (parsed && !volume.uri().empty() && !volume.move_wanted()) {
             // The record may name where a corelet served it that has died since.
             auto const info = co_await volume_info(node, name);
             if (info && info->value("served", false) && info->value("uri", std::string()) == volume.uri())
-                co_return Json{{"name", name}, {"uri", volume.uri()}, {"attached_to", to_string(CoreletId(volume.attached_to()))}};
+                co_return Json{{"name", name},
+                               {"uri", volume.uri()},
+                               {"attached_to", to_string(CoreletId(volume.attached_to()))}};
         }
         co_await node.env.clock.sleep(50_ms);
     }
-    co_return fail(Code::kTimeout, "volume '" + name + "' is attached but not served yet; `corelet volume info " + name + "` says what it waits for");
+    co_return fail(Code::kTimeout, "volume '" + name + "' is attached but not served yet; `corelet volume info " +
+                                       name + "` says what it waits for");
 }
 
 Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
@@ -263,7 +299,8 @@ Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
     while (node.env.clock.now() < until) {
         auto const item = co_await node.catalog->get(key, patience(node));
         pb::Stream stream;
-        if (item && *item && stream.ParseFromString((*item)->value) && stream.owner() == 0) co_return Json{{"name", name}, {"detached", true}};
+        if (item && *item && stream.ParseFromString((*item)->value) && stream.owner() == 0)
+            co_return Json{{"name", name}, {"detached", true}};
         co_await node.env.clock.sleep(50_ms);
     }
     co_return fail(Code::kTimeout, "volume '" + name + "' is detached; its last owner has not let go yet");
@@ -275,13 +312,16 @@ Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
         auto const item = co_await node.catalog->get(volume_key(name), patience(node));
         if (!item) co_return std::unexpected(no_quorum(item.error()));
         CO_TRY(pb::Volume volume, parse_volume(*item, name));
-        if (volume.attached_to() != 0) co_return fail(Code::kConflict, "volume '" + name + "' is attached; detach it first: corelet volume detach " + name);
+        if (volume.attached_to() != 0)
+            co_return fail(Code::kConflict,
+                           "volume '" + name + "' is attached; detach it first: corelet volume detach " + name);
         SpaceId const space(volume.space());
         auto const stream_item = co_await node.catalog->get(stream_key(space), patience(node));
         if (!stream_item) co_return std::unexpected(no_quorum(stream_item.error()));
         pb::Stream stream;
         if (*stream_item && stream.ParseFromString((*stream_item)->value) && stream.owner() != 0)
-            co_return fail(Code::kConflict, "volume '" + name + "' is still owned by " + to_string(CoreletId(stream.owner())) + "; try again in a moment");
+            co_return fail(Code::kConflict, "volume '" + name + "' is still owned by " +
+                                                to_string(CoreletId(stream.owner())) + "; try again in a moment");
         Writer mark;
         mark.put(space);
         Transaction transaction;
@@ -300,7 +340,8 @@ Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
 bool same_key(std::string_view one, std::string_view other) {
     if (one.size() != other.size()) return false;
     unsigned difference = 0;
-    for (usize i = 0; i < one.size(); ++i) difference |= static_cast<unsigned>(static_cast<u8>(one[i]) ^ static_cast<u8>(other[i]));
+    for (usize i = 0; i < one.size(); ++i)
+        difference |= static_cast<unsigned>(static_cast<u8>(one[i]) ^ static_cast<u8>(other[i]));
     return difference == 0;
 }
 
@@ -311,14 +352,19 @@ Result<void> admit_command(const NodeConfig& config, const Request& request, con
     // What corelets ask each other for `status`; it changes nothing.
     if (message.command() == "info" && request.from->role == PeerRole::kCorelet) return {};
     if (!config.admin_key.empty() && same_key(config.admin_key, message.key())) return {};
-    std::string const why = message.key().empty() ? "commands over TCP need the admin key of the corelet's directory, and none was presented"
-                                                  : "the admin key that was presented is not that of this corelet";
-    return fail(Code::kDenied, why + "; name a directory that holds it (admin.key): corelet --dir DIR --connect HOST:PORT ..., or use the corelet's own socket");
+    std::string const why =
+        message.key().empty()
+            ? "commands over TCP need the admin key of the corelet's directory, and none was presented"
+            : "the admin key that was presented is not that of this corelet";
+    return fail(Code::kDenied, why +
+                                   "; name a directory that holds it (admin.key): corelet --dir DIR --connect "
+                                   "HOST:PORT ..., or use the corelet's own socket");
 }
 
 Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string encoded) {
     Json arguments = Json::parse(encoded.empty() ? "{}" : encoded, nullptr, false);
-    if (arguments.is_discarded() || !arguments.is_object()) co_return fail(Code::kInvalid, "arguments are a JSON object");
+    if (arguments.is_discarded() || !arguments.is_object())
+        co_return fail(Code::kInvalid, "arguments are a JSON object");
     if (name != "info" && name != "status") co_await await_map(node);
     Result<Json> result = fail(Code::kUnsupported, "there is no command '" + name + "'");
     if (name == "info") {

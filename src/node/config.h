@@ -14,26 +14,27 @@ namespace corelet {
 
 struct NodeConfig {
     MeshId mesh;
-    std::string device_path;              // formatted for this mesh; never empty in this version
+    std::string device_path;  // formatted for this mesh; never empty in this version
     mesh::Location location;
     mesh::Role role = mesh::Role::kStorage;
-    std::vector<Address> listen;          // where peers reach it
-    std::vector<Address> seeds;           // whom to ask on the first start
-    std::string export_directory;         // default NBD sockets: <directory>/<volume>.nbd
-    bool bootstrap = false;               // first start of a new mesh: the only voter, the first map
-    bool insecure = false;                // may listen beyond this host without TLS
+    std::vector<Address> listen;   // where peers reach it
+    std::vector<Address> seeds;    // whom to ask on the first start
+    std::string export_directory;  // default NBD sockets: <directory>/<volume>.nbd
+    bool bootstrap = false;        // first start of a new mesh: the only voter, the first map
+    bool insecure = false;         // may listen beyond this host without TLS
     std::optional<u32> own_uid;
-    std::string admin_key;                // who presents it may give commands over TCP; empty: nobody may
+    std::string admin_key;  // who presents it may give commands over TCP; empty: nobody may
     Duration out_after = 600_s;
     Duration session_ttl = 4_s;
     Duration session_renewal = 1300_ms;
     StreamTimes stream_times;
-    Duration heal_round = 5_s;            // how often a slot's members compare what they hold, when nothing calls for it sooner
+    Duration heal_round =
+        5_s;  // how often a slot's members compare what they hold, when nothing calls for it sooner
     u64 segment_target_bytes = 64 * k_mib;
-    u64 cache_bytes = 256 * k_mib;        // of blocks, for each volume owned
+    u64 cache_bytes = 256 * k_mib;  // of blocks, for each volume owned
     u64 page_cache_bytes = 64 * k_mib;
     std::string version = "0.1.0";
-    std::string io_engine;                // what the world does I/O with, for status; empty: not said
+    std::string io_engine;  // what the world does I/O with, for status; empty: not said
 };
 
 }  // namespace corelet

@@ -8,8 +8,9 @@ Task<Result<std::unique_ptr<CoreletNode>>> CoreletNode::start(Env& env, NodeConf
     auto store = co_await Store::mount(*std::move(file), StoreEnv::of(env), StoreOptions{});
     if (!store) co_return std::unexpected(with_context(store.error(), "device " + config.device_path));
     if ((*store)->label().mesh != config.mesh)
-        co_return fail(Code::kDenied, "device " + config.device_path + " belongs to mesh " + hex64((*store)->label().mesh.v) +
-                                          ", this directory to " + hex64(config.mesh.v));
+        co_return fail(Code::kDenied, "device " + config.device_path + " belongs to mesh " +
+                                          hex64((*store)->label().mesh.v) + ", this directory to " +
+                                          hex64(config.mesh.v));
     auto node = std::unique_ptr<CoreletNode>(new CoreletNode);
     node->services_ = std::make_unique<NodeServices>(env, std::move(config), *std::move(store));
     CO_TRY_VOID(co_await node->services_->start());
@@ -18,9 +19,13 @@ Task<Result<std::unique_ptr<CoreletNode>>> CoreletNode::start(Env& env, NodeConf
 
 CoreletNode::~CoreletNode() = default;
 
-CoreletId CoreletNode::id() const { return services_->store->identity(); }
+CoreletId CoreletNode::id() const {
+    return services_->store->identity();
+}
 
-Task<void> CoreletNode::shut_down(Duration limit) { return services_->shut_down(limit); }
+Task<void> CoreletNode::shut_down(Duration limit) {
+    return services_->shut_down(limit);
+}
 
 Task<Result<std::string>> CoreletNode::command(std::string name, std::string arguments) {
     return run_command(*services_, std::move(name), std::move(arguments));

@@ -1,5 +1,5 @@
-// A corelet: everything of one identity on one device, composed from the five interfaces. The same object in production and in the
-// simulator. One executor; destroying it is a crash, and safe.
+// A corelet: everything of one identity on one device, composed from the five interfaces. The same object in
+// production and in the simulator. One executor; destroying it is a crash, and safe.
 #pragma once
 
 #include "node/config.h"
@@ -10,8 +10,9 @@ namespace corelet {
 
 class CoreletNode {
   public:
-    // Mounts the device and starts everything; returns when it listens. What needs the mesh comes up in the background.
-    // Errors name the device or the address: kCorrupt, kNotFound, kConflict (in use), kDenied (of another mesh).
+    // Mounts the device and starts everything; returns when it listens. What needs the mesh comes up in the
+    // background. Errors name the device or the address: kCorrupt, kNotFound, kConflict (in use), kDenied (of
+    // another mesh).
     [[nodiscard]] static Task<Result<std::unique_ptr<CoreletNode>>> start(Env& env, NodeConfig config);
     ~CoreletNode();
     CoreletNode(const CoreletNode&) = delete;

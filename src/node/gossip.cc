@@ -8,7 +8,9 @@ namespace {
 
 constexpr const char* k_note = "peers";
 
-mesh::PeerMemory own_memory(const Store& store) { return {store.incarnation(), store.boot_nonce(), store.durable_seq()}; }
+mesh::PeerMemory own_memory(const Store& store) {
+    return {store.incarnation(), store.boot_nonce(), store.durable_seq()};
+}
 
 }  // namespace
 
@@ -27,17 +29,20 @@ Hello PeerPolicy::local_hello() {
 Result<void> PeerPolicy::judge(const Hello& remote, const PeerContext& /*context*/) {
     bool const asks_first = remote.role == PeerRole::kClient && remote.mesh.is_zero();
     if (remote.mesh != mesh_ && !asks_first)
-        return fail(Code::kDenied, "this corelet belongs to mesh " + hex64(mesh_.v) + ", the caller to " + hex64(remote.mesh.v));
+        return fail(Code::kDenied,
+                    "this corelet belongs to mesh " + hex64(mesh_.v) + ", the caller to " + hex64(remote.mesh.v));
     if (remote.role != PeerRole::kCorelet || !maps_) return {};
     auto const map = maps_->current();
     for (const mesh::Corelet& corelet : map->corelets)
         for (const mesh::FormerIdentity& former : corelet.former)
             if (former.id == remote.corelet && remote.incarnation <= former.incarnation)
-                return fail(Code::kDenied, to_string(remote.corelet) + " was replaced by " + to_string(corelet.id) + "; it joins as a new corelet");
+                return fail(Code::kDenied, to_string(remote.corelet) + " was replaced by " + to_string(corelet.id) +
+                                               "; it joins as a new corelet");
     const mesh::Corelet* const known = map->find(remote.corelet);
     if (!known) return {};
     if (remote.incarnation < known->incarnation)
-        return fail(Code::kDenied, "incarnation " + std::to_string(remote.incarnation.v) + " of " + to_string(remote.corelet) + " is over");
+        return fail(Code::kDenied, "incarnation " + std::to_string(remote.incarnation.v) + " of " +
+                                       to_string(remote.corelet) + " is over");
     return {};
 }
 
@@ -49,8 +54,10 @@ bool PeerPolicy::knows_better(CoreletId id, const pb::VoterGreeting& greeting, s
         reason = "another body of " + to_string(id) + " shows itself";
         return true;
     }
-    if (known->incarnation > said.incarnation || (known->incarnation == said.incarnation && known->durable_sequence > said.durable_sequence)) {
-        reason = to_string(id) + " was seen at incarnation " + std::to_string(known->incarnation.v) + ", further on than it says";
+    if (known->incarnation > said.incarnation ||
+        (known->incarnation == said.incarnation && known->durable_sequence > said.durable_sequence)) {
+        reason = to_string(id) + " was seen at incarnation " + std::to_string(known->incarnation.v) +
+                 ", further on than it says";
         return true;
     }
     return false;
@@ -64,7 +71,8 @@ pb::VoterGreeting PeerPolicy::own() const {
     return greeting;
 }
 
-Gossip::Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh, Callbacks callbacks)
+Gossip::Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh,
+               Callbacks callbacks)
     : env_(env),
       rpc_(rpc),
       store_(store),
@@ -92,14 +100,17 @@ Gossip::Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolic
     scope_.spawn(remember());
 }
 
-Gossip::~Gossip() { rpc_.unregister_handler(mesh_method::k_heartbeat); }
+Gossip::~Gossip() {
+    rpc_.unregister_handler(mesh_method::k_heartbeat);
+}
 
 void Gossip::map_changed() {
     auto const map = maps_.current();
     mesh::MapChanged event;
     event.epoch = map->epoch;
     for (const mesh::Corelet& corelet : map->corelets)
-        event.peers.push_back(mesh::PeerEntry{corelet.id, corelet.incarnation, corelet.presence == mesh::Presence::kDown,
+        event.peers.push_back(mesh::PeerEntry{corelet.id, corelet.incarnation,
+                                              corelet.presence == mesh::Presence::kDown,
                                               corelet.presence == mesh::Presence::kOut});
     step(event);
 }
@@ -159,15 +170,22 @@ void Gossip::carry_out(const mesh::PeerRecovered& effect) {
 Task<void> Gossip::propose(mesh::MapEvent event, std::string what) {
     co_await env_.clock.sleep(Duration{static_cast<i64>(random_.below(200'000'000))});
     auto const changed = co_await maps_.change(event, env_.clock.now() + 2_s);
-    if (!changed) log_info(env_.log, "mesh.verdict_not_committed", [&] { return what + ": " + changed.error().to_string(); });
+    if (!changed)
+        log_info(env_.log, "mesh.verdict_not_committed", [&] { return what + ": " + changed.error().to_string(); });
     std::visit(
         [&](const auto& e) {
-            if constexpr (requires { e.incarnation; e.id; }) proposing_.erase(e.id);
+            if constexpr (requires {
+                              e.incarnation;
+                              e.id;
+                          })
+                proposing_.erase(e.id);
         },
         event);
 }
 
-void Gossip::carry_out(const mesh::NewerMapSeen& effect) { maps_.heard_of(effect.epoch, effect.peer); }
+void Gossip::carry_out(const mesh::NewerMapSeen& effect) {
+    maps_.heard_of(effect.epoch, effect.peer);
+}
 
 void Gossip::carry_out(const mesh::RememberPeers& effect) {
     for (auto const& [id, memory] : effect.memories) memories_[id] = memory;
@@ -180,14 +198,16 @@ Task<void> Gossip::remember() {
         while (!dirty_) co_await remember_wanted_.wait();
         dirty_ = false;
         Writer w;
-        for (auto const& [id, memory] : memories_) w.put(id).put(memory.incarnation).put(memory.nonce).put(memory.durable_sequence);
+        for (auto const& [id, memory] : memories_)
+            w.put(id).put(memory.incarnation).put(memory.nonce).put(memory.durable_sequence);
         (void)co_await store_.put_note(k_note, w.data());
     }
 }
 
 void Gossip::carry_out(const mesh::OwnLifeForgotten& effect) {
     if (callbacks_.forgotten)
-        callbacks_.forgotten(to_string(effect.witness) + " has seen incarnation " + std::to_string(effect.seen.incarnation.v) +
+        callbacks_.forgotten(to_string(effect.witness) + " has seen incarnation " +
+                             std::to_string(effect.seen.incarnation.v) +
                              " of this corelet further on than its device knows");
 }
 
@@ -197,7 +217,8 @@ void Gossip::carry_out(const mesh::TwoBodies& effect) {
 }
 
 void Gossip::carry_out(const mesh::IsolationChanged& effect) {
-    log_info(env_.log, "mesh.isolation", effect.isolated ? "this corelet hears nobody" : "this corelet hears others again");
+    log_info(env_.log, "mesh.isolation",
+             effect.isolated ? "this corelet hears nobody" : "this corelet hears others again");
 }
 
 }  // namespace corelet

@@ -1,5 +1,5 @@
-// The shell around mesh::Membership: heartbeats as one-way messages, verdicts to the map, memories to the device. And the judge of
-// whoever connects (protocols 1.1 to 1.5).
+// The shell around mesh::Membership: heartbeats as one-way messages, verdicts to the map, memories to the device.
+// And the judge of whoever connects (protocols 1.1 to 1.5).
 #pragma once
 
 #include "catalog/raft_node.h"
@@ -22,7 +22,8 @@ class PeerPolicy final : public HelloPolicy, public RaftNode::Identities {
     }
     [[nodiscard]] Hello local_hello() override;
     [[nodiscard]] Result<void> judge(const Hello& remote, const PeerContext& context) override;
-    [[nodiscard]] bool knows_better(CoreletId id, const pb::VoterGreeting& greeting, std::string& reason) const override;
+    [[nodiscard]] bool knows_better(CoreletId id, const pb::VoterGreeting& greeting,
+                                    std::string& reason) const override;
     [[nodiscard]] pb::VoterGreeting own() const override;
 
   private:
@@ -36,12 +37,13 @@ class Gossip {
   public:
     // What the node does with verdicts on itself.
     struct Callbacks {
-        std::function<void(std::string reason)> forgotten;    // a later life of this identity is known
+        std::function<void(std::string reason)> forgotten;  // a later life of this identity is known
         std::function<void()> two_bodies;
         std::function<void(CoreletId)> suspected;
         std::function<void(CoreletId)> confirmed_down;
     };
-    Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh, Callbacks callbacks);
+    Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh,
+           Callbacks callbacks);
     ~Gossip();
     [[nodiscard]] const mesh::Membership& membership() const { return membership_; }
     void map_changed();

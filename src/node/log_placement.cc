@@ -11,9 +11,10 @@ LogPolicy MapLogPlacement::policy(PoolId id) const {
     return LogPolicy{pool->spec.redundancy.m + 1U, pool->spec.copies_min()};
 }
 
-// As even over the failure domains as they allow: each next one is of the domain least used so far, at the largest level first;
-// among equals a pinned hash decides.
-std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std::vector<CoreletId>& avoid, u64 salt) const {
+// As even over the failure domains as they allow: each next one is of the domain least used so far, at the largest
+// level first; among equals a pinned hash decides.
+std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std::vector<CoreletId>& avoid,
+                                               u64 salt) const {
     auto const map = maps_.current();
     std::vector<const mesh::Corelet*> candidates;
     for (const mesh::Corelet& corelet : map->corelets) {
@@ -27,15 +28,18 @@ std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std
         for (const mesh::Corelet* other : chosen) {
             used[0] += other->location.domain(mesh::Level::kZone) == corelet.location.domain(mesh::Level::kZone);
             used[1] += other->location.domain(mesh::Level::kRack) == corelet.location.domain(mesh::Level::kRack);
-            used[2] += other->location.domain(mesh::Level::kChassis) == corelet.location.domain(mesh::Level::kChassis);
+            used[2] +=
+                other->location.domain(mesh::Level::kChassis) == corelet.location.domain(mesh::Level::kChassis);
         }
         return used;
     };
     while (chosen.size() < width && !candidates.empty()) {
         auto const rank = [&](const mesh::Corelet* corelet) {
-            return std::tuple(chosen.empty() && corelet->id != self_, crowding(*corelet), hash64(id.v, salt, corelet->id.v));
+            return std::tuple(chosen.empty() && corelet->id != self_, crowding(*corelet),
+                              hash64(id.v, salt, corelet->id.v));
         };
-        auto const best = std::min_element(candidates.begin(), candidates.end(), [&](auto a, auto b) { return rank(a) < rank(b); });
+        auto const best = std::min_element(candidates.begin(), candidates.end(),
+                                           [&](auto a, auto b) { return rank(a) < rank(b); });
         chosen.push_back(*best);
         candidates.erase(best);
     }
@@ -64,7 +68,8 @@ bool MapLogPlacement::is_confirmed_dead(CoreletId id) const {
     return !corelet || corelet->presence == mesh::Presence::kDown || corelet->presence == mesh::Presence::kOut;
 }
 
-// Its share of k + m fragments over the replicas that reserve: each keeps free what the chunk takes on one corelet, at most.
+// Its share of k + m fragments over the replicas that reserve: each keeps free what the chunk takes on one corelet,
+// at most.
 u64 MapLogPlacement::packed_reservation(PoolId id, u64 segment_bytes) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(id);

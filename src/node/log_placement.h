@@ -15,7 +15,8 @@ class MapLogPlacement final : public LogPlacement {
     void attach(const mesh::Membership* membership) { membership_ = membership; }
 
     [[nodiscard]] LogPolicy policy(PoolId pool) const override;
-    [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid, u64 salt) const override;
+    [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid,
+                                                u64 salt) const override;
     [[nodiscard]] std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const override;
     [[nodiscard]] bool is_up(CoreletId corelet) const override;
     [[nodiscard]] bool is_confirmed_dead(CoreletId corelet) const override;

@@ -51,7 +51,9 @@ Task<bool> MapKeeper::keep_voters() {
         bool const still_wanted = wanted && wanted->kind == mesh::VoterChange::Kind::kAdd && wanted->id == learner;
         raft::Change const change{still_wanted ? raft::ChangeKind::kPromote : raft::ChangeKind::kRemove, learner};
         auto const changed = co_await raft_.change(change, deadline);
-        if (changed) log_info(env_.log, still_wanted ? "catalog.voter_added" : "catalog.learner_removed", to_string(learner));
+        if (changed)
+            log_info(env_.log, still_wanted ? "catalog.voter_added" : "catalog.learner_removed",
+                     to_string(learner));
         co_return changed.has_value();
     }
     if (!wanted) co_return false;

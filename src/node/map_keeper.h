@@ -1,6 +1,6 @@
-// What somebody must do for the mesh and nobody is set apart for: giving up corelets that stay down, and keeping the voters as
-// many and as spread as they should be. Runs at every corelet, acts at the one that leads the catalog; everything it does is
-// conditional, so two of them do no harm.
+// What somebody must do for the mesh and nobody is set apart for: giving up corelets that stay down, and keeping
+// the voters as many and as spread as they should be. Runs at every corelet, acts at the one that leads the
+// catalog; everything it does is conditional, so two of them do no harm.
 #pragma once
 
 #include "catalog/raft_catalog.h"

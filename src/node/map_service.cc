@@ -9,19 +9,27 @@ namespace corelet {
 namespace {
 constexpr const char* k_note = "map";
 constexpr Duration k_catalog_first = 100_ms;
-}
+}  // namespace
 
 MapService::MapService(Env& env, Catalog& catalog, Store& store, RpcNode& rpc)
-    : env_(env), catalog_(catalog), store_(store), rpc_(rpc), current_(std::make_shared<mesh::Map>()), scope_(env.executor) {
+    : env_(env),
+      catalog_(catalog),
+      store_(store),
+      rpc_(rpc),
+      current_(std::make_shared<mesh::Map>()),
+      scope_(env.executor) {
     if (auto const note = store_.note(k_note)) {
-        if (auto const offered = offer(*note); !offered) log_warning(env_.log, "map.note_unreadable", offered.error().to_string());
+        if (auto const offered = offer(*note); !offered)
+            log_warning(env_.log, "map.note_unreadable", offered.error().to_string());
     }
     scope_.spawn(follow());
     scope_.spawn(fetch());
     scope_.spawn(remember());
 }
 
-Result<mesh::Map> MapService::decode(std::string_view bytes) const { return mesh::decode_map(as_bytes(bytes)); }
+Result<mesh::Map> MapService::decode(std::string_view bytes) const {
+    return mesh::decode_map(as_bytes(bytes));
+}
 
 std::string MapService::encoded() const {
     auto const bytes = mesh::encode_map(*current_);
@@ -51,8 +59,8 @@ Task<Result<void>> MapService::fetch_from(CoreletId peer) {
     co_return offer(as_bytes(answer.map()));
 }
 
-// The catalog tells of a new map by itself. Where it does not come through (this corelet cannot reach the catalog, or the catalog has no
-// quorum), whoever spoke of it has it; and if that one is gone by now, somebody else may.
+// The catalog tells of a new map by itself. Where it does not come through (this corelet cannot reach the catalog,
+// or the catalog has no quorum), whoever spoke of it has it; and if that one is gone by now, somebody else may.
 Task<void> MapService::fetch() {
     for (usize attempt = 0;;) {
         if (heard_ <= current_->epoch) {
@@ -65,9 +73,12 @@ Task<void> MapService::fetch() {
         std::vector<CoreletId> peers;
         for (const mesh::Corelet& corelet : current_->corelets)
             if (corelet.is_up() && corelet.id != rpc_.id()) peers.push_back(corelet.id);
-        CoreletId const peer = attempt % 2 == 0 || peers.empty() ? heard_from_ : peers[env_.random.below(peers.size())];
+        CoreletId const peer =
+            attempt % 2 == 0 || peers.empty() ? heard_from_ : peers[env_.random.below(peers.size())];
         auto const fetched = co_await fetch_from(peer);
-        if (!fetched) log_info(env_.log, "map.not_fetched", [&] { return to_string(peer) + ": " + fetched.error().to_string(); });
+        if (!fetched)
+            log_info(env_.log, "map.not_fetched",
+                     [&] { return to_string(peer) + ": " + fetched.error().to_string(); });
         ++attempt;
         if (heard_ > current_->epoch) co_await env_.clock.sleep(std::min(50_ms * static_cast<i64>(attempt), 1_s));
     }

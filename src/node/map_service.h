@@ -26,8 +26,8 @@ class MapService final : public mesh::MapSource {
     [[nodiscard]] Result<void> offer(Bytes encoded);
     [[nodiscard]] std::string encoded() const;
 
-    // Applies the event to the catalog's map and commits; repeats when somebody else was first. An event that changes nothing
-    // is fine. Errors of the transition come through.
+    // Applies the event to the catalog's map and commits; repeats when somebody else was first. An event that
+    // changes nothing is fine. Errors of the transition come through.
     [[nodiscard]] Task<Result<void>> change(mesh::MapEvent event, Instant deadline);
     // Makes the first map; kExists if there is one.
     [[nodiscard]] Task<Result<void>> create(MeshId mesh, Instant deadline);
@@ -48,7 +48,7 @@ class MapService final : public mesh::MapSource {
     std::vector<std::function<void()>> listeners_;
     Notify remember_wanted_;
     bool dirty_ = false;
-    MapEpoch heard_;       // the newest that anybody spoke of
+    MapEpoch heard_;  // the newest that anybody spoke of
     CoreletId heard_from_;
     Notify fetch_wanted_;
     Scope scope_;

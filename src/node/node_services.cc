@@ -11,7 +11,8 @@ namespace {
 constexpr const char* k_voters_note = "voters";
 }
 
-// --- spaces ---------------------------------------------------------------------------------------------------------------
+// --- spaces
+// ---------------------------------------------------------------------------------------------------------------
 
 void CatalogSpaces::refresh() const {
     // No key begins like this: only the revision is asked for.
@@ -50,7 +51,8 @@ bool CatalogSpaces::seems_deleted(SpaceId space) const {
     return deleted_.contains(space);
 }
 
-// --- life -----------------------------------------------------------------------------------------------------------------
+// --- life
+// -----------------------------------------------------------------------------------------------------------------
 
 NodeServices::NodeServices(Env& the_env, NodeConfig the_config, std::unique_ptr<Store> the_store)
     : env(the_env), config(std::move(the_config)), store(std::move(the_store)), scope_(the_env.executor) {}
@@ -94,14 +96,20 @@ Task<Result<void>> NodeServices::start() {
     replica_port = std::make_unique<RpcReplicaPort>(*rpc, env.clock);
     Healer::Options heal_options;
     heal_options.round_every = config.heal_round;
-    if (fragments) healer = std::make_unique<Healer>(env, *store, *rpc, *maps, *chunks, *fragments, *spaces, *this, heal_options);
-    session = std::make_unique<SessionKeeper>(env, *catalog, *store, config, [this](std::string reason) { forgotten(std::move(reason)); });
+    if (fragments)
+        healer =
+            std::make_unique<Healer>(env, *store, *rpc, *maps, *chunks, *fragments, *spaces, *this, heal_options);
+    session = std::make_unique<SessionKeeper>(env, *catalog, *store, config,
+                                              [this](std::string reason) { forgotten(std::move(reason)); });
     keeper = std::make_unique<MapKeeper>(env, *raft, *maps, config.out_after);
     if (config.role == mesh::Role::kStorage)
-        volumes = std::make_unique<VolumeHost>(env, config, *catalog, *replica_port, *placement, *maps, *chunks, *session, store->identity());
+        volumes = std::make_unique<VolumeHost>(env, config, *catalog, *replica_port, *placement, *maps, *chunks,
+                                               *session, store->identity());
     maps->on_change([this] { map_changed(); });
     rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
-    rpc->register_handler(node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); }, HandlerOptions{.detached = true});
+    rpc->register_handler(
+        node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); },
+        HandlerOptions{.detached = true});
     rpc->register_handler(heal_method::k_fates, [this](Request r) { return on_fates(std::move(r)); });
     for (const Address& address : config.listen) {
         CO_TRY(Address actual, rpc->listen(address, ListenOptions{.replace = true}));
@@ -125,13 +133,16 @@ Task<void> NodeServices::shut_down(Duration limit) {
 // Promises of this identity are void: it neither fences, nor tells a log's end, nor votes (protocols 1.3).
 void NodeServices::forgotten(std::string reason) {
     if (!own_trouble.empty()) return;
-    own_trouble = "this device has forgotten promises (" + reason + "); replace it: corelet join with a fresh device";
+    own_trouble =
+        "this device has forgotten promises (" + reason + "); replace it: corelet join with a fresh device";
     log_warning(env.log, "node.forgotten", own_trouble);
     raft->bar(raft::Bar::kForgotten);
     scope_.spawn(mark_forgotten(std::move(reason)));
 }
 
-Task<void> NodeServices::mark_forgotten(std::string reason) { (void)co_await store->mark_forgotten(std::move(reason)); }
+Task<void> NodeServices::mark_forgotten(std::string reason) {
+    (void)co_await store->mark_forgotten(std::move(reason));
+}
 
 void NodeServices::map_changed() {
     gossip->map_changed();
@@ -143,10 +154,13 @@ Task<void> NodeServices::watch_device() {
     co_await store->failed().wait();
     own_trouble = "the device has failed: " + store->failure();
     log_warning(env.log, "node.device_failed", own_trouble);
-    while (!co_await maps->change(mesh::DutyChanged{store->identity(), mesh::Duty::kFailing}, env.clock.now() + 5_s)) co_await env.clock.sleep(1_s);
+    while (
+        !co_await maps->change(mesh::DutyChanged{store->identity(), mesh::Duty::kFailing}, env.clock.now() + 5_s))
+        co_await env.clock.sleep(1_s);
 }
 
-// --- entering the mesh ------------------------------------------------------------------------------------------------------
+// --- entering the mesh
+// ------------------------------------------------------------------------------------------------------
 
 Task<Result<void>> NodeServices::ask_seed(Address seed) {
     CallOptions options;
@@ -216,7 +230,8 @@ Task<Result<void>> NodeServices::introduce_self() {
         auto const map = maps->current();
         for (const mesh::Corelet& other : map->corelets) {
             bool const gone = other.presence == mesh::Presence::kDown || other.presence == mesh::Presence::kOut;
-            if (gone && other.location == self.location && other.role == self.role && other.id != self.id) lost = &other;
+            if (gone && other.location == self.location && other.role == self.role && other.id != self.id)
+                lost = &other;
         }
         if (!known && lost) {
             auto const replaced = co_await maps->change(mesh::CoreletReplaced{lost->id, self}, deadline);
@@ -241,14 +256,17 @@ Task<void> NodeServices::remember_voters() {
         // A corelet that the map has as down although it runs says so.
         const auto map = maps->current();
         const mesh::Corelet* const self = map->find(store->identity());
-        if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() && session->first_session().is_set()) {
-            if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation()) (void)co_await store->raise_incarnation();
+        if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() &&
+            session->first_session().is_set()) {
+            if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation())
+                (void)co_await store->raise_incarnation();
             (void)co_await introduce_self();
         }
     }
 }
 
-// --- answering ------------------------------------------------------------------------------------------------------------
+// --- answering
+// ------------------------------------------------------------------------------------------------------------
 
 Task<Result<Reply>> NodeServices::on_introduce(Request /*request*/) {
     pb::IntroduceReply reply;
@@ -268,12 +286,14 @@ Task<Result<Reply>> NodeServices::on_admin(Request request) {
     co_return Reply{encode_message(reply), {}};
 }
 
-// --- what is to become of chunks --------------------------------------------------------------------------------------------
+// --- what is to become of chunks
+// --------------------------------------------------------------------------------------------
 
 Task<Result<Reply>> NodeServices::on_fates(Request request) {
     CO_TRY(auto message, decode_message<pb::AskFates>(request.body));
     if (!volumes) co_return fail(Code::kNotOwner, "this corelet serves no volumes");
-    CO_TRY(auto const verdict, volumes->fates(SpaceId(message.space()), {message.seqs().begin(), message.seqs().end()}));
+    CO_TRY(auto const verdict,
+           volumes->fates(SpaceId(message.space()), {message.seqs().begin(), message.seqs().end()}));
     pb::Fates reply;
     reply.set_epoch(verdict.epoch.v);
     reply.mutable_dead()->Add(verdict.fates.dead.begin(), verdict.fates.dead.end());
@@ -295,29 +315,37 @@ Task<Result<ChunkFates>> NodeServices::fates(SpaceId space, std::vector<u64> seq
     options.traffic = TrafficClass::kHeal;
     CO_TRY(Reply reply, co_await rpc->call(owner, heal_method::k_fates, encode_message(message), {}, options));
     CO_TRY(auto answer, decode_message<pb::Fates>(reply.body));
-    ChunkFates out{{answer.dead().begin(), answer.dead().end()}, {answer.pending().begin(), answer.pending().end()}};
+    ChunkFates out{{answer.dead().begin(), answer.dead().end()},
+                   {answer.pending().begin(), answer.pending().end()}};
     // Death is believed of an owner alone; what is pending harms nobody.
     if (!out.dead.empty())
-        if (auto const proven = co_await may_delete(space, Epoch(answer.epoch()), owner, PoolId(stream.pool())); !proven) out.dead.clear();
+        if (auto const proven = co_await may_delete(space, Epoch(answer.epoch()), owner, PoolId(stream.pool()));
+            !proven)
+            out.dead.clear();
     co_return out;
 }
 
 // A linearizable read once an epoch; after that only what is known here of a newer one.
 Task<Result<void>> NodeServices::may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) {
     auto const judge = [&](const pb::Stream& stream) -> Result<void> {
-        if (Epoch(stream.epoch()) > epoch) return fail(Code::kFenced, "the space has another owner by now", stream.epoch());
-        bool const owner = Epoch(stream.epoch()) == epoch && CoreletId(stream.owner()) == asker && PoolId(stream.pool()) == pool;
+        if (Epoch(stream.epoch()) > epoch)
+            return fail(Code::kFenced, "the space has another owner by now", stream.epoch());
+        bool const owner =
+            Epoch(stream.epoch()) == epoch && CoreletId(stream.owner()) == asker && PoolId(stream.pool()) == pool;
         if (!owner) return fail(Code::kDenied, to_string(asker) + " does not own space " + std::to_string(space.v));
         return {};
     };
     ProvenOwner const wanted{epoch, asker, pool};
     pb::Stream stream;
     auto const local = catalog->local_range(stream_key(space));
-    bool const heard = !local.items.empty() && stream.ParseFromString(local.items.front().value) && Epoch(stream.epoch()) >= epoch;
+    bool const heard =
+        !local.items.empty() && stream.ParseFromString(local.items.front().value) && Epoch(stream.epoch()) >= epoch;
     if (heard) CO_TRY_VOID(judge(stream));
-    if (auto const known = proven_owners_.find(space); known != proven_owners_.end() && known->second == wanted) co_return {};
+    if (auto const known = proven_owners_.find(space); known != proven_owners_.end() && known->second == wanted)
+        co_return {};
     CO_TRY(auto const item, co_await catalog->get(stream_key(space), env.clock.now() + 3_s));
-    if (!item || !stream.ParseFromString(item->value)) co_return fail(Code::kNotFound, "the catalog has no such space");
+    if (!item || !stream.ParseFromString(item->value))
+        co_return fail(Code::kNotFound, "the catalog has no such space");
     CO_TRY_VOID(judge(stream));
     if (proven_owners_.size() >= 4096) proven_owners_.clear();
     proven_owners_[space] = wanted;

@@ -60,7 +60,7 @@ class NodeServices final : public HealPort, public DeleteAuthority {
     std::unique_ptr<MapKeeper> keeper;
     std::unique_ptr<VolumeHost> volumes;
     std::vector<Address> listening;
-    std::string own_trouble;                 // why this corelet no longer takes part; empty: it does
+    std::string own_trouble;  // why this corelet no longer takes part; empty: it does
 
   private:
     void forgotten(std::string reason);
@@ -87,7 +87,8 @@ class NodeServices final : public HealPort, public DeleteAuthority {
 
 // admin.cc
 // Who may give which command: kDenied with what to do instead.
-[[nodiscard]] Result<void> admit_command(const NodeConfig& config, const Request& request, const pb::AdminRequest& message);
+[[nodiscard]] Result<void> admit_command(const NodeConfig& config, const Request& request,
+                                         const pb::AdminRequest& message);
 [[nodiscard]] Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string arguments);
 
 }  // namespace corelet

@@ -5,10 +5,18 @@
 
 namespace corelet {
 
-std::string identity_key(CoreletId id) { return "corelets/" + to_string(id); }
+std::string identity_key(CoreletId id) {
+    return "corelets/" + to_string(id);
+}
 
-SessionKeeper::SessionKeeper(Env& env, Catalog& catalog, Store& store, const NodeConfig& config, std::function<void(std::string)> forgotten)
-    : env_(env), catalog_(catalog), store_(store), config_(config), forgotten_(std::move(forgotten)), scope_(env.executor) {
+SessionKeeper::SessionKeeper(Env& env, Catalog& catalog, Store& store, const NodeConfig& config,
+                             std::function<void(std::string)> forgotten)
+    : env_(env),
+      catalog_(catalog),
+      store_(store),
+      config_(config),
+      forgotten_(std::move(forgotten)),
+      scope_(env.executor) {
     scope_.spawn(run());
 }
 
@@ -35,21 +43,23 @@ Task<void> SessionKeeper::run() {
     }
 }
 
-// The record must be lower than the own incarnation, or equal with the own nonce, and its number not above the device's own.
-// Recording ends the former incarnation's sessions.
+// The record must be lower than the own incarnation, or equal with the own nonce, and its number not above the
+// device's own. Recording ends the former incarnation's sessions.
 Task<Result<void>> SessionKeeper::record_and_open() {
     Instant const deadline = env_.clock.now() + 5_s;
     std::string const key = identity_key(store_.identity());
     CO_TRY(auto found, co_await catalog_.get(key, deadline));
     pb::IdentityRecord record;
-    if (found && !record.ParseFromString(found->value)) co_return fail(Code::kCorrupt, "the catalog's record of this corelet does not parse");
+    if (found && !record.ParseFromString(found->value))
+        co_return fail(Code::kCorrupt, "the catalog's record of this corelet does not parse");
     bool const later = record.incarnation() > store_.incarnation().v;
     bool const other = record.incarnation() == store_.incarnation().v && record.nonce() != store_.boot_nonce();
     if (found && (later || other || record.durable_sequence() > store_.durable_seq())) {
-        std::string const reason = other ? "the catalog knows another body of this incarnation"
-                                         : "the catalog has seen incarnation " + std::to_string(record.incarnation()) + " with sequence " +
-                                               std::to_string(record.durable_sequence()) + ", the device has " +
-                                               std::to_string(store_.incarnation().v) + " with " + std::to_string(store_.durable_seq());
+        std::string const reason =
+            other ? "the catalog knows another body of this incarnation"
+                  : "the catalog has seen incarnation " + std::to_string(record.incarnation()) + " with sequence " +
+                        std::to_string(record.durable_sequence()) + ", the device has " +
+                        std::to_string(store_.incarnation().v) + " with " + std::to_string(store_.durable_seq());
         forgotten_(reason);
         co_return fail(Code::kForgotten, reason);
     }

@@ -1,4 +1,5 @@
-// This corelet's sign of life in the catalog: its identity recorded by compare-and-set, then a session (protocols 1.1, 3.2).
+// This corelet's sign of life in the catalog: its identity recorded by compare-and-set, then a session
+// (protocols 1.1, 3.2).
 #pragma once
 
 #include "catalog/catalog.h"
@@ -13,7 +14,8 @@ namespace corelet {
 class SessionKeeper {
   public:
     // `forgotten` is called when the catalog has seen more of this identity than the device knows.
-    SessionKeeper(Env& env, Catalog& catalog, Store& store, const NodeConfig& config, std::function<void(std::string)> forgotten);
+    SessionKeeper(Env& env, Catalog& catalog, Store& store, const NodeConfig& config,
+                  std::function<void(std::string)> forgotten);
     // Zero while there is none.
     [[nodiscard]] LeaseId session() const { return session_; }
     [[nodiscard]] Event& first_session() { return first_; }

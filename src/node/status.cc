@@ -52,8 +52,10 @@ int survivable(const mesh::Map& map, const std::vector<CoreletId>& members, usiz
         const mesh::Corelet* const corelet = map.find(id);
         if (!corelet || !corelet->is_up()) continue;
         ++alive;
-        if (zones) ++by_zone[corelet->location.zone];
-        else groups.push_back(1);
+        if (zones)
+            ++by_zone[corelet->location.zone];
+        else
+            groups.push_back(1);
     }
     for (auto const& [zone, count] : by_zone) groups.push_back(count);
     std::sort(groups.rbegin(), groups.rend());
@@ -71,7 +73,8 @@ Budget budget(const NodeServices& node, bool zones) {
     auto const map = node.maps->current();
     Budget out{99, "nothing is stored"};
     auto const voters = node.catalog->voters();
-    out.limit(survivable(*map, voters, voters.size() / 2 + 1, zones), "catalog: " + std::to_string(voters.size()) + " voters");
+    out.limit(survivable(*map, voters, voters.size() / 2 + 1, zones),
+              "catalog: " + std::to_string(voters.size()) + " voters");
     mesh::Level const level = zones ? mesh::Level::kZone : mesh::Level::kCorelet;
     std::set<u32> used;
     for (const KeyValue& item : node.catalog->local_range("streams/").items) {
@@ -81,12 +84,15 @@ Budget budget(const NodeServices& node, bool zones) {
         used.insert(stream.pool());
         for (const pb::Segment& segment : stream.segments()) {
             if (segment.state() == pb::Segment::DORMANT) continue;
-            std::string const what = segment.state() == pb::Segment::ENDED ? "an unpacked segment" : "an open segment";
-            out.limit(survivable(*map, to_spec(SpaceId(stream.space()), segment).replicas, 1, zones), what + " of stream " + std::to_string(stream.space()));
+            std::string const what =
+                segment.state() == pb::Segment::ENDED ? "an unpacked segment" : "an open segment";
+            out.limit(survivable(*map, to_spec(SpaceId(stream.space()), segment).replicas, 1, zones),
+                      what + " of stream " + std::to_string(stream.space()));
         }
     }
     for (u32 id : used)
-        if (const mesh::Pool* const pool = map->find(PoolId(id))) out.limit(mesh::can_lose(*map, *pool, level).losses, "pool " + pool->spec.name);
+        if (const mesh::Pool* const pool = map->find(PoolId(id)))
+            out.limit(mesh::can_lose(*map, *pool, level).losses, "pool " + pool->spec.name);
     return out;
 }
 
@@ -100,16 +106,11 @@ LossBudget loss_budget(const NodeServices& node) {
 
 Json node_info(NodeServices& node) {
     SpaceUse const space = node.store->space();
-    Json out{{"id", to_string(node.store->identity())},
-             {"incarnation", node.store->incarnation().v},
-             {"capacity_bytes", space.capacity_bytes},
-             {"used_bytes", space.used_bytes},
-             {"reserved_bytes", space.reserved_bytes},
-             {"free_bytes", space.client_free_bytes()},
-             {"fragments", node.store->fragment_count()},
-             {"trouble", node.own_trouble},
-             {"io_engine", node.config.io_engine},
-             {"catalog_leader", node.raft->is_leader()}};
+    Json out{{"id", to_string(node.store->identity())},   {"incarnation", node.store->incarnation().v},
+             {"capacity_bytes", space.capacity_bytes},    {"used_bytes", space.used_bytes},
+             {"reserved_bytes", space.reserved_bytes},    {"free_bytes", space.client_free_bytes()},
+             {"fragments", node.store->fragment_count()}, {"trouble", node.own_trouble},
+             {"io_engine", node.config.io_engine},        {"catalog_leader", node.raft->is_leader()}};
     Json volumes = Json::object();
     if (node.volumes)
         for (auto const& [name, owned] : node.volumes->owned()) {
@@ -137,9 +138,15 @@ Json node_info(NodeServices& node) {
         }
     out["volumes"] = std::move(volumes);
     HealStatus const heal = node.healer ? node.healer->status() : HealStatus{};
-    out["healing"] = Json{{"chunk_shares", heal.chunk_shares}, {"fragments_missing", heal.fragments_missing}, {"fragments_damaged", heal.damaged},
-                          {"bytes_done", heal.bytes_done}, {"bytes_left", heal.bytes_left}, {"fragments_rebuilt", heal.fragments_rebuilt},
-                          {"strays", heal.strays}, {"scrubbed_bytes", heal.scrubbed_bytes}, {"eta_ms", static_cast<u64>(heal.eta.ms())}};
+    out["healing"] = Json{{"chunk_shares", heal.chunk_shares},
+                          {"fragments_missing", heal.fragments_missing},
+                          {"fragments_damaged", heal.damaged},
+                          {"bytes_done", heal.bytes_done},
+                          {"bytes_left", heal.bytes_left},
+                          {"fragments_rebuilt", heal.fragments_rebuilt},
+                          {"strays", heal.strays},
+                          {"scrubbed_bytes", heal.scrubbed_bytes},
+                          {"eta_ms", static_cast<u64>(heal.eta.ms())}};
     return out;
 }
 
@@ -151,7 +158,7 @@ using Infos = std::map<CoreletId, Json>;
 struct Totals {
     usize up = 0, expected = 0, storage_up = 0;
     u64 capacity = 0, used = 0, free_least = ~u64{0};
-    bool holes = false, moving = false;                 // of slot tables
+    bool holes = false, moving = false;                    // of slot tables
     bool unserved = false, narrow = false, stuck = false;  // of volumes
 };
 
@@ -218,14 +225,22 @@ Json pools_part(const NodeServices& node, Totals& totals) {
         mesh::Survival const survives = mesh::survival(*map, pool);
         unsigned const width = pool.spec.redundancy.width();
         // The fullest corelet bounds what still fits, at the pool's overhead.
-        u64 const usable = totals.storage_up < width ? 0 : totals.free_least / width * totals.storage_up * pool.spec.redundancy.k;
+        u64 const usable =
+            totals.storage_up < width ? 0 : totals.free_least / width * totals.storage_up * pool.spec.redundancy.k;
         bool const holes = has_holes(pool.current());
         totals.holes = totals.holes || holes;
         totals.moving = totals.moving || pool.tables.size() > 1;
-        out.push_back(Json{{"name", pool.spec.name}, {"id", pool.id.v}, {"redundancy", pool.spec.redundancy.to_string()},
-                           {"failure_domain", mesh::level_name(pool.spec.level)}, {"promise", survives.promise},
-                           {"can_lose", survives.losses[0]}, {"survives", survives.sentence}, {"usable_bytes", usable},
-                           {"slots", pool.current().slots()}, {"tables", pool.tables.size()}, {"has_holes", holes}});
+        out.push_back(Json{{"name", pool.spec.name},
+                           {"id", pool.id.v},
+                           {"redundancy", pool.spec.redundancy.to_string()},
+                           {"failure_domain", mesh::level_name(pool.spec.level)},
+                           {"promise", survives.promise},
+                           {"can_lose", survives.losses[0]},
+                           {"survives", survives.sentence},
+                           {"usable_bytes", usable},
+                           {"slots", pool.current().slots()},
+                           {"tables", pool.tables.size()},
+                           {"has_holes", holes}});
     }
     return out;
 }
@@ -248,12 +263,19 @@ Json volumes_part(const NodeServices& node, const Infos& info, Totals& totals) {
         std::string const uri = served.value("uri", volume.uri());
         totals.unserved = totals.unserved || (attached && (served.empty() || uri.empty()));
         totals.stuck = totals.stuck || served.value("stuck", false);
-        totals.narrow = totals.narrow || (!served.empty() && served["open_segment"].size() < served.value("width_wanted", usize{0}));
+        totals.narrow = totals.narrow ||
+                        (!served.empty() && served["open_segment"].size() < served.value("width_wanted", usize{0}));
         const mesh::Pool* const pool = map->find(PoolId(volume.pool()));
-        out.push_back(Json{{"name", volume.name()}, {"size_bytes", volume.size_bytes()}, {"pool", pool ? pool->spec.name : ""},
+        out.push_back(Json{{"name", volume.name()},
+                           {"size_bytes", volume.size_bytes()},
+                           {"pool", pool ? pool->spec.name : ""},
                            {"attached_to", attached ? Json(to_string(CoreletId(volume.attached_to()))) : Json()},
-                           {"owner", owner.is_zero() ? Json() : Json(to_string(owner))}, {"epoch", stream.epoch()}, {"uri", uri}, {"export_error", served.value("export_error", std::string())},
-                           {"served", !served.empty()}, {"unpacked_bytes", served.value("unpacked_bytes", u64{0})},
+                           {"owner", owner.is_zero() ? Json() : Json(to_string(owner))},
+                           {"epoch", stream.epoch()},
+                           {"uri", uri},
+                           {"export_error", served.value("export_error", std::string())},
+                           {"served", !served.empty()},
+                           {"unpacked_bytes", served.value("unpacked_bytes", u64{0})},
                            {"logical_bytes", served.value("logical_bytes", u64{0})},
                            {"waiting_for", served.value("waiting_for", std::string())}});
     }
@@ -262,7 +284,9 @@ Json volumes_part(const NodeServices& node, const Infos& info, Totals& totals) {
 
 // Sums over the mesh; they heal side by side, so the last one is when it is done.
 Json healing_part(const Infos& info) {
-    static constexpr std::array<const char*, 7> k_sums{"bytes_done", "bytes_left", "fragments_rebuilt", "fragments_missing", "fragments_damaged", "strays", "scrubbed_bytes"};
+    static constexpr std::array<const char*, 7> k_sums{
+        "bytes_done",        "bytes_left", "fragments_rebuilt", "fragments_missing",
+        "fragments_damaged", "strays",     "scrubbed_bytes"};
     Json out = Json::object();
     for (const char* key : k_sums) out[key] = u64{0};
     u64 shares = 0;
@@ -279,14 +303,16 @@ Json healing_part(const Infos& info) {
     return out;
 }
 
-std::string health_of(const NodeServices& node, const Totals& totals, const LossBudget& losses, bool fragments_missing) {
+std::string health_of(const NodeServices& node, const Totals& totals, const LossBudget& losses,
+                      bool fragments_missing) {
     auto const map = node.maps->current();
     int promise = 0;
     for (const mesh::Pool& pool : map->pools) promise = std::max(promise, static_cast<int>(pool.spec.redundancy.m));
     if (totals.unserved || totals.stuck) return "unavailable";
     if ((losses.can_lose == 0 && promise > 0 && totals.storage_up > 1) || totals.narrow) return "at_risk";
     bool const voters_missing = node.catalog->voters().size() < mesh::voters_wanted(*map);
-    if (fragments_missing || totals.up < totals.expected || totals.holes || totals.moving || voters_missing) return "degraded";
+    if (fragments_missing || totals.up < totals.expected || totals.holes || totals.moving || voters_missing)
+        return "degraded";
     return "ok";
 }
 
@@ -301,7 +327,9 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
     Json healing = healing_part(info);
     LossBudget const losses = loss_budget(node);
     std::string const health = health_of(node, totals, losses, healing["fragments_missing"].get<u64>() != 0);
-    Json catalog{{"available", node.catalog->is_available()}, {"leader", to_string(node.catalog->leader())}, {"voters", ids(node.catalog->voters())}};
+    Json catalog{{"available", node.catalog->is_available()},
+                 {"leader", to_string(node.catalog->leader())},
+                 {"voters", ids(node.catalog->voters())}};
     co_return Json{{"mesh", hex64(node.config.mesh.v)},
                    {"health", health},
                    {"can_lose", losses.can_lose},
@@ -326,7 +354,8 @@ Task<Result<Json>> volume_info(NodeServices& node, std::string name) {
         if (!volume["owner"].is_string()) co_return out;
         for (const mesh::Corelet& corelet : node.maps->current()->corelets) {
             if (to_string(corelet.id) != volume["owner"].get<std::string>()) continue;
-            auto const own = corelet.id == node.store->identity() ? Result<Json>(node_info(node)) : co_await ask_info(node, corelet.id);
+            auto const own = corelet.id == node.store->identity() ? Result<Json>(node_info(node))
+                                                                  : co_await ask_info(node, corelet.id);
             if (own && (*own)["volumes"].contains(name)) out.update((*own)["volumes"][name]);
         }
         out["standbys"] = out.value("standbys", Json::array());

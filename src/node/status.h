@@ -10,7 +10,8 @@ namespace corelet {
 
 // Of this corelet alone, without asking anybody.
 [[nodiscard]] nlohmann::json node_info(NodeServices& node);
-// Of the mesh: the map, and what each corelet that is up says of itself within half a second. Works without the catalog.
+// Of the mesh: the map, and what each corelet that is up says of itself within half a second. Works without the
+// catalog.
 [[nodiscard]] Task<Result<nlohmann::json>> mesh_status(NodeServices& node);
 [[nodiscard]] Task<Result<nlohmann::json>> volume_info(NodeServices& node, std::string name);
 

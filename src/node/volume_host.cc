@@ -13,11 +13,16 @@ constexpr Duration k_horizon_every = 10_s;
 constexpr u64 k_adopted_target_max = 32 * k_mib;
 }  // namespace
 
-std::string volume_key(std::string_view name) { return "volumes/" + std::string(name); }
-std::string deleted_space_key(SpaceId space) { return "deleted/" + hex64(space.v); }
+std::string volume_key(std::string_view name) {
+    return "volumes/" + std::string(name);
+}
+std::string deleted_space_key(SpaceId space) {
+    return "deleted/" + hex64(space.v);
+}
 
-VolumeHost::VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas, MapLogPlacement& placement,
-                       MapService& maps, MeshChunks& chunks, SessionKeeper& session, CoreletId self)
+VolumeHost::VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas,
+                       MapLogPlacement& placement, MapService& maps, MeshChunks& chunks, SessionKeeper& session,
+                       CoreletId self)
     : env_(env),
       config_(config),
       catalog_(catalog),
@@ -38,7 +43,8 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
     std::map<std::string, Owned> out;
     for (auto const& [name, serving] : serving_) {
         if (!serving->mounted) continue;
-        Owned owned{serving->mounted->stream->status(), serving->mounted->volume->stats(), serving->uri, serving->export_error, 0};
+        Owned owned{serving->mounted->stream->status(), serving->mounted->volume->stats(), serving->uri,
+                    serving->export_error, 0};
         if (auto const stats = nbd_.export_stats(name)) owned.connections = stats->connections;
         out.emplace(name, std::move(owned));
     }
@@ -47,7 +53,8 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
 
 std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
     auto const found = serving_.find(name);
-    if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served) return nullptr;
+    if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served)
+        return nullptr;
     return {found->second->mounted, found->second->mounted->volume.get()};
 }
 
@@ -62,11 +69,14 @@ u32 VolumeHost::free_permille(PoolId /*pool*/) const {
     u32 least = 1000;
     auto const map = maps_.current();
     for (auto const& [corelet, space] : peer_space_)
-        if (map->is_up(corelet) && space.second != 0) least = std::min(least, static_cast<u32>(space.first * 1000 / space.second));
+        if (map->is_up(corelet) && space.second != 0)
+            least = std::min(least, static_cast<u32>(space.first * 1000 / space.second));
     return least;
 }
 
-bool VolumeHost::may_write(PoolId pool) const { return free_permille(pool) > 0; }
+bool VolumeHost::may_write(PoolId pool) const {
+    return free_permille(pool) > 0;
+}
 
 bool VolumeHost::has_session(CoreletId corelet) const {
     return !corelet.is_zero() && !catalog_.local_range(session_key(corelet)).items.empty();
@@ -78,7 +88,8 @@ Task<void> VolumeHost::run() {
         if (stopping_) co_return;
         std::vector<std::string> ended;
         for (auto const& [name, serving] : serving_)
-            if (serving->mounted && !serving->releasing && (serving->mounted->stream->stopped().is_set() || serving->mounted->volume->stopped().is_set()))
+            if (serving->mounted && !serving->releasing &&
+                (serving->mounted->stream->stopped().is_set() || serving->mounted->volume->stopped().is_set()))
                 ended.push_back(name);
         for (const std::string& name : ended) drop(name);
         std::set<std::string> seen;
@@ -134,7 +145,8 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
     bool caretaker = false;
     if (target.is_zero()) {
         // Nobody wants to serve it: end its segments, so that they can be healed.
-        bool const open = std::any_of(stream.segments().begin(), stream.segments().end(), [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
+        bool const open = std::any_of(stream.segments().begin(), stream.segments().end(),
+                                      [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
         if (!open || waited < (owner.is_zero() ? k_candidate_step * 4 : k_caretaker_after)) return;
         caretaker = true;
     }
@@ -144,7 +156,8 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
     scope_.spawn(take(name, volume, caretaker));
 }
 
-// First the attached corelet, then those that hold replicas of the log, then all, each by a pinned hash; only who has a session counts.
+// First the attached corelet, then those that hold replicas of the log, then all, each by a pinned hash; only who
+// has a session counts.
 std::optional<usize> VolumeHost::rank(const pb::Volume& volume, const pb::Stream& stream) const {
     std::set<CoreletId> holders;
     for (const pb::Segment& segment : stream.segments())
@@ -192,13 +205,16 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     TakeOptions take_options;
     take_options.stream.owner.times = config_.stream_times;
     // An adopted segment is a chunk: with its last record it stays within a chunk's bound.
-    u64 const target_max = pool->spec.redundancy.is_replicated() ? k_adopted_target_max : config_.segment_target_bytes;
+    u64 const target_max =
+        pool->spec.redundancy.is_replicated() ? k_adopted_target_max : config_.segment_target_bytes;
     take_options.stream.owner.segment_target_bytes = std::min(config_.segment_target_bytes, target_max);
     take_options.caretaker = caretaker;
     Volume* const volume = mounted->volume.get();
     Instant const began = env_.clock.now();
     CO_TRY(mounted->stream, co_await take_stream(stream_deps, options.space, take_options, *volume,
-                                                 [volume](std::string root, RecordNumber position) { return volume->restore(std::move(root), position); }));
+                                                 [volume](std::string root, RecordNumber position) {
+                                                     return volume->restore(std::move(root), position);
+                                                 }));
     if (caretaker) co_return {};
     auto& slot = serving_[name];
     slot = std::make_unique<Serving>();
@@ -217,20 +233,22 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     }
     open_export(*serving, record);
     log_info(env_.log, "volume.taken", [&] {
-        return name + " at epoch " + std::to_string(held->stream->epoch().v) + " in " + std::to_string((env_.clock.now() - began).ms()) + " ms, " +
+        return name + " at epoch " + std::to_string(held->stream->epoch().v) + " in " +
+               std::to_string((env_.clock.now() - began).ms()) + " ms, " +
                (serving->uri.empty() ? serving->export_error : serving->uri);
     });
     co_return {};
 }
 
-// Ended segments are never copied: packed, what they hold is as redundant as the pool promises, and a checkpoint releases them. A replica that is
-// only down comes back, one that is out does not.
+// Ended segments are never copied: packed, what they hold is as redundant as the pool promises, and a checkpoint
+// releases them. A replica that is only down comes back, one that is out does not.
 bool VolumeHost::has_lost_copy(const pb::Stream& stream) const {
     auto const map = maps_.current();
     for (const pb::Segment& segment : stream.segments())
         for (u64 id : segment.replicas()) {
             const mesh::Corelet* const replica = map->find(CoreletId(id));
-            if (segment.state() == pb::Segment::ENDED && (!replica || replica->presence == mesh::Presence::kOut)) return true;
+            if (segment.state() == pb::Segment::ENDED && (!replica || replica->presence == mesh::Presence::kOut))
+                return true;
         }
     return false;
 }
@@ -241,10 +259,12 @@ Task<void> VolumeHost::secure(std::string name) {
     auto const mounted = found->second->mounted;
     (void)co_await mounted->volume->checkpoint();
     co_await env_.clock.sleep(1_s);
-    if (auto const again = serving_.find(name); again != serving_.end() && again->second->mounted == mounted) again->second->securing = false;
+    if (auto const again = serving_.find(name); again != serving_.end() && again->second->mounted == mounted)
+        again->second->securing = false;
 }
 
-// The owner is fenced, gave up, or lost its volume: its clients are closed, they find the next owner at the same path.
+// The owner is fenced, gave up, or lost its volume: its clients are closed, they find the next owner at the same
+// path.
 void VolumeHost::drop(const std::string& name) {
     auto const found = serving_.find(name);
     if (found == serving_.end()) return;
@@ -266,13 +286,15 @@ Task<void> VolumeHost::release(std::string name, bool end_segments, Instant dead
     co_await nbd_.drain_export(name, std::min(deadline, env_.clock.now() + 500_ms));
     if (end_segments) (void)co_await mounted->volume->detach();
     auto const handed = co_await mounted->stream->hand_over(end_segments);
-    if (!handed) log_info(env_.log, "volume.not_handed_over", [&] { return name + ": " + handed.error().to_string(); });
+    if (!handed)
+        log_info(env_.log, "volume.not_handed_over", [&] { return name + ": " + handed.error().to_string(); });
     drop(name);
 }
 
-// The horizon is the mark (protocols 8.2, 8.4): it is committed, only an owner at the then current epoch moved it, and no record after that
-// checkpoint refers to a number below it that the checkpoint does not. So death, once said, stays true under every later owner. A segment of
-// the log is numbered like a chunk, maybe below the horizon, and gets its references later: what the stream's record lists is not dead.
+// The horizon is the mark (protocols 8.2, 8.4): it is committed, only an owner at the then current epoch moved it,
+// and no record after that checkpoint refers to a number below it that the checkpoint does not. So death, once
+// said, stays true under every later owner. A segment of the log is numbered like a chunk, maybe below the horizon,
+// and gets its references later: what the stream's record lists is not dead.
 Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> seqs) {
     for (auto const& [name, serving] : serving_) {
         // Until it is replayed, a volume does not know what it refers to.
@@ -298,7 +320,8 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
                 dead.push_back(ChunkId{space, seq});
             }
         }
-        // Above the horizon nothing is proven; a checkpoint moves it, and a volume that is busy may do without one for long.
+        // Above the horizon nothing is proven; a checkpoint moves it, and a volume that is busy may do without one
+        // for long.
         if (doubtful && env_.clock.now() - serving->horizon_asked_at >= k_horizon_every) {
             serving->horizon_asked_at = env_.clock.now();
             scope_.spawn(move_horizon(name));
@@ -321,7 +344,8 @@ Task<void> VolumeHost::move_horizon(std::string name) {
 }
 
 Task<void> VolumeHost::bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch) {
-    log_info(env_.log, "volume.buried", [&] { return std::to_string(dead.size()) + " chunks that nothing refers to"; });
+    log_info(env_.log, "volume.buried",
+             [&] { return std::to_string(dead.size()) + " chunks that nothing refers to"; });
     auto const removed = co_await chunks_.remove(pool, std::move(dead), epoch);
     if (!removed) log_info(env_.log, "volume.not_buried", removed.error().to_string());
     burying_ = false;

@@ -1,4 +1,5 @@
-// The volumes that this corelet owns, and its candidacy for those that have lost their owner (design: who owns; protocols 3, 7.7).
+// The volumes that this corelet owns, and its candidacy for those that have lost their owner (design: who owns;
+// protocols 3, 7.7).
 #pragma once
 
 #include <map>
@@ -22,8 +23,9 @@ namespace corelet {
 
 class VolumeHost final : public PoolSpace {
   public:
-    VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas, MapLogPlacement& placement, MapService& maps,
-               MeshChunks& chunks, SessionKeeper& session, CoreletId self);
+    VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, ReplicaPort& replicas,
+               MapLogPlacement& placement, MapService& maps, MeshChunks& chunks, SessionKeeper& session,
+               CoreletId self);
     ~VolumeHost() override;
 
     struct Owned {
@@ -37,8 +39,8 @@ class VolumeHost final : public PoolSpace {
     // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
     void corelet_lost(CoreletId corelet);
-    // What is to become of chunks of a space that is served here: dead are those below the committed horizon that nothing refers to; they are
-    // removed by and by. kNotOwner: of a space that is not served here, or not yet.
+    // What is to become of chunks of a space that is served here: dead are those below the committed horizon that
+    // nothing refers to; they are removed by and by. kNotOwner: of a space that is not served here, or not yet.
     struct Verdict {
         Epoch epoch;
         ChunkFates fates;
@@ -48,14 +50,16 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] u32 free_permille(PoolId pool) const override;
     [[nodiscard]] bool may_write(PoolId pool) const override;
     // What peers say of their space, as last asked (node_services.cc).
-    void set_peer_space(CoreletId corelet, u64 free_bytes, u64 capacity_bytes) { peer_space_[corelet] = {free_bytes, capacity_bytes}; }
+    void set_peer_space(CoreletId corelet, u64 free_bytes, u64 capacity_bytes) {
+        peer_space_[corelet] = {free_bytes, capacity_bytes};
+    }
     // Hands every volume over to whoever comes forward next; within the deadline.
     [[nodiscard]] Task<void> hand_over_all(Instant deadline);
 
   private:
     struct Serving;
     struct Candidacy {
-        u64 epoch = 0;                 // of the ownerless stream it is about
+        u64 epoch = 0;  // of the ownerless stream it is about
         Instant since;
         bool taking = false;
     };

@@ -1,5 +1,5 @@
-// The corelet's clock and its timers. Monotonic time counts suspend (CLOCK_BOOTTIME) and is the only one that decides
-// anything; wall time is for people. In the simulator both are virtual, skewed and drifting per corelet.
+// The corelet's clock and its timers. Monotonic time counts suspend (CLOCK_BOOTTIME) and is the only one that
+// decides anything; wall time is for people. In the simulator both are virtual, skewed and drifting per corelet.
 #pragma once
 
 #include "base/time.h"
@@ -102,7 +102,11 @@ struct Clock::SleepAwaiter {
     void await_resume() const noexcept {}
 };
 
-inline Clock::SleepAwaiter Clock::sleep_until(Instant when) { return SleepAwaiter{*this, when}; }
-inline Clock::SleepAwaiter Clock::sleep(Duration duration) { return SleepAwaiter{*this, now() + duration}; }
+inline Clock::SleepAwaiter Clock::sleep_until(Instant when) {
+    return SleepAwaiter{*this, when};
+}
+inline Clock::SleepAwaiter Clock::sleep(Duration duration) {
+    return SleepAwaiter{*this, now() + duration};
+}
 
 }  // namespace corelet

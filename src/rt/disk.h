@@ -1,8 +1,8 @@
 // Files and block devices, as a storage engine needs them.
 //
-// Contract: what was written and not yet durable may survive a crash as any subset of its sectors, in any order, torn at
-// 512 B or 4 KiB. A durable write, and all writes before a completed flush, survive whole. Offsets and sizes are
-// multiples of 4 KiB (asserted). A failed write or flush says nothing about what is on the media.
+// Contract: what was written and not yet durable may survive a crash as any subset of its sectors, in any order,
+// torn at 512 B or 4 KiB. A durable write, and all writes before a completed flush, survive whole. Offsets and
+// sizes are multiples of 4 KiB (asserted). A failed write or flush says nothing about what is on the media.
 #pragma once
 
 #include <memory>
@@ -33,8 +33,8 @@ class File {
 };
 
 struct OpenOptions {
-    bool create = false;       // a new file; kExists if there is one
-    u64 size_bytes = 0;        // with create: preallocated to this size, kNoSpace if the host disk has not as much
+    bool create = false;  // a new file; kExists if there is one
+    u64 size_bytes = 0;   // with create: preallocated to this size, kNoSpace if the host disk has not as much
     bool read_only = false;
 };
 

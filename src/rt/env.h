@@ -1,5 +1,5 @@
-// The world as one corelet sees it: everything it may touch outside its own memory. src/os gives the real one, src/sim a
-// simulated one; nothing above knows which.
+// The world as one corelet sees it: everything it may touch outside its own memory. src/os gives the real one,
+// src/sim a simulated one; nothing above knows which.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ namespace corelet {
 class Spawn {
   public:
     virtual ~Spawn() = default;
-    // Runs `work` elsewhere and returns when it is done. If the task is dropped meanwhile, the work still runs to its end, so
-    // it owns all it touches.
+    // Runs `work` elsewhere and returns when it is done. If the task is dropped meanwhile, the work still runs to
+    // its end, so it owns all it touches.
     [[nodiscard]] virtual Task<void> offload(std::move_only_function<void()> work) = 0;
 };
 

@@ -8,8 +8,12 @@
 
 namespace corelet {
 
-void* PromiseBase::operator new(usize size) { return allocate_frame(size); }
-void PromiseBase::operator delete(void* memory, usize size) noexcept { free_frame(memory, size); }
+void* PromiseBase::operator new(usize size) {
+    return allocate_frame(size);
+}
+void PromiseBase::operator delete(void* memory, usize size) noexcept {
+    free_frame(memory, size);
+}
 
 namespace detail {
 void unhandled_exception() {
@@ -18,7 +22,9 @@ void unhandled_exception() {
 }
 }  // namespace detail
 
-void Waiter::make_ready() { executor().make_ready(*this); }
+void Waiter::make_ready() {
+    executor().make_ready(*this);
+}
 
 Executor::~Executor() {
     CORELET_ASSERT(!is_running(), "an executor cannot be destroyed by a task it runs");

@@ -1,8 +1,8 @@
 // The executor of one corelet: a queue of suspended coroutines that are ready to go on, run one after the other on
 // one thread. Nothing above it locks. Who drives it (an event loop, or the simulator) calls run_ready().
 //
-// Coroutines are resumed from a trampoline: awaiting a task or finishing one hands the next handle to the loop instead
-// of nesting a call, so that chains of any depth use constant stack.
+// Coroutines are resumed from a trampoline: awaiting a task or finishing one hands the next handle to the loop
+// instead of nesting a call, so that chains of any depth use constant stack.
 #pragma once
 
 #include <coroutine>
@@ -32,8 +32,8 @@ struct PromiseBase {
     static void operator delete(void* memory, usize size) noexcept;
 };
 
-// One suspended coroutine, in a wait list of whatever it waits for or in the ready queue. Lives in the awaiter, hence in
-// the coroutine's frame: when the frame is dropped it leaves its list by itself.
+// One suspended coroutine, in a wait list of whatever it waits for or in the ready queue. Lives in the awaiter,
+// hence in the coroutine's frame: when the frame is dropped it leaves its list by itself.
 class Waiter : public ListNode {
   public:
     // Call in await_suspend.
@@ -65,7 +65,8 @@ class Executor {
 
     // Simulation: given the number of candidates (at most 16), says which of them goes next.
     void set_picker(std::function<usize(usize)> picker) { picker_ = std::move(picker); }
-    // Called when the first waiter becomes ready while the executor is not running, so that its driver can schedule it.
+    // Called when the first waiter becomes ready while the executor is not running, so that its driver can schedule
+    // it.
     void set_wakeup(std::function<void()> wakeup) { wakeup_ = std::move(wakeup); }
 
     // All live tasks, each with the chain of places where it is suspended: what hangs, and on what.

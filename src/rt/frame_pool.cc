@@ -10,7 +10,7 @@ namespace corelet {
 namespace {
 
 constexpr usize k_class_bytes = 64;
-constexpr usize k_classes = 32;      // frames up to 2 KiB; larger ones are rare and go to malloc
+constexpr usize k_classes = 32;          // frames up to 2 KiB; larger ones are rare and go to malloc
 constexpr usize k_kept_bytes = 1 << 20;  // a class keeps at most this much for reuse
 
 struct FreeFrame {
@@ -74,6 +74,8 @@ void free_frame(void* memory, usize size) noexcept {
     ++c.kept;
 }
 
-usize frame_bytes_in_use() { return pool().in_use; }
+usize frame_bytes_in_use() {
+    return pool().in_use;
+}
 
 }  // namespace corelet

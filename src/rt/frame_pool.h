@@ -1,5 +1,5 @@
-// Memory of coroutine frames: free lists by size class, one set a thread, so that an await costs no malloc. A frame is
-// freed on the thread that made it.
+// Memory of coroutine frames: free lists by size class, one set a thread, so that an await costs no malloc. A frame
+// is freed on the thread that made it.
 #pragma once
 
 #include "base/types.h"

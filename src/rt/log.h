@@ -1,5 +1,5 @@
-// Structured events: a stable, greppable name and a text made only if somebody listens. In the simulator events are part
-// of the trace hash, and one of level kError fails the run unless it is expected there.
+// Structured events: a stable, greppable name and a text made only if somebody listens. In the simulator events are
+// part of the trace hash, and one of level kError fails the run unless it is expected there.
 #pragma once
 
 #include <string>
@@ -30,12 +30,20 @@ void log_event(Log& log, LogLevel level, std::string_view event, Text&& text) {
     }
 }
 template <class Text = std::string_view>
-void log_debug(Log& log, std::string_view event, Text&& text = {}) { log_event(log, LogLevel::kDebug, event, text); }
+void log_debug(Log& log, std::string_view event, Text&& text = {}) {
+    log_event(log, LogLevel::kDebug, event, text);
+}
 template <class Text = std::string_view>
-void log_info(Log& log, std::string_view event, Text&& text = {}) { log_event(log, LogLevel::kInfo, event, text); }
+void log_info(Log& log, std::string_view event, Text&& text = {}) {
+    log_event(log, LogLevel::kInfo, event, text);
+}
 template <class Text = std::string_view>
-void log_warning(Log& log, std::string_view event, Text&& text = {}) { log_event(log, LogLevel::kWarning, event, text); }
+void log_warning(Log& log, std::string_view event, Text&& text = {}) {
+    log_event(log, LogLevel::kWarning, event, text);
+}
 template <class Text = std::string_view>
-void log_error(Log& log, std::string_view event, Text&& text = {}) { log_event(log, LogLevel::kError, event, text); }
+void log_error(Log& log, std::string_view event, Text&& text = {}) {
+    log_event(log, LogLevel::kError, event, text);
+}
 
 }  // namespace corelet

@@ -1,5 +1,5 @@
-// Byte streams and datagrams. A stream behaves like TCP or a unix socket: in order, no loss inside a live connection, but
-// it may stall, be reset at any byte, or be half-open. TLS and HTTP sit on top, sans-I/O.
+// Byte streams and datagrams. A stream behaves like TCP or a unix socket: in order, no loss inside a live
+// connection, but it may stall, be reset at any byte, or be half-open. TLS and HTTP sit on top, sans-I/O.
 #pragma once
 
 #include <memory>
@@ -41,8 +41,8 @@ struct PeerCredentials {
 class Connection {
   public:
     virtual ~Connection() = default;
-    // Reads into target[offset, end) and returns how many bytes came, at least `at_least` >= 1. kClosed: the peer ended
-    // the stream in order (before `at_least` bytes); kReset: otherwise.
+    // Reads into target[offset, end) and returns how many bytes came, at least `at_least` >= 1. kClosed: the peer
+    // ended the stream in order (before `at_least` bytes); kReset: otherwise.
     [[nodiscard]] virtual Task<Result<usize>> read(Buffer target, usize offset, usize at_least) = 0;
     // Writes the whole chain in as few system calls as possible; tries at once, waits only when the socket is full.
     [[nodiscard]] virtual Task<Result<void>> write(BufferChain data) = 0;
@@ -85,7 +85,8 @@ class Network {
   public:
     virtual ~Network() = default;
     // Errors: kExists (address in use), kInvalid (path too long, bad host), kDenied, kIo.
-    [[nodiscard]] virtual Result<std::unique_ptr<Listener>> listen(const Address& address, ListenOptions options) = 0;
+    [[nodiscard]] virtual Result<std::unique_ptr<Listener>> listen(const Address& address,
+                                                                   ListenOptions options) = 0;
     // kReset when refused, kTimeout after the deadline of the platform; wrap in with_deadline for a shorter one.
     [[nodiscard]] virtual Task<Result<std::unique_ptr<Connection>>> connect(Address address) = 0;
     [[nodiscard]] virtual Result<std::unique_ptr<DatagramSocket>> bind_datagram(const Address& address) = 0;

@@ -44,7 +44,9 @@ struct std::coroutine_traits<corelet::RootFrame*, Args...> {
 namespace corelet {
 
 namespace {
-RootFrame* run_root(Task<void> task) { co_await std::move(task); }
+RootFrame* run_root(Task<void> task) {
+    co_await std::move(task);
+}
 }  // namespace
 
 void Scope::spawn(Task<void> task) {

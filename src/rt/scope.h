@@ -1,5 +1,5 @@
-// A Scope owns tasks that run beside its owner. Destroying or cancelling it drops those still alive, so that no task
-// outlives the objects it uses: declare the Scope last, after whatever its tasks refer to.
+// A Scope owns tasks that run beside its owner. Destroying or cancelling it drops those still alive, so that no
+// task outlives the objects it uses: declare the Scope last, after whatever its tasks refer to.
 #pragma once
 
 #include "rt/task.h"

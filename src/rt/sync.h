@@ -1,6 +1,6 @@
-// What tasks of one executor wait on: events, completions, semaphores, mutexes, bounded channels. All are used from one
-// thread; waiting costs no allocation; a waiter that is dropped just leaves. Waiters are served first come, first
-// served. Objects must outlive their waiters (a Scope that holds those is declared after them).
+// What tasks of one executor wait on: events, completions, semaphores, mutexes, bounded channels. All are used from
+// one thread; waiting costs no allocation; a waiter that is dropped just leaves. Waiters are served first come,
+// first served. Objects must outlive their waiters (a Scope that holds those is declared after them).
 #pragma once
 
 #include <deque>
@@ -77,8 +77,8 @@ class Notify {
     IntrusiveList<Waiter> waiters_;
 };
 
-// A value that one side completes once and the other awaits. Usually shared (std::shared_ptr) between the two, so that
-// either may go away first.
+// A value that one side completes once and the other awaits. Usually shared (std::shared_ptr) between the two, so
+// that either may go away first.
 template <class T>
 class Completion {
   public:
@@ -106,8 +106,8 @@ class Completion {
     Event event_;
 };
 
-// Counts units of a bounded resource (bytes in flight, slots of a queue). Strictly in order of arrival: a large request at
-// the head is not starved by small ones behind it.
+// Counts units of a bounded resource (bytes in flight, slots of a queue). Strictly in order of arrival: a large
+// request at the head is not starved by small ones behind it.
 class Semaphore {
   public:
     explicit Semaphore(u64 units) : available_(units), total_(units) {}
@@ -158,8 +158,8 @@ class Mutex {
     Semaphore semaphore_{1};
 };
 
-// A bounded queue between tasks. send() waits while it is full, recv() while it is empty. After close(), sends fail and
-// receives drain what is left, then give nothing.
+// A bounded queue between tasks. send() waits while it is full, recv() while it is empty. After close(), sends fail
+// and receives drain what is left, then give nothing.
 template <class T>
 class Channel {
   public:

@@ -25,13 +25,17 @@ class ManualClock final : public Clock {
     TimerHeap heap_;
 };
 
-Task<int> forty_two() { co_return 42; }
+Task<int> forty_two() {
+    co_return 42;
+}
 Task<int> deep(int depth) {
     if (depth == 0) co_return 0;
     int const below = co_await deep(depth - 1);
     co_return below + 1;
 }
-Task<void> store(Task<int> task, int* out) { *out = co_await std::move(task); }
+Task<void> store(Task<int> task, int* out) {
+    *out = co_await std::move(task);
+}
 
 TEST(Task, ReturnsAValueAndUsesConstantStack) {
     Executor executor;
@@ -215,8 +219,12 @@ TEST(Channel, BoundedInOrderDrainsAfterClose) {
     EXPECT_TRUE(std::is_sorted(got.begin(), got.end()));
 }
 
-Task<void> outer_wait(Event* event) { co_await event->wait(); }
-Task<void> outermost(Event* event) { co_await outer_wait(event); }
+Task<void> outer_wait(Event* event) {
+    co_await event->wait();
+}
+Task<void> outermost(Event* event) {
+    co_await outer_wait(event);
+}
 
 TEST(Executor, BacktraceNamesEachSuspendedTask) {
     Executor executor;

@@ -49,7 +49,8 @@ void OwnerCore::send_record(Instant now, OwnerEffects& out) {
         const LogEntry& next = pending_.front().entry;
         meta += next.meta.size() + 8;
         blocks += next.crcs.size();
-        if (!record.requests.empty() && (meta > k_record_meta_bytes_max || blocks > k_record_data_blocks_max)) break;
+        if (!record.requests.empty() && (meta > k_record_meta_bytes_max || blocks > k_record_data_blocks_max))
+            break;
         pending_bytes_ -= next.blocks.size() + next.meta.size();
         record.requests.push_back(std::move(pending_.front()));
         pending_.pop_front();
@@ -63,7 +64,8 @@ void OwnerCore::send_record(Instant now, OwnerEffects& out) {
     header.acknowledged = acknowledged_;
     header.offset = end_bytes_;
     header.roll = roll_;
-    for (const Request& request : record.requests) header.client_data = header.client_data || request.may_be_refused;
+    for (const Request& request : record.requests)
+        header.client_data = header.client_data || request.may_be_refused;
     header.previous_crc = previous_crc_;
     if (header.is_first()) header.ends = uncommitted_ends_;
     EncodedRecord encoded = encode_record(std::move(header), open_->salt, entries);
@@ -78,7 +80,8 @@ void OwnerCore::send_record(Instant now, OwnerEffects& out) {
     sent_ = record.number;
     open_used_ = true;
     for (const Replica& replica : replicas_)
-        out.push_back(owner_effect::SendRecord{open_->id, replica.id, record.number, encoded.header.offset, encoded.bytes});
+        out.push_back(
+            owner_effect::SendRecord{open_->id, replica.id, record.number, encoded.header.offset, encoded.bytes});
     in_flight_.push_back(std::move(record));
     CORELET_ASSERT(in_flight_.size() <= options_.pipeline_records);
 }
@@ -111,8 +114,8 @@ void OwnerCore::acknowledge_ready(Instant now, OwnerEffects& out) {
         recent_latencies_.push_back(now - record.sent);
         for (usize i = 0; i < record.requests.size(); ++i) {
             Request& request = record.requests[i];
-            out.push_back(owner_effect::Acknowledge{request.id, record.number, LogPlace{open_->id, record.first_block[i]},
-                                                    std::move(request.entry)});
+            out.push_back(owner_effect::Acknowledge{
+                request.id, record.number, LogPlace{open_->id, record.first_block[i]}, std::move(request.entry)});
         }
     }
 }

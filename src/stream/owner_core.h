@@ -1,6 +1,6 @@
-// The owner's side of a stream's log under the `sync` policy, as a pure state machine: batching, acknowledgement in order,
-// rolling to a standby, the read lease (protocols 4 to 6). No I/O, no clock: the shell (stream_owner.h) feeds events and carries
-// the effects out in order.
+// The owner's side of a stream's log under the `sync` policy, as a pure state machine: batching, acknowledgement in
+// order, rolling to a standby, the read lease (protocols 4 to 6). No I/O, no clock: the shell (stream_owner.h)
+// feeds events and carries the effects out in order.
 #pragma once
 
 #include <deque>
@@ -53,15 +53,16 @@ struct Stopped {
     Error error;
 };
 }  // namespace owner_effect
-using OwnerEffect = std::variant<owner_effect::SendRecord, owner_effect::SendHeartbeat, owner_effect::Acknowledge,
-                                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby, owner_effect::Stopped>;
+using OwnerEffect =
+    std::variant<owner_effect::SendRecord, owner_effect::SendHeartbeat, owner_effect::Acknowledge,
+                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby, owner_effect::Stopped>;
 using OwnerEffects = std::vector<OwnerEffect>;
 
 struct OwnerOptions {
     StreamTimes times;
     u64 segment_target_bytes = 64 * k_mib;
-    Duration idle_roll = 2_s;          // an open segment with data and nothing new for so long is ended, to be packed
-    usize pipeline_records = 4;        // records in flight
+    Duration idle_roll = 2_s;    // an open segment with data and nothing new for so long is ended, to be packed
+    usize pipeline_records = 4;  // records in flight
     usize pipeline_bytes = 128 * k_kib;  // beside records in flight another leaves only when so much waits
 };
 
@@ -69,19 +70,20 @@ struct OwnerOptions {
 struct OwnerStart {
     SpaceId space;
     Epoch epoch;
-    RecordNumber last_record;              // all up to it are acknowledged or were kept by recovery
-    u64 roll = 0;                          // highest roll number used so far
-    std::optional<LogSegment> open;       // the own segment, listed; what recovery wrote into it:
+    RecordNumber last_record;        // all up to it are acknowledged or were kept by recovery
+    u64 roll = 0;                    // highest roll number used so far
+    std::optional<LogSegment> open;  // the own segment, listed; what recovery wrote into it:
     u64 open_end_bytes = 0;
     u32 open_previous_crc = 0;
-    std::vector<LogSegment> standbys;     // listed and usable
+    std::vector<LogSegment> standbys;  // listed and usable
 };
 
 class OwnerCore {
   public:
     OwnerCore(OwnerStart start, OwnerOptions options, Instant now);
 
-    // --- events -------------------------------------------------------------------------------------------------------
+    // --- events
+    // -------------------------------------------------------------------------------------------------------
     // `request` comes back in Acknowledge; if it `may_be_refused`, instead in Refused when the pool is full.
     void submit(u64 request, LogEntry entry, Instant now, bool may_be_refused = false);
     // Sends what may be sent now. Call once after the submits of one turn, so that they travel together.
@@ -89,16 +91,16 @@ class OwnerCore {
     // The replica has record `number` of the segment, and all before it, on media.
     void appended(SegmentId segment, CoreletId replica, RecordNumber number, Instant now, OwnerEffects& out);
     void heartbeat_answered(SegmentId segment, CoreletId replica, Instant sent, Instant now);
-    // Reset, refused, or the device failed: anything but an answer. kFenced stops the owner and is no reason to roll. kNoSpace: what may
-    // be refused is, the rest goes on in the next segment.
+    // Reset, refused, or the device failed: anything but an answer. kFenced stops the owner and is no reason to
+    // roll. kNoSpace: what may be refused is, the rest goes on in the next segment.
     void failed(SegmentId segment, CoreletId replica, const Error& error, Instant now, OwnerEffects& out);
     // Time-outs, heartbeats, idle rolls; call at next_tick().
     void tick(Instant now, OwnerEffects& out);
     [[nodiscard]] Instant next_tick() const;
     // Listed in the catalog (committed), prepared on all its replicas.
     void standby_listed(LogSegment standby, Instant now, OwnerEffects& out);
-    // Its delisting is about to be proposed: never used from here on, whatever becomes of the proposal (protocols 5.6). False: it is
-    // the open segment by now; do not propose.
+    // Its delisting is about to be proposed: never used from here on, whatever becomes of the proposal
+    // (protocols 5.6). False: it is the open segment by now; do not propose.
     [[nodiscard]] bool withdraw_standby(SegmentId segment);
     void end_committed(SegmentId segment);
     // For size an owner rolls only while the catalog is there to list the next (protocols 5.1).
@@ -110,8 +112,9 @@ class OwnerCore {
     // This owner gives no answer any more (hand-over, shutdown): its release is its last word at its epoch.
     void stop() { stopped_ = true; }
 
-    // --- state --------------------------------------------------------------------------------------------------------
-    // All replicas of the current segment promise, counted from the first sending of what they answered.
+    // --- state
+    // -------------------------------------------------------------------------------------------------------- All
+    // replicas of the current segment promise, counted from the first sending of what they answered.
     [[nodiscard]] bool holds_lease(Instant now) const;
     [[nodiscard]] bool is_stopped() const { return stopped_; }
     [[nodiscard]] RecordNumber last_acknowledged() const { return acknowledged_; }
@@ -166,19 +169,19 @@ class OwnerCore {
     Epoch epoch_;
     OwnerOptions options_;
     bool stopped_ = false;
-    bool stuck_ = false;            // a replica failed and no standby is usable
-    bool full_ = false;             // a replica has no room: the next roll refuses what may be
+    bool stuck_ = false;  // a replica failed and no standby is usable
+    bool full_ = false;   // a replica has no room: the next roll refuses what may be
     bool want_roll_ = false;
     bool catalog_available_ = true;
 
-    RecordNumber acknowledged_;     // in order, for ever
-    RecordNumber sent_;             // last record sent in the open segment
+    RecordNumber acknowledged_;  // in order, for ever
+    RecordNumber sent_;          // last record sent in the open segment
     u64 roll_ = 0;
     std::optional<LogSegment> open_;
-    bool open_used_ = false;        // a record was sent in it (or recovery wrote one)
+    bool open_used_ = false;  // a record was sent in it (or recovery wrote one)
     std::vector<Replica> replicas_;
-    u64 end_bytes_ = 0;             // of what was sent
-    u64 acknowledged_bytes_ = 0;    // of what was acknowledged
+    u64 end_bytes_ = 0;           // of what was sent
+    u64 acknowledged_bytes_ = 0;  // of what was acknowledged
     u32 previous_crc_ = 0;
     Instant last_activity_;
     Instant next_lag_check_;
@@ -188,7 +191,7 @@ class OwnerCore {
     std::vector<StatedEnd> uncommitted_ends_;  // in the order of use
     std::vector<LogSegment> standbys_;
     std::map<CoreletId, Duration> latency_hints_;
-    std::vector<Duration> recent_latencies_;   // of whole records, newest last, bounded
+    std::vector<Duration> recent_latencies_;  // of whole records, newest last, bounded
 };
 
 }  // namespace corelet

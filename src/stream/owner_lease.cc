@@ -51,9 +51,11 @@ Instant OwnerCore::next_tick() const {
     for (const Replica& replica : replicas_) {
         if (replica.failed) continue;
         if (auto const oldest = oldest_unanswered(replica))
-            next = std::min({next, *oldest + options_.times.no_answer, std::max(next_lag_check_, *oldest + lag_limit())});
+            next = std::min(
+                {next, *oldest + options_.times.no_answer, std::max(next_lag_check_, *oldest + lag_limit())});
         if (!replica.heartbeat_out)
-            next = std::min(next, replica.promise_from ? *replica.promise_from + options_.times.heartbeat : Instant{});
+            next =
+                std::min(next, replica.promise_from ? *replica.promise_from + options_.times.heartbeat : Instant{});
     }
     return next;
 }

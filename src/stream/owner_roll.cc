@@ -73,7 +73,8 @@ std::optional<usize> OwnerCore::choose_standby(bool for_lag) const {
     };
     std::optional<usize> best;
     for (usize i = 0; i < standbys_.size(); ++i)
-        if (usable(standbys_[i]) && (!best || standbys_[i].replicas.size() > standbys_[*best].replicas.size())) best = i;
+        if (usable(standbys_[i]) && (!best || standbys_[i].replicas.size() > standbys_[*best].replicas.size()))
+            best = i;
     return best;
 }
 
@@ -96,7 +97,8 @@ void OwnerCore::request_roll(Instant now, OwnerEffects& out) {
     flush(now, out);
 }
 
-// Everything sent is acknowledged here. Without a standby, or without the catalog to list the next, the open one grows.
+// Everything sent is acknowledged here. Without a standby, or without the catalog to list the next, the open one
+// grows.
 void OwnerCore::maybe_roll_for_size(Instant now, OwnerEffects& out) {
     CORELET_ASSERT(in_flight_.empty());
     want_roll_ = false;

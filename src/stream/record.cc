@@ -12,10 +12,12 @@ constexpr u16 k_record_version = 1;
 constexpr u16 k_flag_client_data = 1;
 constexpr u32 k_header_blocks_max = 128;
 constexpr usize k_fixed_bytes = 88;  // up to the stated ends
-constexpr usize k_crc_offset = 8;  // magic 4, version 2, flags 2, then the checksum
+constexpr usize k_crc_offset = 8;    // magic 4, version 2, flags 2, then the checksum
 
 // The stored checksum of a data block, bound to the segment, its salt and its place in it.
-Place block_place(SegmentId segment, u64 salt, u64 block) { return Place{segment.space.v, segment.seq ^ salt, block}; }
+Place block_place(SegmentId segment, u64 salt, u64 block) {
+    return Place{segment.space.v, segment.seq ^ salt, block};
+}
 
 u32 salted(u64 salt, u64 space, u64 seq) {
     u64 const seed[3] = {salt, space, seq};
@@ -186,7 +188,8 @@ Result<DecodedRecord> decode_record(const Buffer& bytes, SegmentId segment, u64 
         LogEntry entry;
         entry.meta.assign(body.meta.begin(), body.meta.end());
         entry.blocks = BufferChain(data.slice(at, u64{body.blocks} * k_block_bytes));
-        entry.crcs.assign(plain.begin() + body.first_crc_offset, plain.begin() + body.first_crc_offset + body.blocks);
+        entry.crcs.assign(plain.begin() + body.first_crc_offset,
+                          plain.begin() + body.first_crc_offset + body.blocks);
         out.entry_first_block.push_back(static_cast<u32>(block));
         block += body.blocks;
         at += u64{body.blocks} * k_block_bytes;

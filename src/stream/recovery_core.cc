@@ -40,7 +40,8 @@ Result<void> check_reaches(const SegmentChain& chain, const StatedEnd& end) {
     for (const RecordHeader& record : chain.records())
         if (record.offset + record.size_bytes() == end.end_bytes) {
             if (record.number != end.last_record)
-                return fail(Code::kCorrupt, "segment " + to_string(chain.spec().id) + ": stated end names another record");
+                return fail(Code::kCorrupt,
+                            "segment " + to_string(chain.spec().id) + ": stated end names another record");
             return {};
         }
     return std::unexpected(lost(chain, "records up to its stated end are missing"));
@@ -48,7 +49,8 @@ Result<void> check_reaches(const SegmentChain& chain, const StatedEnd& end) {
 
 }  // namespace
 
-Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, RecordNumber kept, u64 base_roll) {
+Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, RecordNumber kept,
+                                   u64 base_roll) {
     RecoveryPlan plan;
     plan.roll = base_roll;
     plan.mark = std::max(base, kept);
@@ -67,7 +69,8 @@ Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, Reco
         stated = last.records().front().ends;
         // Whatever anyone was told of acknowledgements is true, also in records that no longer count.
         for (usize i : plan.replay)
-            for (const RecordHeader& record : chains[i].records()) plan.mark = std::max(plan.mark, record.acknowledged);
+            for (const RecordHeader& record : chains[i].records())
+                plan.mark = std::max(plan.mark, record.acknowledged);
         for (const StatedEnd& end : stated) plan.mark = std::max(plan.mark, end.last_record);
     }
 
@@ -79,14 +82,17 @@ Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, Reco
         StatedEnd end{chain.spec().id.seq, 0, reached};
         if (!is_last) {
             const StatedEnd* const found = find_end(stated, chain.spec().id.seq);
-            if (!found) return fail(Code::kCorrupt, "segment " + to_string(chain.spec().id) + " was used, its end is stated nowhere");
+            if (!found)
+                return fail(Code::kCorrupt,
+                            "segment " + to_string(chain.spec().id) + " was used, its end is stated nowhere");
             end = *found;
             TRY_VOID(check_reaches(chain, end));
         }
         for (const RecordHeader& record : chain.records()) {
             u64 const record_end = record.offset + record.size_bytes();
             if (!is_last && record_end > end.end_bytes) break;
-            if (record.number != reached.next()) return std::unexpected(lost(chain, "record " + std::to_string(reached.v + 1) + " is missing"));
+            if (record.number != reached.next())
+                return std::unexpected(lost(chain, "record " + std::to_string(reached.v + 1) + " is missing"));
             reached = record.number;
             if (is_last && record.number <= plan.mark) {
                 end.end_bytes = record_end;
@@ -99,15 +105,16 @@ Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, Reco
     if (reached < plan.mark) {
         if (chains.empty()) return fail(Code::kLost, "acknowledged records are missing");
         return std::unexpected(lost(chains[plan.replay.empty() ? 0 : plan.replay.back()],
-                                    "records up to " + std::to_string(plan.mark.v) + " were acknowledged, found up to " +
-                                        std::to_string(reached.v)));
+                                    "records up to " + std::to_string(plan.mark.v) +
+                                        " were acknowledged, found up to " + std::to_string(reached.v)));
     }
     plan.last_record = reached;
 
     for (const SegmentChain& chain : chains) {
         if (chain.is_used()) continue;
         const StatedEnd* const found = find_end(stated, chain.spec().id.seq);
-        if (found && found->end_bytes != 0) return std::unexpected(lost(chain, "it was used and no record of it is left"));
+        if (found && found->end_bytes != 0)
+            return std::unexpected(lost(chain, "it was used and no record of it is left"));
         plan.ends.push_back(StatedEnd{chain.spec().id.seq, 0, found ? found->last_record : RecordNumber{}});
     }
     return plan;

@@ -1,5 +1,6 @@
-// What recovery decides from what the fenced replicas hold: which segments were used and in which order, where each ends,
-// what was acknowledged for certain, and what must be written again (protocols 5.3, 7). Pure; the shell is stream_recovery.h.
+// What recovery decides from what the fenced replicas hold: which segments were used and in which order, where each
+// ends, what was acknowledged for certain, and what must be written again (protocols 5.3, 7). Pure; the shell is
+// stream_recovery.h.
 #pragma once
 
 #include "stream/record.h"
@@ -11,8 +12,9 @@ namespace corelet {
 class SegmentChain {
   public:
     explicit SegmentChain(LogSegment spec) : spec_(std::move(spec)) {}
-    // Offers a verified record from a replica. Returns true if it extends the chain. Others (known already, or beyond a gap)
-    // are passed over; offer a replica's records in order of offset, and replicas again after the chain has grown.
+    // Offers a verified record from a replica. Returns true if it extends the chain. Others (known already, or
+    // beyond a gap) are passed over; offer a replica's records in order of offset, and replicas again after the
+    // chain has grown.
     bool offer(const RecordHeader& header);
     [[nodiscard]] const LogSegment& spec() const { return spec_; }
     [[nodiscard]] const std::vector<RecordHeader>& records() const { return records_; }
@@ -27,20 +29,23 @@ class SegmentChain {
 };
 
 struct RecoveryPlan {
-    u64 roll = 0;                     // highest used
-    RecordNumber mark;                // everything up to it was acknowledged, as far as anyone still knows
-    RecordNumber last_record;         // the last that is kept: those beyond the mark are written again
-    std::vector<StatedEnd> ends;      // of every listed segment that is not dormant, used ones in the order of use; no further than the mark
-    std::vector<usize> replay;        // indices of chains that count, in the order of use
+    u64 roll = 0;                 // highest used
+    RecordNumber mark;            // everything up to it was acknowledged, as far as anyone still knows
+    RecordNumber last_record;     // the last that is kept: those beyond the mark are written again
+    std::vector<StatedEnd> ends;  // of every listed segment that is not dormant, used ones in the order of use; no
+                                  // further than the mark
+    std::vector<usize> replay;    // indices of chains that count, in the order of use
     std::optional<usize> tail_chain;  // the chain that holds records beyond the mark
 };
 
-// `base`: the last record of ended segments: listed ones go on after it. `kept`: the last record that a former recovery kept, perhaps in a
-// listed segment; it counts as acknowledged. kLost: something that was acknowledged is found nowhere; nothing is shortened then.
-[[nodiscard]] Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, RecordNumber kept, u64 base_roll);
+// `base`: the last record of ended segments: listed ones go on after it. `kept`: the last record that a former
+// recovery kept, perhaps in a listed segment; it counts as acknowledged. kLost: something that was acknowledged is
+// found nowhere; nothing is shortened then.
+[[nodiscard]] Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base,
+                                                 RecordNumber kept, u64 base_roll);
 
-// How many fences of a segment are enough to read it (protocols 7.2): R - W + 1 of those that remember, and one more while the
-// session of any replica not counted lives.
+// How many fences of a segment are enough to read it (protocols 7.2): R - W + 1 of those that remember, and one
+// more while the session of any replica not counted lives.
 [[nodiscard]] usize fences_needed(usize width, usize write_width, usize fenced, usize others_with_session);
 
 }  // namespace corelet

@@ -4,8 +4,10 @@ namespace corelet {
 
 Result<void> ReplicaCore::check_writer(Epoch epoch, CoreletId owner) const {
     if (epoch < epoch_ || (epoch == epoch_ && owner != owner_) || fenced_ || released_)
-        return fail(Code::kFenced, "segment " + to_string(segment_) + " is fenced at epoch " + std::to_string(epoch_.v), epoch_.v);
-    if (epoch > epoch_) return fail(Code::kInvalid, "segment " + to_string(segment_) + " was opened by another epoch");
+        return fail(Code::kFenced,
+                    "segment " + to_string(segment_) + " is fenced at epoch " + std::to_string(epoch_.v), epoch_.v);
+    if (epoch > epoch_)
+        return fail(Code::kInvalid, "segment " + to_string(segment_) + " was opened by another epoch");
     return {};
 }
 
@@ -23,8 +25,9 @@ void ReplicaCore::take(const RecordHeader& header) {
 Result<void> ReplicaCore::admit(const RecordHeader& header) {
     TRY_VOID(check_writer(header.epoch, owner_));
     if (!fits(header))
-        return fail(Code::kInvalid, "record " + std::to_string(header.number.v) + " at " + std::to_string(header.offset) +
-                                        " does not follow record " + std::to_string(last_.v) + " ending at " + std::to_string(end_));
+        return fail(Code::kInvalid, "record " + std::to_string(header.number.v) + " at " +
+                                        std::to_string(header.offset) + " does not follow record " +
+                                        std::to_string(last_.v) + " ending at " + std::to_string(end_));
     take(header);
     return {};
 }
@@ -44,7 +47,8 @@ Result<void> ReplicaCore::release(Epoch epoch, CoreletId owner) {
 
 Result<void> ReplicaCore::fence(Epoch epoch, CoreletId owner) {
     if (epoch < epoch_ || (epoch == epoch_ && owner != owner_))
-        return fail(Code::kFenced, "segment " + to_string(segment_) + " knows epoch " + std::to_string(epoch_.v), epoch_.v);
+        return fail(Code::kFenced, "segment " + to_string(segment_) + " knows epoch " + std::to_string(epoch_.v),
+                    epoch_.v);
     if (epoch == epoch_ && !fenced_) return fail(Code::kInvalid, "an owner does not fence its own segment");
     epoch_ = epoch;
     owner_ = owner;

@@ -12,23 +12,29 @@ constexpr u64 k_read_bytes_max = 16 * k_mib;
 constexpr u8 k_adopted_positions = 9;  // copies of a replicated chunk, at most
 
 template <class M>
-SegmentId id_of(const M& message) { return SegmentId{SpaceId(message.space()), message.seq()}; }
+SegmentId id_of(const M& message) {
+    return SegmentId{SpaceId(message.space()), message.seq()};
+}
 
-Reply empty_reply() { return Reply{}; }
+Reply empty_reply() {
+    return Reply{};
+}
 
 }  // namespace
 
-// Appends are admitted in the order of arrival, written beside each other, and answered in order: each waits for those before.
+// Appends are admitted in the order of arrival, written beside each other, and answered in order: each waits for
+// those before.
 struct ReplicaServer::Replica {
-    Replica(SegmentId segment, u64 the_salt, ReplicaCore the_core) : id(segment), salt(the_salt), core(std::move(the_core)) {}
+    Replica(SegmentId segment, u64 the_salt, ReplicaCore the_core)
+        : id(segment), salt(the_salt), core(std::move(the_core)) {}
     SegmentId id;
     u64 salt;
     ReplicaCore core;
     bool scanned = false;
-    bool broken = false;          // a write failed: nothing after it may count
-    Code why = Code::kIo;         // it failed
+    bool broken = false;   // a write failed: nothing after it may count
+    Code why = Code::kIo;  // it failed
     Mutex scanning;
-    u64 durable_end = 0;          // all before it is on media
+    u64 durable_end = 0;  // all before it is on media
     Notify progress;
     u64 capacity = 0;
     Mutex growing;
@@ -40,7 +46,8 @@ ReplicaServer::ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes t
     HandlerOptions const whole{.detached = true};
     HandlerOptions const append_options{.detached = true, .checks_payload = true};
     rpc_.register_handler(stream_method::k_prepare, [this](Request r) { return prepare(std::move(r)); }, whole);
-    rpc_.register_handler(stream_method::k_append, [this](Request r) { return append(std::move(r)); }, append_options);
+    rpc_.register_handler(
+        stream_method::k_append, [this](Request r) { return append(std::move(r)); }, append_options);
     rpc_.register_handler(stream_method::k_heartbeat, [this](Request r) { return heartbeat(std::move(r)); });
     rpc_.register_handler(stream_method::k_release, [this](Request r) { return release(std::move(r)); }, whole);
     rpc_.register_handler(stream_method::k_fence, [this](Request r) { return fence(std::move(r)); }, whole);
@@ -51,8 +58,9 @@ ReplicaServer::ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes t
 }
 
 ReplicaServer::~ReplicaServer() {
-    for (Method method : {stream_method::k_prepare, stream_method::k_append, stream_method::k_heartbeat, stream_method::k_release,
-                          stream_method::k_fence, stream_method::k_read, stream_method::k_seal, stream_method::k_drop, stream_method::k_adopt})
+    for (Method method : {stream_method::k_prepare, stream_method::k_append, stream_method::k_heartbeat,
+                          stream_method::k_release, stream_method::k_fence, stream_method::k_read,
+                          stream_method::k_seal, stream_method::k_drop, stream_method::k_adopt})
         rpc_.unregister_handler(method);
 }
 
@@ -62,7 +70,8 @@ Task<Result<ReplicaServer::ReplicaPtr>> ReplicaServer::open(SegmentId segment) {
         replica = found->second;
     } else {
         CO_TRY(SegmentInfo info, store_.segment_info(segment));
-        replica = std::make_shared<Replica>(segment, info.salt, ReplicaCore(segment, info.opened_epoch, info.owner, times_, mounted_));
+        replica = std::make_shared<Replica>(segment, info.salt,
+                                            ReplicaCore(segment, info.opened_epoch, info.owner, times_, mounted_));
         if (info.epoch > info.opened_epoch) CO_TRY_VOID(replica->core.fence(info.epoch, info.owner));
         replica->capacity = info.capacity_bytes;
         replicas_.emplace(segment, replica);
@@ -79,7 +88,8 @@ Task<Result<void>> ReplicaServer::scan(ReplicaPtr replica) {
     u64 const limit = info.sealed ? info.end : info.capacity_bytes;
     u64 want = k_scan_bytes;
     for (u64 offset = 0; offset < limit;) {
-        CO_TRY(BufferChain chain, co_await store_.read_segment(replica->id, offset, std::min(want, limit - offset), IoClass::kClient));
+        CO_TRY(BufferChain chain,
+               co_await store_.read_segment(replica->id, offset, std::min(want, limit - offset), IoClass::kClient));
         Buffer const bytes = chain.flatten();
         u64 at = 0;
         bool ended = false;
@@ -139,7 +149,8 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
         Permit const lock = co_await replica->growing.lock();
         if (end > replica->capacity) {
             u64 const more = std::max(end - replica->capacity, std::min(replica->capacity, 16 * k_mib));
-            auto const grown = co_await store_.grow_segment(id, header.epoch, owner, more, header.client_data ? SpaceClass::kClient : SpaceClass::kSystem);
+            auto const grown = co_await store_.grow_segment(
+                id, header.epoch, owner, more, header.client_data ? SpaceClass::kClient : SpaceClass::kSystem);
             if (grown) replica->capacity = grown->capacity_bytes;
             if (!grown) written = std::unexpected(grown.error());
         }
@@ -175,11 +186,13 @@ Task<Result<Reply>> ReplicaServer::release(Request request) {
     co_return empty_reply();
 }
 
-// Stores the new epoch at once, refuses the old one from then on, and answers when the promise has run out (protocols 6.1).
+// Stores the new epoch at once, refuses the old one from then on, and answers when the promise has run out
+// (protocols 6.1).
 Task<Result<Reply>> ReplicaServer::fence(Request request) {
     CO_TRY(auto message, decode_message<pb::FenceSegment>(request.body));
     SegmentId const id = id_of(message);
-    if (store_.has_forgotten()) co_return fail(Code::kForgotten, "this device has forgotten promises: " + store_.forgotten_reason());
+    if (store_.has_forgotten())
+        co_return fail(Code::kForgotten, "this device has forgotten promises: " + store_.forgotten_reason());
     if (store_.is_failing()) co_return fail(Code::kIo, "the device has failed");
     CO_TRY(ReplicaPtr replica, co_await open(id));
     Epoch const epoch(message.epoch());
@@ -204,7 +217,8 @@ Task<Result<Reply>> ReplicaServer::read(Request request) {
     u64 const limit = info.sealed ? std::min(info.end, info.capacity_bytes) : info.capacity_bytes;
     if (message.offset() % k_block_bytes != 0 || message.length() % k_block_bytes != 0)
         co_return fail(Code::kInvalid, "offset and length are multiples of 4096");
-    u64 const length = message.offset() >= limit ? 0 : std::min({message.length(), limit - message.offset(), k_read_bytes_max});
+    u64 const length =
+        message.offset() >= limit ? 0 : std::min({message.length(), limit - message.offset(), k_read_bytes_max});
     if (length == 0) co_return Reply{};
     CO_TRY(BufferChain chain, co_await store_.read_segment(id, message.offset(), length, IoClass::kClient));
     co_return Reply{{}, std::move(chain)};
@@ -228,7 +242,8 @@ Task<Result<Reply>> ReplicaServer::read_adopted(SegmentId segment, u64 offset, u
 Task<Result<Reply>> ReplicaServer::adopt(Request request) {
     CO_TRY(auto message, decode_message<pb::AdoptSegment>(request.body));
     SegmentId const id = id_of(message);
-    if (message.position() >= k_adopted_positions || message.m() > 8) co_return fail(Code::kInvalid, "position out of bounds");
+    if (message.position() >= k_adopted_positions || message.m() > 8)
+        co_return fail(Code::kInvalid, "position out of bounds");
     FragmentId const fragment{id, static_cast<u8>(message.position())};
     if (store_.fragment_info(fragment)) co_return empty_reply();  // asked again
     CO_TRY_VOID(co_await verify_to(id, message.end_bytes()));
@@ -254,7 +269,8 @@ Task<Result<Reply>> ReplicaServer::drop(Request request) {
     CO_TRY(auto message, decode_message<pb::DropSegment>(request.body));
     SegmentId const id = id_of(message);
     CO_TRY(SegmentInfo info, store_.segment_info(id));
-    if (Epoch(message.epoch()) < info.epoch) co_return fail(Code::kFenced, "the segment knows a newer epoch", info.epoch.v);
+    if (Epoch(message.epoch()) < info.epoch)
+        co_return fail(Code::kFenced, "the segment knows a newer epoch", info.epoch.v);
     replicas_.erase(id);
     CO_TRY_VOID(co_await store_.drop_segment(id));
     co_return empty_reply();
@@ -264,11 +280,13 @@ Task<Result<void>> ReplicaServer::verify_to(SegmentId segment, u64 end_bytes) {
     replicas_.erase(segment);
     CO_TRY(ReplicaPtr replica, co_await open(segment));
     if (replica->core.end_bytes() < end_bytes)
-        co_return fail(Code::kCorrupt, "segment " + to_string(segment) + " verifies here only to " + std::to_string(replica->core.end_bytes()));
+        co_return fail(Code::kCorrupt, "segment " + to_string(segment) + " verifies here only to " +
+                                           std::to_string(replica->core.end_bytes()));
     co_return {};
 }
 
-// --- the asking side ----------------------------------------------------------------------------------------------------
+// --- the asking side
+// ----------------------------------------------------------------------------------------------------
 
 Task<Result<void>> RpcReplicaPort::simple(CoreletId replica, Method method, Buffer body, Duration timeout) {
     CallOptions options;
@@ -299,8 +317,8 @@ Task<Result<void>> await_append(Task<Result<Reply>> call) {
 }
 }  // namespace
 
-// All appends of a segment travel in one lane, and a call takes its place in it now, so that they arrive in order. The record
-// carries its own checksums.
+// All appends of a segment travel in one lane, and a call takes its place in it now, so that they arrive in order.
+// The record carries its own checksums.
 Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record) {
     pb::AppendRecord message;
     message.set_space(segment.space.v);
@@ -309,7 +327,8 @@ Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, 
     CallOptions options;
     options.deadline = clock_.now() + 10_s;
     options.lane = Lane::kPrompt;
-    return await_append(rpc_.call(replica, stream_method::k_append, encode_message(message), std::move(record), options));
+    return await_append(
+        rpc_.call(replica, stream_method::k_append, encode_message(message), std::move(record), options));
 }
 
 Task<Result<void>> RpcReplicaPort::heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) {
@@ -328,7 +347,8 @@ Task<Result<void>> RpcReplicaPort::release(CoreletId replica, SegmentId segment,
     return simple(replica, stream_method::k_release, encode_message(message), 1_s);
 }
 
-Task<Result<FenceAnswer>> RpcReplicaPort::fence(CoreletId replica, SegmentId segment, Epoch epoch, Instant deadline) {
+Task<Result<FenceAnswer>> RpcReplicaPort::fence(CoreletId replica, SegmentId segment, Epoch epoch,
+                                                Instant deadline) {
     pb::FenceSegment message;
     message.set_space(segment.space.v);
     message.set_seq(segment.seq);
@@ -363,7 +383,8 @@ Task<Result<void>> RpcReplicaPort::seal(CoreletId replica, SegmentId segment, u6
     return simple(replica, stream_method::k_seal, encode_message(message), 5_s);
 }
 
-Task<Result<void>> RpcReplicaPort::adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position, u8 copies) {
+Task<Result<void>> RpcReplicaPort::adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position,
+                                         u8 copies) {
     pb::AdoptSegment message;
     message.set_space(segment.space.v);
     message.set_seq(segment.seq);

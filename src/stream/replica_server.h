@@ -1,5 +1,5 @@
-// The replicas that one corelet keeps: ReplicaCore over the chunk store, served over RPC. And the owner's side of the same
-// methods. One executor; the store and the node outlive both.
+// The replicas that one corelet keeps: ReplicaCore over the chunk store, served over RPC. And the owner's side of
+// the same methods. One executor; the store and the node outlive both.
 #pragma once
 
 #include <map>
@@ -64,13 +64,16 @@ class RpcReplicaPort final : public ReplicaPort {
   public:
     RpcReplicaPort(RpcNode& rpc, Clock& clock) : rpc_(rpc), clock_(clock) {}
     [[nodiscard]] Task<Result<void>> prepare(CoreletId replica, PrepareRequest request) override;
-    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record) override;
+    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset,
+                                            BufferChain record) override;
     [[nodiscard]] Task<Result<void>> heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) override;
     [[nodiscard]] Task<Result<void>> release(CoreletId replica, SegmentId segment, Epoch epoch) override;
-    [[nodiscard]] Task<Result<FenceAnswer>> fence(CoreletId replica, SegmentId segment, Epoch epoch, Instant deadline) override;
+    [[nodiscard]] Task<Result<FenceAnswer>> fence(CoreletId replica, SegmentId segment, Epoch epoch,
+                                                  Instant deadline) override;
     [[nodiscard]] Task<Result<Buffer>> read(CoreletId replica, SegmentId segment, u64 offset, u64 length) override;
     [[nodiscard]] Task<Result<void>> seal(CoreletId replica, SegmentId segment, u64 end_bytes) override;
-    [[nodiscard]] Task<Result<void>> adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position, u8 copies) override;
+    [[nodiscard]] Task<Result<void>> adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position,
+                                           u8 copies) override;
     [[nodiscard]] Task<Result<void>> drop(CoreletId replica, SegmentId segment, Epoch epoch) override;
 
   private:

@@ -18,11 +18,12 @@ struct LogSegment {
 
 // Times of the log's protocols (design section 15); replicas and owners share them.
 struct StreamTimes {
-    Duration lease = 2_s;              // T: what a replica promises
-    Duration lease_margin = 60_ms;     // the owner's own clock counts this much less: 1 % drift of two clocks, and slack
-    Duration heartbeat = 700_ms;       // renewal when idle
-    Duration no_answer = 500_ms;       // a request out this long without an answer is a failure
-    Duration lag_least = 100_ms;       // lag that rolls: at least this, and 4 x the median
+    Duration lease = 2_s;  // T: what a replica promises
+    Duration lease_margin =
+        60_ms;                    // the owner's own clock counts this much less: 1 % drift of two clocks, and slack
+    Duration heartbeat = 700_ms;  // renewal when idle
+    Duration no_answer = 500_ms;  // a request out this long without an answer is a failure
+    Duration lag_least = 100_ms;  // lag that rolls: at least this, and 4 x the median
     Duration lag_roll_interval = 10_s;
 };
 

@@ -8,8 +8,8 @@ namespace {
 constexpr u64 k_adopted_bytes_max = 64 * k_mib;  // a chunk's bound
 }  // namespace
 
-StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record, OwnerStart start,
-                         LogSink& sink)
+StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record,
+                         OwnerStart start, LogSink& sink)
     : deps_(deps),
       options_(options),
       record_(std::move(record)),
@@ -29,10 +29,13 @@ StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr
 
 StreamOwner::~StreamOwner() = default;
 
-// --- appending ------------------------------------------------------------------------------------------------------
+// --- appending
+// ------------------------------------------------------------------------------------------------------
 
 namespace {
-Error no_space() { return Error{Code::kNoSpace, false, 0, "the pool is full: no corelet has room for the log and its packed form"}; }
+Error no_space() {
+    return Error{Code::kNoSpace, false, 0, "the pool is full: no corelet has room for the log and its packed form"};
+}
 }  // namespace
 
 Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool system) {
@@ -98,7 +101,9 @@ void StreamOwner::carry_out(owner_effect::SendRecord& effect) {
     auto append = deps_.replicas.append(effect.replica, effect.segment, effect.offset, std::move(effect.bytes));
     scope_.spawn(await_record(effect.segment, effect.replica, effect.number, std::move(append)));
 }
-void StreamOwner::carry_out(owner_effect::SendHeartbeat& effect) { scope_.spawn(send_heartbeat(effect)); }
+void StreamOwner::carry_out(owner_effect::SendHeartbeat& effect) {
+    scope_.spawn(send_heartbeat(effect));
+}
 
 void StreamOwner::carry_out(owner_effect::Acknowledge& effect) {
     sink_.apply(effect.record, effect.entry, effect.place);
@@ -110,7 +115,10 @@ void StreamOwner::carry_out(owner_effect::Acknowledge& effect) {
 }
 
 void StreamOwner::carry_out(owner_effect::Ended& effect) {
-    log_info(deps_.env.log, "stream.rolled", [&] { return "segment " + to_string(SegmentId{record_->space(), effect.end.seq}) + " ends at " + std::to_string(effect.end.end_bytes); });
+    log_info(deps_.env.log, "stream.rolled", [&] {
+        return "segment " + to_string(SegmentId{record_->space(), effect.end.seq}) + " ends at " +
+               std::to_string(effect.end.end_bytes);
+    });
     ends_.push_back(effect.end);
     ends_wanted_.notify_one();
 }
@@ -130,13 +138,16 @@ void StreamOwner::carry_out(owner_effect::NeedStandby& effect) {
     standby_wanted_.notify_one();
 }
 
-void StreamOwner::carry_out(owner_effect::Stopped& effect) { stop(effect.error); }
+void StreamOwner::carry_out(owner_effect::Stopped& effect) {
+    stop(effect.error);
+}
 
 void StreamOwner::stop(Error reason) {
     if (stopped_.is_set()) return;
     core_.stop();
     stop_reason_ = std::move(reason);
-    log_info(deps_.env.log, "stream.stopped", [&] { return "space " + std::to_string(record_->space().v) + ": " + stop_reason_.to_string(); });
+    log_info(deps_.env.log, "stream.stopped",
+             [&] { return "space " + std::to_string(record_->space().v) + ": " + stop_reason_.to_string(); });
     for (auto& [request, waiting] : waiting_) {
         waiting->result.emplace(std::unexpected(stop_reason_));
         waiting->done.set();
@@ -146,7 +157,8 @@ void StreamOwner::stop(Error reason) {
     stopped_.set();
 }
 
-Task<void> StreamOwner::await_record(SegmentId segment, CoreletId replica, RecordNumber number, Task<Result<void>> append) {
+Task<void> StreamOwner::await_record(SegmentId segment, CoreletId replica, RecordNumber number,
+                                     Task<Result<void>> append) {
     Instant const sent = now();
     auto const answer = co_await std::move(append);
     if (stopped_.is_set()) co_return;
@@ -177,7 +189,8 @@ Task<void> StreamOwner::send_heartbeat(owner_effect::SendHeartbeat effect) {
     if (readable_.has_waiters() && may_serve()) readable_.notify_all();
 }
 
-// --- ends -----------------------------------------------------------------------------------------------------------
+// --- ends
+// -----------------------------------------------------------------------------------------------------------
 
 // In the order of use, one after the other; until the catalog is there the ends travel in first records.
 Task<void> StreamOwner::ends_loop() {
@@ -229,7 +242,9 @@ Task<Result<void>> StreamOwner::commit_end(StatedEnd end) {
 
 Task<void> StreamOwner::seal_replica(CoreletId replica, SegmentId segment, u64 end) {
     auto const sealed = co_await deps_.replicas.seal(replica, segment, end);
-    if (!sealed) log_info(deps_.env.log, "stream.seal_failed", [&] { return to_string(replica) + ": " + sealed.error().to_string(); });
+    if (!sealed)
+        log_info(deps_.env.log, "stream.seal_failed",
+                 [&] { return to_string(replica) + ": " + sealed.error().to_string(); });
 }
 
 Task<void> StreamOwner::drop_replica(CoreletId replica, SegmentId segment) {
@@ -237,9 +252,12 @@ Task<void> StreamOwner::drop_replica(CoreletId replica, SegmentId segment) {
     (void)co_await deps_.replicas.drop(replica, segment, epoch());
 }
 
-// --- reading --------------------------------------------------------------------------------------------------------
+// --- reading
+// --------------------------------------------------------------------------------------------------------
 
-bool StreamOwner::may_serve() const { return !handing_over_ && !stopped_.is_set() && core_.holds_lease(now()); }
+bool StreamOwner::may_serve() const {
+    return !handing_over_ && !stopped_.is_set() && core_.holds_lease(now());
+}
 
 Task<Result<void>> StreamOwner::wait_readable() {
     while (!may_serve()) {
@@ -249,7 +267,8 @@ Task<Result<void>> StreamOwner::wait_readable() {
     co_return {};
 }
 
-Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, u32 blocks, std::vector<u32> expected_crcs) {
+Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, u32 blocks,
+                                            std::vector<u32> expected_crcs) {
     CORELET_ASSERT(expected_crcs.size() == blocks);
     const pb::Segment* found = nullptr;
     for (const pb::Segment& candidate : record_->value().segments())
@@ -263,14 +282,16 @@ Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, 
     });
     Error last{Code::kUnknown, false, 0, "segment " + to_string(segment) + " has no replicas"};
     for (CoreletId replica : order) {
-        auto const bytes = co_await deps_.replicas.read(replica, segment, u64{first_block} * k_block_bytes, u64{blocks} * k_block_bytes);
+        auto const bytes = co_await deps_.replicas.read(replica, segment, u64{first_block} * k_block_bytes,
+                                                        u64{blocks} * k_block_bytes);
         if (!bytes) {
             last = bytes.error();
             continue;
         }
         BufferChain chain(*bytes);
         if (bytes->size() == u64{blocks} * k_block_bytes && block_crcs(chain) == expected_crcs) co_return chain;
-        log_warning(deps_.env.log, "stream.bad_replica", [&] { return to_string(segment) + " on " + to_string(replica); });
+        log_warning(deps_.env.log, "stream.bad_replica",
+                    [&] { return to_string(segment) + " on " + to_string(replica); });
         last = Error{Code::kCorrupt, false, 0, "segment " + to_string(segment) + ": no copy verifies"};
     }
     co_return std::unexpected(last);
@@ -278,12 +299,16 @@ Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, 
 
 bool StreamOwner::lists(u64 seq) const {
     auto const& segments = record_->value().segments();
-    return std::any_of(segments.begin(), segments.end(), [&](const pb::Segment& segment) { return segment.seq() == seq; });
+    return std::any_of(segments.begin(), segments.end(),
+                       [&](const pb::Segment& segment) { return segment.seq() == seq; });
 }
 
-// --- the rest -------------------------------------------------------------------------------------------------------
+// --- the rest
+// -------------------------------------------------------------------------------------------------------
 
-ChunkId StreamOwner::new_chunk_id() { return ChunkId{record_->space(), make_seq(epoch(), next_counter_++)}; }
+ChunkId StreamOwner::new_chunk_id() {
+    return ChunkId{record_->space(), make_seq(epoch(), next_counter_++)};
+}
 
 void StreamOwner::request_roll() {
     if (stopped_.is_set()) return;
@@ -308,7 +333,8 @@ Task<Result<void>> StreamOwner::commit_checkpoint(Checkpoint checkpoint) {
     std::vector<LogSegment> dropped;
     for (SegmentId released : shared->released)
         for (const pb::Segment& segment : record_->value().segments())
-            if (segment.seq() == released.seq && !segment.chunk()) dropped.push_back(to_spec(record_->space(), segment));
+            if (segment.seq() == released.seq && !segment.chunk())
+                dropped.push_back(to_spec(record_->space(), segment));
     auto const committed = co_await record_->update(change, catalog_deadline());
     if (!committed) {
         if (committed.error().code == Code::kFenced) stop(committed.error());
@@ -332,7 +358,8 @@ Task<Result<bool>> StreamOwner::adopt(SegmentId segment, u64 end_bytes) {
     if (replicas != sorted_homes) co_return false;
     // All of them are verified to the end, or none of this counts and it is packed later.
     for (usize position = 0; position < homes.size(); ++position) {
-        auto const adopted = co_await deps_.replicas.adopt(homes[position], segment, end_bytes, static_cast<u8>(position), static_cast<u8>(homes.size()));
+        auto const adopted = co_await deps_.replicas.adopt(
+            homes[position], segment, end_bytes, static_cast<u8>(position), static_cast<u8>(homes.size()));
         if (!adopted) co_return std::unexpected(adopted.error());
     }
     co_return true;
@@ -360,7 +387,8 @@ Task<Result<void>> StreamOwner::hand_over(bool end_segments) {
         std::vector<Task<bool>> unused;
         for (CoreletId replica : open->replicas) scope_.spawn(release_replica(replica, open->id));
     }
-    // With requests in flight, or ends on their way to the catalog, the end is not known here: the next owner finds it.
+    // With requests in flight, or ends on their way to the catalog, the end is not known here: the next owner finds
+    // it.
     bool const end_here = end_segments && clean;
     auto const change = [end, end_here](pb::Stream& stream) {
         stream.set_owner(0);
@@ -388,7 +416,8 @@ Task<Result<void>> StreamOwner::hand_over(bool end_segments) {
 void StreamOwner::corelet_lost(CoreletId corelet) {
     if (stopped_.is_set() || !core_.open_segment()) return;
     OwnerEffects effects;
-    core_.failed(core_.open_segment()->id, corelet, Error{Code::kReset, false, 0, "confirmed dead"}, now(), effects);
+    core_.failed(core_.open_segment()->id, corelet, Error{Code::kReset, false, 0, "confirmed dead"}, now(),
+                 effects);
     execute(std::move(effects));
     standby_wanted_.notify_one();
 }

@@ -1,6 +1,6 @@
-// The owner of a stream: the shell around OwnerCore that carries its effects out, keeps standbys listed, commits ends, and
-// answers the user (LogStream). Made by take_stream() (stream_recovery.h). One executor; destroying it is a crash and safe: nothing is
-// written, the next owner recovers.
+// The owner of a stream: the shell around OwnerCore that carries its effects out, keeps standbys listed, commits
+// ends, and answers the user (LogStream). Made by take_stream() (stream_recovery.h). One executor; destroying it is
+// a crash and safe: nothing is written, the next owner recovers.
 #pragma once
 
 #include <map>
@@ -23,9 +23,9 @@ struct StreamDeps {
 
 struct StreamOptions {
     OwnerOptions owner;
-    u64 bytes_in_flight_max = 64 * k_mib;   // of entries submitted and not yet acknowledged
+    u64 bytes_in_flight_max = 64 * k_mib;  // of entries submitted and not yet acknowledged
     Duration catalog_timeout = 5_s;
-    Duration give_up_after = 5_s;           // unable to append or roll for so long: the stream is given up (protocols 3.4)
+    Duration give_up_after = 5_s;  // unable to append or roll for so long: the stream is given up (protocols 3.4)
 };
 
 // Shown by status and `volume info`.
@@ -34,8 +34,8 @@ struct StreamStatus {
     std::vector<CoreletId> open_segment;
     std::vector<std::vector<CoreletId>> standbys;
     u32 width_wanted = 0;
-    bool stuck = false;          // writes wait for copies
-    std::string waiting_for;     // what is missing, for people
+    bool stuck = false;       // writes wait for copies
+    std::string waiting_for;  // what is missing, for people
     u64 rolls = 0;
     u64 unreleased_bytes = 0;
 };
@@ -43,11 +43,13 @@ struct StreamStatus {
 class StreamOwner final : public LogStream {
   public:
     // After recovery: `start` is where the stream stands, `record` the committed one.
-    StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record, OwnerStart start, LogSink& sink);
+    StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record, OwnerStart start,
+                LogSink& sink);
     ~StreamOwner() override;
 
     [[nodiscard]] Task<Result<RecordNumber>> append(LogEntry entry, bool system) override;
-    [[nodiscard]] Task<Result<BufferChain>> read(SegmentId segment, u32 first_block, u32 blocks, std::vector<u32> expected_crcs) override;
+    [[nodiscard]] Task<Result<BufferChain>> read(SegmentId segment, u32 first_block, u32 blocks,
+                                                 std::vector<u32> expected_crcs) override;
     [[nodiscard]] bool may_serve() const override;
     [[nodiscard]] Task<Result<void>> wait_readable() override;
     [[nodiscard]] ChunkId new_chunk_id() override;
@@ -58,10 +60,11 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] RecordNumber last_acknowledged() const override { return core_.last_acknowledged(); }
     [[nodiscard]] u64 unreleased_bytes() const override;
 
-    // Hands the stream over: answers nothing any more, ends its promises, and gives up the ownership in the catalog. With
-    // `end_segments` (detach) every segment is ended and none stays listed (protocols 7.7).
+    // Hands the stream over: answers nothing any more, ends its promises, and gives up the ownership in the
+    // catalog. With `end_segments` (detach) every segment is ended and none stays listed (protocols 7.7).
     [[nodiscard]] Task<Result<void>> hand_over(bool end_segments);
-    // Makes an ended segment a chunk where it lies, if its replicas are the homes of its slot (protocols 8.8). False: it has to be packed.
+    // Makes an ended segment a chunk where it lies, if its replicas are the homes of its slot (protocols 8.8).
+    // False: it has to be packed.
     [[nodiscard]] Task<Result<bool>> adopt(SegmentId segment, u64 end_bytes);
     // Set when this owner has stopped for good (fenced, given up, handed over); why, in stop_reason().
     [[nodiscard]] Event& stopped() { return stopped_; }
@@ -95,8 +98,9 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] Task<void> flush_loop();
     [[nodiscard]] Task<void> tick_loop();
     [[nodiscard]] Task<void> ends_loop();
-    [[nodiscard]] Task<void> standby_loop();          // stream_standbys.cc
-    [[nodiscard]] Task<void> await_record(SegmentId segment, CoreletId replica, RecordNumber number, Task<Result<void>> append);
+    [[nodiscard]] Task<void> standby_loop();  // stream_standbys.cc
+    [[nodiscard]] Task<void> await_record(SegmentId segment, CoreletId replica, RecordNumber number,
+                                          Task<Result<void>> append);
     [[nodiscard]] Task<void> send_heartbeat(owner_effect::SendHeartbeat effect);
     [[nodiscard]] Task<void> release_replica(CoreletId replica, SegmentId segment);
     [[nodiscard]] Task<void> seal_replica(CoreletId replica, SegmentId segment, u64 end);
@@ -108,8 +112,8 @@ class StreamOwner final : public LogStream {
         SegmentId id;
         std::vector<CoreletId> replicas;
         bool narrow = false;
-        bool activate = false;     // used at once: writes wait for it
-        bool strict = false;       // none but these corelets: it is there to do without others
+        bool activate = false;  // used at once: writes wait for it
+        bool strict = false;    // none but these corelets: it is there to do without others
     };
     [[nodiscard]] std::vector<CoreletId> lost_replicas() const;
     [[nodiscard]] std::optional<StandbyWish> next_wish();
@@ -128,7 +132,7 @@ class StreamOwner final : public LogStream {
     Semaphore bytes_in_flight_;
     std::map<u64, std::shared_ptr<Waiting>> waiting_;
     u64 next_request_ = 1;
-    u64 next_counter_ = 1;          // of names made by this epoch
+    u64 next_counter_ = 1;  // of names made by this epoch
     std::deque<StatedEnd> ends_;
     Notify flush_wanted_, ends_wanted_, tick_wanted_, standby_wanted_, readable_;
     bool flush_scheduled_ = false;

@@ -2,8 +2,12 @@
 
 namespace corelet {
 
-std::string stream_key(SpaceId space) { return "streams/" + hex64(space.v); }
-std::string session_key(CoreletId corelet) { return "sessions/" + to_string(corelet); }
+std::string stream_key(SpaceId space) {
+    return "streams/" + hex64(space.v);
+}
+std::string session_key(CoreletId corelet) {
+    return "sessions/" + to_string(corelet);
+}
 
 LogSegment to_spec(SpaceId space, const pb::Segment& segment) {
     LogSegment spec{SegmentId{space, segment.seq()}, segment.salt(), {}};
@@ -30,7 +34,8 @@ Task<Result<void>> StreamRecord::read(Instant deadline) {
     CO_TRY(auto found, co_await catalog_.get(stream_key(space_), deadline));
     if (!found) co_return fail(Code::kNotFound, "stream " + std::to_string(space_.v) + " does not exist");
     pb::Stream parsed;
-    if (!parsed.ParseFromString(found->value)) co_return fail(Code::kCorrupt, "the catalog's record of the stream does not parse");
+    if (!parsed.ParseFromString(found->value))
+        co_return fail(Code::kCorrupt, "the catalog's record of the stream does not parse");
     value_ = std::move(parsed);
     revision_ = found->mod_revision;
     co_return {};
@@ -50,7 +55,10 @@ Task<Result<void>> StreamRecord::take(CoreletId owner, LeaseId session, bool for
         Transaction transaction;
         transaction.require_revision(stream_key(space_), revision_).require_exists(session_key(owner));
         if (!former.is_zero() && former != owner && !force) transaction.require_missing(session_key(former));
-        transaction.put(stream_key(space_), next.SerializeAsString()).read(stream_key(space_)).read(session_key(former)).read(session_key(owner));
+        transaction.put(stream_key(space_), next.SerializeAsString())
+            .read(stream_key(space_))
+            .read(session_key(former))
+            .read(session_key(owner));
         CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));
         if (result.succeeded) {
             value_ = std::move(next);
@@ -59,7 +67,8 @@ Task<Result<void>> StreamRecord::take(CoreletId owner, LeaseId session, bool for
             owned_epoch_ = Epoch(value_.epoch());
             co_return {};
         }
-        if (!result.find(session_key(owner))) co_return fail(Code::kUnavailable, "this corelet has no session in the catalog");
+        if (!result.find(session_key(owner)))
+            co_return fail(Code::kUnavailable, "this corelet has no session in the catalog");
         const KeyValue* const present = result.find(stream_key(space_));
         if (present && present->mod_revision == revision_)
             co_return fail(Code::kUnavailable, "its owner " + to_string(former) + " has a live session");
@@ -71,10 +80,12 @@ Task<Result<void>> StreamRecord::update(std::function<bool(pb::Stream&)> change,
     for (;;) {
         pb::Stream next = value_;
         if (CoreletId(next.owner()) != owner_ || Epoch(next.epoch()) != owned_epoch_)
-            co_return fail(Code::kFenced, "the stream is owned at epoch " + std::to_string(next.epoch()), next.epoch());
+            co_return fail(Code::kFenced, "the stream is owned at epoch " + std::to_string(next.epoch()),
+                           next.epoch());
         if (!change(next)) co_return fail(Code::kConflict, "the change no longer applies");
         Transaction transaction;
-        transaction.require_revision(stream_key(space_), revision_).put(stream_key(space_), next.SerializeAsString());
+        transaction.require_revision(stream_key(space_), revision_)
+            .put(stream_key(space_), next.SerializeAsString());
         CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));
         if (result.succeeded) {
             value_ = std::move(next);

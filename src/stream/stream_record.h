@@ -1,4 +1,5 @@
-// The catalog's record of a stream, as its owner keeps it: every change is conditional on the owner's epoch (protocols 3.1).
+// The catalog's record of a stream, as its owner keeps it: every change is conditional on the owner's epoch
+// (protocols 3.1).
 #pragma once
 
 #include "catalog/catalog.h"
@@ -20,11 +21,12 @@ class StreamRecord {
   public:
     StreamRecord(Catalog& catalog, SpaceId space) : catalog_(catalog), space_(space) {}
 
-    // Takes the stream for `owner` at the next epoch, if it has no owner, its owner's session has ended, it is the owner's own, or by force.
-    // kUnavailable: its owner's session lives. kNotFound: no such stream.
+    // Takes the stream for `owner` at the next epoch, if it has no owner, its owner's session has ended, it is the
+    // owner's own, or by force. kUnavailable: its owner's session lives. kNotFound: no such stream.
     [[nodiscard]] Task<Result<void>> take(CoreletId owner, LeaseId session, bool force, Instant deadline);
-    // Applies `change` to the present record and commits it; repeats against a newer record while this owner still owns it.
-    // kFenced: another epoch has it. `change` may be called several times; false from it aborts with kConflict.
+    // Applies `change` to the present record and commits it; repeats against a newer record while this owner still
+    // owns it. kFenced: another epoch has it. `change` may be called several times; false from it aborts with
+    // kConflict.
     [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline);
     [[nodiscard]] const pb::Stream& value() const { return value_; }
     [[nodiscard]] Epoch epoch() const { return Epoch(value_.epoch()); }

@@ -12,7 +12,10 @@ constexpr u64 k_read_bytes = k_mib;
 class Recovery {
   public:
     Recovery(StreamDeps deps, SpaceId space, TakeOptions options, LogSink& sink)
-        : deps_(deps), options_(options), sink_(sink), record_(std::make_unique<StreamRecord>(deps.catalog, space)) {
+        : deps_(deps),
+          options_(options),
+          sink_(sink),
+          record_(std::make_unique<StreamRecord>(deps.catalog, space)) {
         deadline_ = deps.env.clock.now() + options.timeout;
     }
 
@@ -23,7 +26,7 @@ class Recovery {
         explicit Listed(LogSegment segment) : chain(std::move(segment)) {}
         SegmentChain chain;
         std::vector<CoreletId> fenced;
-        std::vector<CoreletId> unfenced;   // did not answer, do not know the segment, or have forgotten
+        std::vector<CoreletId> unfenced;  // did not answer, do not know the segment, or have forgotten
     };
 
     Task<Result<void>> fence_all();
@@ -54,7 +57,7 @@ class Recovery {
     u64 own_end_ = 0;
     u32 own_crc_ = 0;
     RecordNumber own_last_;
-    std::vector<DecodedRecord> tail_;     // as written into the own segment
+    std::vector<DecodedRecord> tail_;  // as written into the own segment
     std::vector<EncodedRecord> tail_places_;
 };
 
@@ -65,14 +68,18 @@ Task<void> Recovery::fence_one(Listed* listed, CoreletId replica, Instant until)
         answers_[replica] = *answer;
     } else {
         listed->unfenced.push_back(replica);
-        log_info(deps_.env.log, "recovery.not_fenced", [&] { return to_string(listed->chain.spec().id) + " on " + to_string(replica) + ": " + answer.error().to_string(); });
+        log_info(deps_.env.log, "recovery.not_fenced", [&] {
+            return to_string(listed->chain.spec().id) + " on " + to_string(replica) + ": " +
+                   answer.error().to_string();
+        });
     }
 }
 
 // All replicas of all listed segments at once; those confirmed dead are not waited for.
 Task<Result<void>> Recovery::fence_all() {
     for (const pb::Segment& segment : record_->value().segments())
-        if (segment.state() == pb::Segment::LISTED) listed_.push_back(std::make_unique<Listed>(to_spec(space(), segment)));
+        if (segment.state() == pb::Segment::LISTED)
+            listed_.push_back(std::make_unique<Listed>(to_spec(space(), segment)));
     Duration const patience = options_.stream.owner.times.lease + 1_s;
     for (;;) {
         Instant const until = std::min(deadline_, deps_.env.clock.now() + patience);
@@ -111,18 +118,20 @@ Task<Result<void>> Recovery::enough_fences(Listed* listed) {
     }
     usize const needed = fences_needed(width, width, listed->fenced.size(), with_session);
     if (listed->fenced.size() >= needed) co_return {};
-    co_return fail(Code::kUnavailable, "segment " + to_string(listed->chain.spec().id) + " needs " + std::to_string(needed) + " of its replicas, " +
+    co_return fail(Code::kUnavailable, "segment " + to_string(listed->chain.spec().id) + " needs " +
+                                           std::to_string(needed) + " of its replicas, " +
                                            std::to_string(listed->fenced.size()) + " answered");
 }
 
-// What a replica holds at this place. What rotted, or is gone, is nothing; but no answer is no end of a chain: the recovery is given up then,
-// and begins anew with whoever answers.
+// What a replica holds at this place. What rotted, or is gone, is nothing; but no answer is no end of a chain: the
+// recovery is given up then, and begins anew with whoever answers.
 Task<Result<Buffer>> Recovery::read_or_nothing(SegmentId segment, CoreletId replica, u64 offset, u64 length) {
     auto bytes = co_await deps_.replicas.read(replica, segment, offset, length);
     if (bytes) co_return bytes;
     Code const code = bytes.error().code;
     if (code == Code::kIo || code == Code::kCorrupt || code == Code::kUnknown) co_return Buffer{};
-    co_return std::unexpected(with_context(bytes.error(), "reading segment " + to_string(segment) + " on " + to_string(replica)));
+    co_return std::unexpected(
+        with_context(bytes.error(), "reading segment " + to_string(segment) + " on " + to_string(replica)));
 }
 
 // Reads from this replica where the chain ends; true if it grew.
@@ -138,8 +147,11 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
         while (at < bytes.size()) {
             auto decoded = decode_record(bytes.slice(at), segment.id, segment.salt, from + at);
             // Cut by the read's end: read it whole. The header says how long it is, once that is whole itself.
-            for (int attempt = 0; attempt < 2 && !decoded && decoded.error().code == Code::kInvalid && decoded.error().detail > bytes.size() - at; ++attempt) {
-                CO_TRY(auto whole, co_await read_or_nothing(segment.id, replica, from + at, decoded.error().detail));
+            for (int attempt = 0; attempt < 2 && !decoded && decoded.error().code == Code::kInvalid &&
+                                  decoded.error().detail > bytes.size() - at;
+                 ++attempt) {
+                CO_TRY(auto whole,
+                       co_await read_or_nothing(segment.id, replica, from + at, decoded.error().detail));
                 if (whole.size() < decoded.error().detail) co_return grew;
                 decoded = decode_record(whole, segment.id, segment.salt, from + at);
                 if (decoded || decoded.error().detail <= whole.size()) break;
@@ -199,9 +211,11 @@ Task<Result<void>> Recovery::prepare_own() {
             continue;
         }
         ReplicaPort::PrepareRequest request;
-        request.segment = LogSegment{SegmentId{space(), make_seq(record_->epoch(), next_counter_++)}, deps_.env.random.next(), replicas};
+        request.segment = LogSegment{SegmentId{space(), make_seq(record_->epoch(), next_counter_++)},
+                                     deps_.env.random.next(), replicas};
         request.epoch = record_->epoch();
-        request.reserve_bytes = deps_.placement.packed_reservation(pool, options_.stream.owner.segment_target_bytes);
+        request.reserve_bytes =
+            deps_.placement.packed_reservation(pool, options_.stream.owner.segment_target_bytes);
         request.system = true;
         std::vector<Task<Result<void>>> prepares;
         for (CoreletId replica : replicas) prepares.push_back(deps_.replicas.prepare(replica, request));
@@ -242,7 +256,8 @@ Task<Result<void>> Recovery::write_own(const RecoveryPlan* plan) {
         for (const LogEntry& entry : decoded.entries) entries.push_back(&entry);
         EncodedRecord encoded = encode_record(std::move(next), own_->salt, entries);
         std::vector<Task<Result<void>>> writes;
-        for (CoreletId replica : own_->replicas) writes.push_back(deps_.replicas.append(replica, own_->id, own_end_, encoded.bytes));
+        for (CoreletId replica : own_->replicas)
+            writes.push_back(deps_.replicas.append(replica, own_->id, own_end_, encoded.bytes));
         auto const written = co_await join_all<Result<void>>(std::move(writes));
         for (const auto& result : written)
             if (!result) co_return result;
@@ -256,7 +271,8 @@ Task<Result<void>> Recovery::write_own(const RecoveryPlan* plan) {
     co_return {};
 }
 
-// One transaction: the ends, no further than the mark; the last record kept; whose fences were counted; the own segment.
+// One transaction: the ends, no further than the mark; the last record kept; whose fences were counted; the own
+// segment.
 Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
     auto const change = [this, plan](pb::Stream& stream) {
         std::vector<pb::Segment> kept;
@@ -301,12 +317,14 @@ Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
     return record_->update(change, deadline_);
 }
 
-Task<Result<void>> Recovery::replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after) {
+Task<Result<void>> Recovery::replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end,
+                                            RecordNumber after) {
     u64 offset = 0;
     while (offset < end) {
         CO_TRY(auto decoded, co_await read_record(segment, from, offset));
         for (usize i = 0; i < decoded.entries.size() && decoded.header.number > after; ++i)
-            sink_.apply(decoded.header.number, decoded.entries[i], LogPlace{segment.id, decoded.entry_first_block[i]});
+            sink_.apply(decoded.header.number, decoded.entries[i],
+                        LogPlace{segment.id, decoded.entry_first_block[i]});
         offset += decoded.header.size_bytes();
     }
     CORELET_ASSERT(offset == end, "a committed end falls between records");
@@ -324,12 +342,14 @@ Task<Result<void>> Recovery::replay(const RecoveryPlan* /*plan*/) {
             if (replica == deps_.self) from.push_back(replica);
         for (CoreletId replica : spec.replicas)
             if (replica != deps_.self && !deps_.placement.is_confirmed_dead(replica)) from.push_back(replica);
-        if (segment.last_record() > after.v) CO_TRY_VOID(co_await replay_segment(spec, from, segment.end_bytes(), after));
+        if (segment.last_record() > after.v)
+            CO_TRY_VOID(co_await replay_segment(spec, from, segment.end_bytes(), after));
         sink_.segment_ended(spec.id, segment.end_bytes());
     }
     for (usize n = 0; n < tail_.size(); ++n)
         for (usize i = 0; i < tail_[n].entries.size(); ++i)
-            sink_.apply(tail_[n].header.number, tail_[n].entries[i], LogPlace{own_->id, tail_places_[n].entry_first_block[i]});
+            sink_.apply(tail_[n].header.number, tail_[n].entries[i],
+                        LogPlace{own_->id, tail_places_[n].entry_first_block[i]});
     co_return {};
 }
 
@@ -357,8 +377,8 @@ Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint resto
         }
         chains.push_back(listed->chain);
     }
-    auto const plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()), RecordNumber(record_->value().kept_record()),
-                                    record_->value().roll());
+    auto const plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()),
+                                    RecordNumber(record_->value().kept_record()), record_->value().roll());
     if (!plan) {
         log_error(deps_.env.log, "recovery.lost", plan.error().to_string());
         co_await give_up();
@@ -389,8 +409,8 @@ Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint resto
 
 }  // namespace
 
-Task<Result<std::unique_ptr<StreamOwner>>> take_stream(StreamDeps deps, SpaceId space, TakeOptions options, LogSink& sink,
-                                                       RestoreCheckpoint restore) {
+Task<Result<std::unique_ptr<StreamOwner>>> take_stream(StreamDeps deps, SpaceId space, TakeOptions options,
+                                                       LogSink& sink, RestoreCheckpoint restore) {
     Recovery recovery(deps, space, options, sink);
     co_return co_await recovery.run(std::move(restore));
 }

@@ -1,4 +1,5 @@
-// Keeping standbys listed: which are wanted, preparing them, delisting those that lost a replica (protocols 5.1, 5.2, 5.6).
+// Keeping standbys listed: which are wanted, preparing them, delisting those that lost a replica
+// (protocols 5.1, 5.2, 5.6).
 
 #include "rt/combine.h"
 #include "stream/stream_owner.h"
@@ -7,7 +8,9 @@ namespace corelet {
 
 namespace {
 
-bool contains(const std::vector<CoreletId>& list, CoreletId id) { return std::find(list.begin(), list.end(), id) != list.end(); }
+bool contains(const std::vector<CoreletId>& list, CoreletId id) {
+    return std::find(list.begin(), list.end(), id) != list.end();
+}
 
 bool avoids(const std::vector<CoreletId>& replicas, const std::vector<CoreletId>& avoid) {
     return std::none_of(replicas.begin(), replicas.end(), [&](CoreletId id) { return contains(avoid, id); });
@@ -35,7 +38,8 @@ Task<void> StreamOwner::standby_loop() {
         if (no_space_) co_await look_for_space();
         bool const stuck = core_.is_stuck() || !core_.open_segment();
         pause = stuck ? 100_ms : 1_s;
-        if (stuck_since_ && now() - *stuck_since_ >= options_.give_up_after && deps_.catalog.is_available() && waiting_for_.empty()) {
+        if (stuck_since_ && now() - *stuck_since_ >= options_.give_up_after && deps_.catalog.is_available() &&
+            waiting_for_.empty()) {
             // It can neither append nor roll though enough copies could be had: perhaps another corelet can.
             auto const given_up = [](pb::Stream& stream) {
                 stream.set_owner(0);
@@ -43,7 +47,8 @@ Task<void> StreamOwner::standby_loop() {
                 return true;
             };
             if (co_await record_->update(given_up, catalog_deadline())) {
-                stop(Error{Code::kShutdown, false, 0, "the stream was given up: this corelet can neither append nor roll"});
+                stop(Error{Code::kShutdown, false, 0,
+                           "the stream was given up: this corelet can neither append nor roll"});
                 co_return;
             }
         }
@@ -62,11 +67,14 @@ Task<Result<void>> StreamOwner::withdraw_bad_standbys() {
         if (segment.state() == pb::Segment::ENDED) continue;
         LogSegment spec = to_spec(record_->space(), segment);
         if (core_.open_segment() && core_.open_segment()->id == spec.id) continue;
-        bool const lost = std::any_of(spec.replicas.begin(), spec.replicas.end(), [&](CoreletId id) { return !deps_.placement.is_up(id); });
-        bool const ending = std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == spec.id.seq; });
+        bool const lost = std::any_of(spec.replicas.begin(), spec.replicas.end(),
+                                      [&](CoreletId id) { return !deps_.placement.is_up(id); });
+        bool const ending =
+            std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == spec.id.seq; });
         // Listed, though the answer never came, or withdrawn before: it is never used.
         bool const unusable = segment.state() == pb::Segment::LISTED &&
-                              std::none_of(core_.standbys().begin(), core_.standbys().end(), [&](const LogSegment& usable) { return usable.id == spec.id; });
+                              std::none_of(core_.standbys().begin(), core_.standbys().end(),
+                                           [&](const LogSegment& usable) { return usable.id == spec.id; });
         if ((lost || unusable) && !ending && core_.withdraw_standby(spec.id)) bad.push_back(std::move(spec));
     }
     for (const LogSegment& standby : bad) {
@@ -88,7 +96,8 @@ Task<Result<void>> StreamOwner::activate_dormant() {
     for (const pb::Segment& segment : record_->value().segments()) {
         if (segment.state() != pb::Segment::DORMANT) continue;
         LogSegment const spec = to_spec(record_->space(), segment);
-        bool const up = std::all_of(spec.replicas.begin(), spec.replicas.end(), [&](CoreletId id) { return deps_.placement.is_up(id); });
+        bool const up = std::all_of(spec.replicas.begin(), spec.replicas.end(),
+                                    [&](CoreletId id) { return deps_.placement.is_up(id); });
         if (!up || !avoids(spec.replicas, avoid_)) continue;
         u64 const seq = spec.id.seq;
         auto const change = [seq](pb::Stream& stream) {
@@ -109,12 +118,15 @@ Task<Result<void>> StreamOwner::activate_dormant() {
 std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     LogPolicy const policy = deps_.placement.policy(pool());
     u64 const salt = next_counter_;
-    auto const choose = [&](const std::vector<CoreletId>& avoid) { return deps_.placement.choose(pool(), policy.width, avoid, salt); };
+    auto const choose = [&](const std::vector<CoreletId>& avoid) {
+        return deps_.placement.choose(pool(), policy.width, avoid, salt);
+    };
     if (core_.is_stuck() || !core_.open_segment()) {
         auto replicas = choose(avoid_);
         if (replicas.size() < policy.min_copies) replicas = choose({});
         if (replicas.size() < policy.min_copies) {
-            waiting_for_ = "the log needs " + std::to_string(policy.min_copies) + " corelets that are up and has " + std::to_string(replicas.size());
+            waiting_for_ = "the log needs " + std::to_string(policy.min_copies) + " corelets that are up and has " +
+                           std::to_string(replicas.size());
             return std::nullopt;
         }
         waiting_for_.clear();
@@ -131,13 +143,15 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     bool any_wide = false;
     for (const pb::Segment& segment : record_->value().segments()) {
         if (segment.state() == pb::Segment::ENDED || segment.seq() == open.id.seq) continue;
-        bool const ending = std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == segment.seq(); });
+        bool const ending =
+            std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == segment.seq(); });
         if (ending) continue;
         listed.push_back(to_spec(record_->space(), segment).replicas);
         any_wide = any_wide || (segment.state() == pb::Segment::LISTED && listed.back().size() >= policy.width);
     }
     auto const covered = [&](const std::vector<CoreletId>& avoid) {
-        return std::any_of(listed.begin(), listed.end(), [&](const auto& replicas) { return avoids(replicas, avoid); });
+        return std::any_of(listed.begin(), listed.end(),
+                           [&](const auto& replicas) { return avoids(replicas, avoid); });
     };
     // One that does without all other replicas of the open segment serves for every loss.
     bool const all_covered = std::all_of(others.begin(), others.end(), [&](CoreletId id) { return covered({id}); });
@@ -160,7 +174,8 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     return std::nullopt;
 }
 
-// In a replicated pool a name is looked for whose homes are as good as the corelets wished for: then the segment can stay where it is.
+// In a replicated pool a name is looked for whose homes are as good as the corelets wished for: then the segment
+// can stay where it is.
 StreamOwner::StandbyWish StreamOwner::at_home(StandbyWish wish) {
     static constexpr int k_names_tried = 64;
     wish.id = new_chunk_id();
@@ -170,8 +185,8 @@ StreamOwner::StandbyWish StreamOwner::at_home(StandbyWish wish) {
         SegmentId const id = i == 0 ? wish.id : new_chunk_id();
         auto homes = deps_.placement.homes(pool(), id);
         if (homes.empty()) return wish;
-        bool const fits = homes.size() == wish.replicas.size() && contains(homes, deps_.self) == own && avoids(homes, avoid_) &&
-                          std::all_of(homes.begin(), homes.end(), [&](CoreletId home) {
+        bool const fits = homes.size() == wish.replicas.size() && contains(homes, deps_.self) == own &&
+                          avoids(homes, avoid_) && std::all_of(homes.begin(), homes.end(), [&](CoreletId home) {
                               return deps_.placement.is_up(home) && (!wish.strict || contains(wish.replicas, home));
                           });
         if (!fits) continue;
@@ -191,7 +206,8 @@ Task<Result<void>> StreamOwner::prepare_everywhere(ReplicaPort::PrepareRequest r
     for (usize i = 0; i < prepared.size(); ++i) {
         if (prepared[i]) continue;
         for (CoreletId replica : replicas) scope_.spawn(drop_replica(replica, request.segment.id));
-        if (prepared[i].error().code != Code::kNoSpace && !contains(avoid_, replicas[i])) avoid_.push_back(replicas[i]);
+        if (prepared[i].error().code != Code::kNoSpace && !contains(avoid_, replicas[i]))
+            avoid_.push_back(replicas[i]);
         co_return std::unexpected(with_context(prepared[i].error(), "standby on " + to_string(replicas[i])));
     }
     co_return {};
@@ -201,7 +217,8 @@ Task<Result<void>> StreamOwner::prepare_everywhere(ReplicaPort::PrepareRequest r
 Task<void> StreamOwner::look_for_space() {
     LogPolicy const policy = deps_.placement.policy(pool());
     ReplicaPort::PrepareRequest request;
-    request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(), deps_.placement.choose(pool(), policy.width, {}, next_counter_)};
+    request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(),
+                                 deps_.placement.choose(pool(), policy.width, {}, next_counter_)};
     if (request.segment.replicas.size() < policy.min_copies) co_return;
     request.epoch = epoch();
     request.reserve_bytes = deps_.placement.packed_reservation(pool(), options_.owner.segment_target_bytes);
@@ -240,7 +257,8 @@ Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
     execute(std::move(effects));
     tick_wanted_.notify_one();
     // Wider again: what the narrow segment holds is made safe by ending it.
-    if (const auto& open = core_.open_segment(); open && !wish.narrow && open->replicas.size() < deps_.placement.policy(pool()).width)
+    if (const auto& open = core_.open_segment();
+        open && !wish.narrow && open->replicas.size() < deps_.placement.policy(pool()).width)
         request_roll();
     co_return {};
 }

@@ -49,7 +49,8 @@ struct Request {
     Buffer body;                       // a slice of a larger receive buffer: copy what is kept for long
     BufferChain payload;               // 4 KiB and more: one part, aligned to 4 KiB, memory of its own
     std::optional<u32> payload_crc{};  // CRC32C of the payload; always there if it came over a connection
-    // It came from this process, or over a unix socket whose other end the kernel says is this process's user or root.
+    // It came from this process, or over a unix socket whose other end the kernel says is this process's user or
+    // root.
     bool vouched_for = false;
 };
 

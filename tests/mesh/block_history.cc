@@ -21,7 +21,9 @@ struct Configuration {
 
 class Search {
   public:
-    explicit Search(const std::vector<BlockOperation>& operations) : operations_(operations) { configurations_.insert(Configuration{}); }
+    explicit Search(const std::vector<BlockOperation>& operations) : operations_(operations) {
+        configurations_.insert(Configuration{});
+    }
 
     // False: no order explains the history up to this end. `trouble` is set if the search itself gave up.
     bool begin(usize operation) {
@@ -75,7 +77,8 @@ class Search {
         }
         return false;
     }
-    void reach(Configuration configuration, usize target, std::set<Configuration>& out, std::set<Configuration>& visited) {
+    void reach(Configuration configuration, usize target, std::set<Configuration>& out,
+               std::set<Configuration>& visited) {
         take_reads(configuration);
         if (!visited.insert(configuration).second) return;
         if (configuration.done >> target & 1) {
@@ -107,10 +110,12 @@ std::string show(const BlockState& state) {
 }
 
 std::string show(const BlockOperation& operation) {
-    std::string out = operation.is_read ? "read " + show(operation.seen) : "write " + std::to_string(operation.value);
+    std::string out =
+        operation.is_read ? "read " + show(operation.seen) : "write " + std::to_string(operation.value);
     if (!operation.is_read && operation.sectors != k_history_sectors)
         out += " to sectors " + std::to_string(operation.first_sector) + "+" + std::to_string(operation.sectors);
-    return out + " (" + std::to_string(operation.begun) + " to " + (operation.ended == 0 ? "?" : std::to_string(operation.ended)) + ") " + operation.note;
+    return out + " (" + std::to_string(operation.begun) + " to " +
+           (operation.ended == 0 ? "?" : std::to_string(operation.ended)) + ") " + operation.note;
 }
 
 struct Moment {
@@ -170,13 +175,17 @@ std::optional<std::string> BlockHistory::judge() const {
     for (usize m = 0; m < moments.size(); ++m) {
         auto const before = search.configurations();
         bool const fine = moments[m].is_end ? search.end(moments[m].operation) : search.begin(moments[m].operation);
-        if (search.exhausted() || (!fine && !moments[m].is_end)) return "the search for an order gave up: too much is open at once";
+        if (search.exhausted() || (!fine && !moments[m].is_end))
+            return "the search for an order gave up: too much is open at once";
         if (fine) continue;
-        std::string out = "no order explains " + show(operations_[moments[m].operation]) + "; before it the block may hold";
+        std::string out =
+            "no order explains " + show(operations_[moments[m].operation]) + "; before it the block may hold";
         usize shown = 0;
         for (const Configuration& configuration : before)
             if (++shown <= 4) out += " [" + show(configuration.state) + "]";
-        for (usize i = m > 24 ? m - 24 : 0; i <= m; ++i) out += std::string("\n  ") + (moments[i].is_end ? "end   " : "begin ") + show(operations_[moments[i].operation]);
+        for (usize i = m > 24 ? m - 24 : 0; i <= m; ++i)
+            out += std::string("\n  ") + (moments[i].is_end ? "end   " : "begin ") +
+                   show(operations_[moments[i].operation]);
         return out;
     }
     return std::nullopt;

@@ -14,7 +14,9 @@ BlockState all(u64 value) {
 struct Story {
     BlockHistory history;
     u64 now = 1;
-    usize write(u64 value, usize first = 0, usize sectors = 8) { return history.begin_write(first, sectors, value, now++); }
+    usize write(u64 value, usize first = 0, usize sectors = 8) {
+        return history.begin_write(first, sectors, value, now++);
+    }
     void wrote(usize operation) { history.end_write(operation, now++); }
     usize read() { return history.begin_read(now++); }
     void got(usize operation, const BlockState& seen) { history.end_read(operation, seen, now++); }

@@ -15,7 +15,8 @@ void ConsensusJudge::look_at(usize index) {
     if (seen.term == core.term() && seen.role == core.role() && seen.commit == core.commit()) return;
     if (core.commit() < seen.commit) mesh_.world().fail("a commit index went back at " + to_string(core.self()));
     if (core.commit() != seen.commit) check_commit(core, seen.commit);
-    if (core.role() == raft::Role::kLeader && (seen.role != raft::Role::kLeader || seen.term != core.term())) check_leader(core);
+    if (core.role() == raft::Role::kLeader && (seen.role != raft::Role::kLeader || seen.term != core.term()))
+        check_leader(core);
     seen = Seen{boot, core.term(), core.role(), core.commit()};
 }
 
@@ -25,7 +26,8 @@ void ConsensusJudge::check_leader(const raft::Core& core) {
     for (auto const& [index, committed] : committed_) {
         if (core.term() < committed.seen_in || index <= core.log().base().index) continue;
         if (core.log().term_at(index) != committed.term)
-            mesh_.world().fail("the leader of term " + std::to_string(core.term().v) + " lacks committed entry " + std::to_string(index));
+            mesh_.world().fail("the leader of term " + std::to_string(core.term().v) + " lacks committed entry " +
+                               std::to_string(index));
     }
 }
 

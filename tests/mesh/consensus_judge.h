@@ -1,5 +1,5 @@
-// Raft's invariants over the live nodes of a simulated mesh: one leader a term, one entry at each committed index, and at
-// each leader everything committed before its term.
+// Raft's invariants over the live nodes of a simulated mesh: one leader a term, one entry at each committed index,
+// and at each leader everything committed before its term.
 #pragma once
 
 #include "tests/mesh/sim_mesh.h"

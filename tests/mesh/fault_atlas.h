@@ -1,6 +1,6 @@
-// Which faults befall a simulated mesh, and when: drawn from the seed, within what its redundancy promises. Devices are lost, rot or
-// fail only while everything else is whole, and count as lost until their replacements are full; corelets that are only down or cut off
-// come back.
+// Which faults befall a simulated mesh, and when: drawn from the seed, within what its redundancy promises. Devices
+// are lost, rot or fail only while everything else is whole, and count as lost until their replacements are full;
+// corelets that are only down or cut off come back.
 #pragma once
 
 #include "tests/mesh/sim_mesh.h"
@@ -8,10 +8,10 @@
 namespace corelet {
 
 struct FaultOptions {
-    usize promise = 1;          // corelets that may be missing at one moment
+    usize promise = 1;  // corelets that may be missing at one moment
     Duration length = 50_s;
-    Duration every = 900_ms;    // on average
-    Duration whole_for = 6_s;   // what looks whole for so long is: longer than a round of healing
+    Duration every = 900_ms;   // on average
+    Duration whole_for = 6_s;  // what looks whole for so long is: longer than a round of healing
 };
 
 class FaultAtlas {
@@ -42,7 +42,10 @@ class FaultAtlas {
     [[nodiscard]] usize troubled() const;
     [[nodiscard]] bool may_trouble(usize more) const { return troubled() + more <= options_.promise; }
     [[nodiscard]] std::optional<usize> draw_sound();
-    [[nodiscard]] Duration draw(i64 least_ms, i64 most_ms) { return Duration{static_cast<i64>(random_.between(static_cast<u64>(least_ms), static_cast<u64>(most_ms))) * 1'000'000}; }
+    [[nodiscard]] Duration draw(i64 least_ms, i64 most_ms) {
+        return Duration{static_cast<i64>(random_.between(static_cast<u64>(least_ms), static_cast<u64>(most_ms))) *
+                        1'000'000};
+    }
 
     void crash_one();
     void crash_owner();

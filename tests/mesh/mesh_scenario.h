@@ -1,4 +1,5 @@
-// The default scenario of corelet-sim: six corelets serve volumes to clients under every fault that their redundancy promises to survive.
+// The default scenario of corelet-sim: six corelets serve volumes to clients under every fault that their
+// redundancy promises to survive.
 #pragma once
 
 #include "sim/scenario.h"

@@ -31,9 +31,12 @@ TEST(MeshSim, EightComeUpAndAgreeOnVotersAndPools) {
     std::string error;
     EXPECT_FALSE(mesh.command("pool.create", R"({"name":"wide","redundancy":"ec:8+2"})", &error));
     EXPECT_NE(error.find("10"), std::string::npos) << error;
-    ASSERT_TRUE(mesh.command("pool.create", R"({"name":"p","redundancy":"ec:4+2"})", &error)) << error << why(world);
-    EXPECT_FALSE(mesh.command("pool.create", R"({"name":"p","redundancy":"rep:2"})", &error)) << "a name is given once";
-    bool const voters = world.run_until([&] { return mesh.node(0)->services().catalog->voters().size() == 5; }, 60_s);
+    ASSERT_TRUE(mesh.command("pool.create", R"({"name":"p","redundancy":"ec:4+2"})", &error))
+        << error << why(world);
+    EXPECT_FALSE(mesh.command("pool.create", R"({"name":"p","redundancy":"rep:2"})", &error))
+        << "a name is given once";
+    bool const voters =
+        world.run_until([&] { return mesh.node(0)->services().catalog->voters().size() == 5; }, 60_s);
     EXPECT_TRUE(voters) << "2 x promise + 1" << why(world);
     EXPECT_FALSE(world.failed()) << why(world);
 }
@@ -43,14 +46,16 @@ TEST(MeshSim, ThreeComeUpAndServeAVolume) {
     SimMesh mesh(world, {});
     ASSERT_TRUE(mesh.up()) << why(world);
     std::string error;
-    ASSERT_TRUE(mesh.command("pool.create", R"({"name":"p","redundancy":"ec:2+1"})", &error)) << error << why(world);
+    ASSERT_TRUE(mesh.command("pool.create", R"({"name":"p","redundancy":"ec:2+1"})", &error))
+        << error << why(world);
     ASSERT_TRUE(mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error)) << error;
     ASSERT_TRUE(mesh.command("volume.attach", R"({"name":"v"})", &error)) << error << why(world);
     auto const server = mesh.server_of("v");
     ASSERT_TRUE(server.has_value());
     auto const device = mesh.device("v");
     for (u64 i = 0; i < 20; ++i) {
-        auto const written = world.run(mesh.machine(*server), device->write(i * k_mib, BufferChain(pattern(i, 256 * 1024)), false));
+        auto const written =
+            world.run(mesh.machine(*server), device->write(i * k_mib, BufferChain(pattern(i, 256 * 1024)), false));
         ASSERT_TRUE(written && *written) << why(world);
     }
     for (u64 i = 0; i < 20; ++i) {
@@ -71,7 +76,9 @@ bool fill(SimMesh& mesh, const std::string& volume, u64 first, u64 count) {
                 mesh.world().run_for(500_ms);
                 continue;
             }
-            auto const written = mesh.world().run(mesh.machine(*server), mesh.device(volume)->write(i * 65536, BufferChain(pattern(i, 65536)), false), 20_s);
+            auto const written = mesh.world().run(
+                mesh.machine(*server), mesh.device(volume)->write(i * 65536, BufferChain(pattern(i, 65536)), false),
+                20_s);
             done = written && *written;
         }
         if (!done) return false;
@@ -83,8 +90,10 @@ bool check(SimMesh& mesh, const std::string& volume, u64 first, u64 count) {
     for (u64 i = first; i < first + count; ++i) {
         auto const server = mesh.server_of(volume);
         if (!server) return false;
-        auto const read = mesh.world().run(mesh.machine(*server), mesh.device(volume)->read(i * 65536, 65536), 20_s);
-        if (!read || !*read || !std::ranges::equal((*read)->flatten().bytes(), pattern(i, 65536).bytes())) return false;
+        auto const read =
+            mesh.world().run(mesh.machine(*server), mesh.device(volume)->read(i * 65536, 65536), 20_s);
+        if (!read || !*read || !std::ranges::equal((*read)->flatten().bytes(), pattern(i, 65536).bytes()))
+            return false;
     }
     return true;
 }
@@ -94,9 +103,11 @@ struct Ready {
     SimMesh mesh;
     Ready(u64 seed, SimMeshOptions options, const std::string& redundancy) : world(seed), mesh(world, options) {
         std::string error;
-        bool const ok = mesh.up() && mesh.command("pool.create", R"({"name":"p","redundancy":")" + redundancy + R"("})", &error) &&
-                        mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-                        mesh.command("volume.attach", R"({"name":"v"})", &error);
+        bool const ok =
+            mesh.up() &&
+            mesh.command("pool.create", R"({"name":"p","redundancy":")" + redundancy + R"("})", &error) &&
+            mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
+            mesh.command("volume.attach", R"({"name":"v"})", &error);
         EXPECT_TRUE(ok) << error << why(world);
     }
 };

@@ -10,7 +10,8 @@ struct SimMesh::Presence {
     ~Presence() { member.node = nullptr; }
 };
 
-SimMesh::SimMesh(sim::World& world, SimMeshOptions options) : world_(world), options_(options), random_(world.fork("sim mesh")) {
+SimMesh::SimMesh(sim::World& world, SimMeshOptions options)
+    : world_(world), options_(options), random_(world.fork("sim mesh")) {
     mesh_id_ = MeshId(random_.next() | 1);
     for (usize i = 0; i < options_.corelets + options_.witnesses; ++i) {
         Member member;
@@ -29,7 +30,8 @@ NodeConfig SimMesh::config_of(usize index) const {
     NodeConfig config;
     config.mesh = mesh_id_;
     config.device_path = members_[index].device;
-    config.location = mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
+    config.location =
+        mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
     config.role = index < options_.corelets ? mesh::Role::kStorage : mesh::Role::kWitness;
     config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
     // The first one needs a seed as well once it has lost its device.
@@ -117,7 +119,8 @@ Task<void> SimMesh::run_command(CoreletNode* node, std::string name, std::string
     out->emplace(co_await node->command(std::move(name), std::move(arguments)));
 }
 
-std::optional<std::string> SimMesh::command(std::string name, std::string arguments, std::string* error, Duration bound) {
+std::optional<std::string> SimMesh::command(std::string name, std::string arguments, std::string* error,
+                                            Duration bound) {
     for (Member& member : members_) {
         if (!member.node) continue;
         auto out = std::make_shared<std::optional<Result<std::string>>>();
@@ -140,7 +143,9 @@ std::optional<std::string> SimMesh::command(std::string name, std::string argume
 std::vector<usize> SimMesh::servers_of(const std::string& volume) {
     std::vector<usize> servers;
     for (usize i = 0; i < members_.size(); ++i)
-        if (members_[i].node && members_[i].node->services().volumes && members_[i].node->services().volumes->device(volume)) servers.push_back(i);
+        if (members_[i].node && members_[i].node->services().volumes &&
+            members_[i].node->services().volumes->device(volume))
+            servers.push_back(i);
     return servers;
 }
 
@@ -152,7 +157,8 @@ std::optional<usize> SimMesh::server_of(const std::string& volume) {
 void SimMesh::request(usize index, std::string name, std::string arguments) {
     CORELET_ASSERT(members_[index].node);
     auto out = std::make_shared<std::optional<Result<std::string>>>();
-    members_[index].machine->spawn(run_command(members_[index].node, std::move(name), std::move(arguments), std::move(out)));
+    members_[index].machine->spawn(
+        run_command(members_[index].node, std::move(name), std::move(arguments), std::move(out)));
 }
 
 std::shared_ptr<BlockDevice> SimMesh::device(const std::string& volume) {

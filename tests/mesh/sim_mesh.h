@@ -1,4 +1,5 @@
-// A mesh of whole corelets in the simulator: devices formatted, nodes booted and booted again, commands run, volumes used.
+// A mesh of whole corelets in the simulator: devices formatted, nodes booted and booted again, commands run,
+// volumes used.
 #pragma once
 
 #include "node/corelet.h"
@@ -38,7 +39,8 @@ class SimMesh {
     void start_empty(usize index);
 
     // Runs a command at the first corelet that is up; an error as text in `error`.
-    [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments, std::string* error = nullptr, Duration bound = 60_s);
+    [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments,
+                                                     std::string* error = nullptr, Duration bound = 60_s);
     // Who serves the volume now.
     [[nodiscard]] std::optional<usize> server_of(const std::string& volume);
     // All who believe to serve it.
@@ -55,11 +57,12 @@ class SimMesh {
         CoreletNode* node = nullptr;
         CoreletId id;
         std::string device;
-        u64 generation = 0;     // of the device
+        u64 generation = 0;  // of the device
     };
     struct Presence;
     [[nodiscard]] static Task<void> life(Env& env, SimMesh* mesh, usize index);
-    [[nodiscard]] static Task<void> run_command(CoreletNode* node, std::string name, std::string arguments, std::shared_ptr<std::optional<Result<std::string>>> out);
+    [[nodiscard]] static Task<void> run_command(CoreletNode* node, std::string name, std::string arguments,
+                                                std::shared_ptr<std::optional<Result<std::string>>> out);
     [[nodiscard]] NodeConfig config_of(usize index) const;
     sim::World& world_;
     SimMeshOptions options_;

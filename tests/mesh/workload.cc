@@ -30,10 +30,10 @@ std::optional<u64> value_of(Bytes sector, u64 place) {
 struct Workload::Operation {
     enum class Kind : u8 { kRead, kWrite, kTrim };
     usize client = 0;
-    u64 number = 0;        // of the client
+    u64 number = 0;  // of the client
     Kind kind = Kind::kRead;
     usize volume = 0;
-    usize first = 0;       // block, by its place in the list of blocks
+    usize first = 0;  // block, by its place in the list of blocks
     usize blocks = 1;
     usize first_sector = 0;
     usize sectors = k_history_sectors;  // of each block
@@ -45,7 +45,7 @@ struct Workload::Operation {
 };
 
 struct Workload::Client {
-    u64 number = 0;        // of the operation it waits for; those before are given up
+    u64 number = 0;  // of the operation it waits for; those before are given up
     bool waiting = false;
 };
 
@@ -59,7 +59,11 @@ struct Workload::Guard {
 };
 
 Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_bytes, WorkloadOptions options)
-    : mesh_(mesh), world_(mesh.world()), options_(options), random_(world_.fork("workload")), self_(std::make_shared<Workload*>(this)) {
+    : mesh_(mesh),
+      world_(mesh.world()),
+      options_(options),
+      random_(world_.fork("workload")),
+      self_(std::make_shared<Workload*>(this)) {
     u64 const total = volume_bytes / k_block_bytes;
     for (std::string& name : volumes) {
         Volume volume{std::move(name), {}, {}};
@@ -72,7 +76,9 @@ Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_b
     clients_.resize(options_.clients);
 }
 
-Workload::~Workload() { *self_ = nullptr; }
+Workload::~Workload() {
+    *self_ = nullptr;
+}
 
 bool Workload::idle() const {
     return std::none_of(clients_.begin(), clients_.end(), [](const Client& client) { return client.waiting; });
@@ -116,7 +122,8 @@ void Workload::draw(Operation& operation) {
         operation.first_sector = random_.below(k_history_sectors);
         operation.sectors = 1 + random_.below(k_history_sectors - operation.first_sector);
     }
-    operation.offset = volumes_[operation.volume].lbas[operation.first] * k_block_bytes + operation.first_sector * k_sector;
+    operation.offset =
+        volumes_[operation.volume].lbas[operation.first] * k_block_bytes + operation.first_sector * k_sector;
 }
 
 Buffer Workload::contents(const Volume& volume, const Operation& operation) const {
@@ -142,12 +149,14 @@ void Workload::next(usize client) {
     operation->client = client;
     operation->number = ++clients_[client].number;
     clients_[client].waiting = true;
-    std::string const note = "at c" + std::to_string(server + 1) + ", " + std::to_string(world_.now().ns / 1'000'000) + " ms";
+    std::string const note =
+        "at c" + std::to_string(server + 1) + ", " + std::to_string(world_.now().ns / 1'000'000) + " ms";
     for (usize i = 0; i < operation->blocks; ++i) {
         BlockHistory& history = volume.blocks[operation->first + i];
-        operation->handles.push_back(operation->kind == Operation::Kind::kRead
-                                         ? history.begin_read(tick(), note)
-                                         : history.begin_write(operation->first_sector, operation->sectors, operation->value, tick(), note));
+        operation->handles.push_back(
+            operation->kind == Operation::Kind::kRead
+                ? history.begin_read(tick(), note)
+                : history.begin_write(operation->first_sector, operation->sectors, operation->value, tick(), note));
     }
     if (operation->kind == Operation::Kind::kWrite) operation->data = contents(volume, *operation);
     u64 const number = operation->number;
@@ -166,7 +175,8 @@ void Workload::done_with(usize client, u64 number) {
 
 Task<Result<BufferChain>> Workload::issue(BlockDevice* device, Operation* operation) {
     u64 const bytes = operation->blocks * operation->sectors * k_sector;
-    if (operation->kind == Operation::Kind::kRead) co_return co_await device->read(operation->offset, static_cast<u32>(bytes));
+    if (operation->kind == Operation::Kind::kRead)
+        co_return co_await device->read(operation->offset, static_cast<u32>(bytes));
     if (operation->kind == Operation::Kind::kTrim) {
         CO_TRY_VOID(co_await device->trim(operation->offset, bytes, false));
     } else {
@@ -175,7 +185,8 @@ Task<Result<BufferChain>> Workload::issue(BlockDevice* device, Operation* operat
     co_return BufferChain();
 }
 
-Task<void> Workload::carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device, std::shared_ptr<Operation> operation) {
+Task<void> Workload::carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device,
+                               std::shared_ptr<Operation> operation) {
     Guard const guard{self, operation};
     auto result = co_await issue(device.get(), operation.get());
     if (*self) (*self)->ended(operation, std::move(result));
@@ -186,7 +197,8 @@ void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferC
     if (!result) {
         world_.stats().count("refused." + std::string(code_name(result.error().code)));
         if (result.error().code == Code::kLost || result.error().code == Code::kCorrupt)
-            world_.fail("within the promise a request to " + volume.name + " was answered: " + result.error().to_string());
+            world_.fail("within the promise a request to " + volume.name +
+                        " was answered: " + result.error().to_string());
         return;
     }
     if (operation->kind == Operation::Kind::kRead) {
@@ -194,7 +206,8 @@ void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferC
         world_.stats().count("read.answered");
         return;
     }
-    for (usize i = 0; i < operation->blocks; ++i) volume.blocks[operation->first + i].end_write(operation->handles[i], tick());
+    for (usize i = 0; i < operation->blocks; ++i)
+        volume.blocks[operation->first + i].end_write(operation->handles[i], tick());
     ++acknowledged_;
     world_.stats().count(operation->kind == Operation::Kind::kTrim ? "trim.acknowledged" : "write.acknowledged");
 }
@@ -210,9 +223,11 @@ void Workload::check_read(const Operation& operation, const BufferChain& data) {
         BlockState seen{};
         for (usize i = 0; i < k_history_sectors; ++i) {
             u64 const place = volume.lbas[operation.first + block] * k_history_sectors + i;
-            auto const value = value_of(flat.bytes().subspan(block * k_block_bytes + i * k_sector, k_sector), place);
+            auto const value =
+                value_of(flat.bytes().subspan(block * k_block_bytes + i * k_sector, k_sector), place);
             if (!value) {
-                world_.fail("a read of " + volume.name + " was answered with bytes that nobody wrote there, sector " + std::to_string(place));
+                world_.fail("a read of " + volume.name +
+                            " was answered with bytes that nobody wrote there, sector " + std::to_string(place));
                 return;
             }
             seen[i] = *value;
@@ -250,7 +265,8 @@ bool Workload::read_back(Duration bound) {
 std::optional<std::string> Workload::judge() const {
     for (const Volume& volume : volumes_)
         for (usize block = 0; block < volume.blocks.size(); ++block)
-            if (auto const wrong = volume.blocks[block].judge()) return volume.name + ", block " + std::to_string(volume.lbas[block]) + ": " + *wrong;
+            if (auto const wrong = volume.blocks[block].judge())
+                return volume.name + ", block " + std::to_string(volume.lbas[block]) + ": " + *wrong;
     return std::nullopt;
 }
 

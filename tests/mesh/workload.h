@@ -1,5 +1,6 @@
-// Clients of the volumes of a simulated mesh: they write values that are never used twice into few blocks, and read them, at
-// whichever corelet serves the volume. What they did and saw is recorded outside of the mesh and judged (block_history.h).
+// Clients of the volumes of a simulated mesh: they write values that are never used twice into few blocks, and read
+// them, at whichever corelet serves the volume. What they did and saw is recorded outside of the mesh and judged
+// (block_history.h).
 #pragma once
 
 #include <memory>
@@ -11,9 +12,9 @@ namespace corelet {
 
 struct WorkloadOptions {
     usize clients = 8;
-    usize blocks = 40;          // of each volume
+    usize blocks = 40;  // of each volume
     Duration think_max = 120_ms;
-    Duration patience = 8_s;    // then a client gives the operation up and goes on
+    Duration patience = 8_s;  // then a client gives the operation up and goes on
 };
 
 class Workload {
@@ -29,7 +30,8 @@ class Workload {
     void stop() { stopping_ = true; }
     [[nodiscard]] bool idle() const;
     [[nodiscard]] u64 acknowledged_writes() const { return acknowledged_; }
-    // Reads every block of every volume, once each; the world runs meanwhile. False: a block could not be read within the bound.
+    // Reads every block of every volume, once each; the world runs meanwhile. False: a block could not be read
+    // within the bound.
     [[nodiscard]] bool read_back(Duration bound);
     // What no order of the operations explains, if anything.
     [[nodiscard]] std::optional<std::string> judge() const;
@@ -43,7 +45,8 @@ class Workload {
         std::vector<BlockHistory> blocks;
     };
     struct Guard;
-    [[nodiscard]] static Task<void> carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device, std::shared_ptr<Operation> operation);
+    [[nodiscard]] static Task<void> carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device,
+                                              std::shared_ptr<Operation> operation);
     [[nodiscard]] static Task<Result<BufferChain>> issue(BlockDevice* device, Operation* operation);
     void next(usize client);
     void draw(Operation& operation);

@@ -37,7 +37,8 @@ class ControlClient {
     ControlClient(Env& env, Reach reach);
 
     // Asks the first in order that answers and reaches the catalog; of those that have not answered within a second
-    // nothing more is hoped. If nobody reaches the catalog, the first that answers. Ends after `limit` at the latest. `repeatable` commands are carried on by the next corelet when one dies over them.
+    // nothing more is hoped. If nobody reaches the catalog, the first that answers. Ends after `limit` at the
+    // latest. `repeatable` commands are carried on by the next corelet when one dies over them.
     [[nodiscard]] Task<Result<Json>> command(std::string name, Json arguments, Duration limit, bool repeatable);
     // Of the corelet at `address` alone.
     [[nodiscard]] Task<Result<Json>> command_at(Address address, std::string name, Json arguments,
