@@ -6,15 +6,17 @@ from source import Problem
 
 LIST = "tests/tidy/numbers.txt"
 HEADING = """# Numbers on disk and wire: message or kind, number, name, type. They are never changed and never reused, not even when their owner is gone.
-# New ones are added by `python3 tests/tidy/tidy.py --numbers`; a field that is no longer used stays in its .proto, marked as such.
+# New ones are added by `python3 tests/tidy/tidy.py --numbers`; a field that is no longer used is `reserved` in its .proto, and stays here.
 """
 COMMENT = re.compile(r"//[^\n]*")
 TOKEN = re.compile(
     r"\b(?P<kind>message|enum|oneof)\s+(?P<name>\w+)\s*\{"
     r"|(?P<type>(?:repeated\s+|optional\s+)?[\w.]+)\s+(?P<field>\w+)\s*=\s*(?P<number>\d+)\s*;"
     r"|(?P<value>\w+)\s*=\s*(?P<ordinal>\d+)\s*;"
+    r"|reserved\s+(?P<reserved>[\d\s,to]+);"
     r"|(?P<close>\})")
-METHOD = re.compile(r"namespace\s+(\w+_method)\s*\{|^inline constexpr Method (\w+)\{(0x[0-9A-Fa-f]{4})\};", re.MULTILINE)
+RESERVED = "reserved"  # was something, and is nothing now
+METHOD = re.compile(r"namespace\s+(?:\w+::)*(\w+_method)\s*\{|^inline constexpr Method (\w+)\{(0x[0-9A-Fa-f]{4})\};", re.MULTILINE)
 CODES = re.compile(r"enum class Code : u16 \{(.*?)\};", re.DOTALL)
 
 
@@ -33,7 +35,11 @@ def proto_numbers(source):
         elif stack:
             name = ".".join(n for kind, n in stack if kind != "oneof")
             key = f"{package.group(1) if package else ''}.{name}"
-            if match.group("field"):
+            if match.group("reserved"):
+                for first, last in re.findall(r"(\d+)(?:\s+to\s+(\d+))?", match.group("reserved")):
+                    for number in range(int(first), int(last or first) + 1):
+                        yield f"{key} {number}", RESERVED, line
+            elif match.group("field"):
                 kind = " ".join(match.group("type").split())
                 yield f"{key} {match.group('number')}", f"{match.group('field')} {kind}", line
             else:
@@ -88,6 +94,8 @@ def check(tree):
         if key in seen:
             yield Problem(path, line, "numbers", f"{key} is taken by {seen[key]}")
         seen[key] = text
+        if text == RESERVED:
+            continue
         if key not in known:
             yield Problem(path, line, "numbers", f"{key} ({text}) is new: add it with tidy.py --numbers")
         elif known[key][0] != text:
@@ -101,7 +109,8 @@ def extended(tree):
     """The text of the list with what is new; nothing that stands there changes."""
     known = {key: text for key, (text, _) in listed(tree).items()}
     for key, text, _, _ in present(tree):
-        known.setdefault(key, text)
+        if text != RESERVED:
+            known.setdefault(key, text)
 
     def order(key):
         name, number = key.split()

@@ -294,8 +294,15 @@ class Numbers(unittest.TestCase):
         tree = Tree({"src/wire/a.proto": self.PROTO, frozen.LIST: self.LIST + "p.M 1 former bool\n"})
         self.assertIn("p.M 1 former bool\n", frozen.extended(tree))
 
+    def test_a_retired_field_is_reserved(self):
+        retired = self.PROTO.replace("repeated I list = 2", "reserved 2")
+        self.assertEqual(self.found(retired), [])
+        self.assertEqual(self.found(self.PROTO.replace("repeated I list = 2", "")), ["numbers numbers.txt:1"])
+        both = retired.replace("reserved 2;", "reserved 2; bytes list = 2;")
+        self.assertEqual(self.found(both), ["numbers a.proto:5", "numbers a.proto:5"])
+
     def test_methods_and_codes(self):
-        header = "#pragma once\nnamespace a_method {\ninline constexpr Method k_x{0x0301};\n}\n"
+        header = "#pragma once\nnamespace c::a_method {\ninline constexpr Method k_x{0x0301};\n}\n"
         known = self.LIST + "method 0x0301 a_method::k_x call\n"
         self.assertEqual(self.found(known=known, **{"src/wire/a.h": header}), [])
         twice = header.replace("}\n", "inline constexpr Method k_y{0x0301};\n}\n")
