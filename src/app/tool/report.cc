@@ -144,10 +144,11 @@ std::vector<std::string> warnings(const Json& status) {
     if (!troubled.empty())
         out.push_back("warning   " + troubled.front() +
                       (troubled.size() > 1 ? fmt::format(" (and {} more)", troubled.size() - 1) : ""));
-    auto const on_epoll = [](const Json& corelet) { return corelet.value("io_engine", "") == "epoll"; };
-    if (auto const count = std::ranges::count_if(status.at("corelets"), on_epoll); count != 0)
+    u64 on_epoll = 0;
+    for (const Json& corelet : status.at("corelets")) on_epoll += corelet.value("io_engine", "") == "epoll" ? 1 : 0;
+    if (on_epoll != 0)
         out.push_back(fmt::format("note      {} without io_uring, on epoll and threads: slower, otherwise the same",
-                                  counted(static_cast<u64>(count), "corelet")));
+                                  counted(on_epoll, "corelet")));
     if (status.value("insecure", false))
         out.emplace_back("warning   corelets talk over TCP without TLS (--insecure)");
     return out;
