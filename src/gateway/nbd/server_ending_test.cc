@@ -1,6 +1,8 @@
 // The server over hand-driven connections: how sessions begin, are refused and end.
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "gateway/nbd/nbd_client_testing.h"
 #include "gateway/nbd/server.h"
 #include "gateway/nbd/session.h"
@@ -94,12 +96,12 @@ TEST_F(NbdEndingTest, FencedWhileWaitingForMemory) {
     for (u64 i = 1; i <= 4; ++i) client->write(i, 0, std::vector<u8>(8 * k_mib));
     world.settle();
     server->close_export("disk");
-    u64 told = 0;
+    std::set<u64> told;
     while (auto const reply = client->receive()) {
         EXPECT_EQ(reply->error, ErrorNumber::kShutdown);
-        EXPECT_EQ(reply->cookie, ++told);
+        EXPECT_TRUE(told.insert(reply->cookie).second);
     }
-    EXPECT_GE(told, 2U);
+    EXPECT_GE(told.size(), 2U);
     EXPECT_TRUE(client->raw.is_closed());
     EXPECT_EQ(server->connection_count(), 0U);
 }
