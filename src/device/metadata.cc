@@ -43,6 +43,13 @@ u64 SegmentEntry::units() const {
     return units_of(extents);
 }
 
+bool SegmentEntry::is_sound() const {
+    bool const placed = !extents.empty() && std::ranges::all_of(extents, [](const UnitExtent& extent) {
+        return extent.units > 0 && extent.end() <= UINT32_MAX;
+    });
+    return placed && end <= units() * k_unit_bytes;
+}
+
 SegmentInfo SegmentEntry::info() const {
     SegmentInfo info;
     info.id = id;
@@ -180,7 +187,7 @@ Result<MetadataChange> Metadata::apply_quarantine(Reader& r) {
 
 Result<MetadataChange> Metadata::apply_prepare(Reader& r) {
     SegmentEntry entry = records::get_segment_entry(r);
-    if (!r.complete() || entry.extents.empty() || segments_.contains(entry.id)) return nonsense("prepare");
+    if (!r.complete() || !entry.is_sound() || segments_.contains(entry.id)) return nonsense("prepare");
     account_segment(entry, true);
     segments_.emplace(entry.id, std::move(entry));
     return MetadataChange{};
@@ -190,6 +197,7 @@ Result<MetadataChange> Metadata::apply_grow(Reader& r) {
     SegmentEntry* const entry = find(r.get_chunk_id());
     std::vector<UnitExtent> const extents = records::get_extents(r);
     if (!r.complete() || !entry || entry->sealed) return nonsense("grow");
+    SegmentEntry const before = *entry;
     account_segment(*entry, false);
     for (const UnitExtent& extent : extents) {
         // Neighbours become one.
@@ -198,7 +206,10 @@ Result<MetadataChange> Metadata::apply_grow(Reader& r) {
         else
             entry->extents.push_back(extent);
     }
+    bool const sound = entry->is_sound();
+    if (!sound) *entry = before;
     account_segment(*entry, true);
+    if (!sound) return nonsense("grow");
     return MetadataChange{};
 }
 

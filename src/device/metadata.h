@@ -27,6 +27,8 @@ struct SegmentEntry {
     std::vector<UnitExtent> extents;
     [[nodiscard]] u64 units() const;
     [[nodiscard]] u64 capacity_bytes() const { return sealed ? end : units() * k_unit_bytes; }
+    // It has a place, none of it empty or beyond what can be addressed, and ends within it.
+    [[nodiscard]] bool is_sound() const;
     [[nodiscard]] SegmentInfo info() const;
     friend bool operator==(const SegmentEntry&, const SegmentEntry&) = default;
 };

@@ -58,8 +58,7 @@ Result<Metadata> Metadata::decode(Bytes state) {
     }
     for (u64 n = r.get<u64>(); n > 0 && !r.failed(); --n) {
         SegmentEntry entry = records::get_segment_entry(r);
-        if (r.failed() || entry.extents.empty() || entry.end > entry.units() * k_unit_bytes ||
-            out.segments_.contains(entry.id))
+        if (r.failed() || !entry.is_sound() || out.segments_.contains(entry.id))
             return fail(Code::kCorrupt, "metadata snapshot: segments make no sense");
         out.account_segment(entry, true);
         out.segments_.emplace(entry.id, std::move(entry));
