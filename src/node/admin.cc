@@ -4,6 +4,7 @@
 
 #include "base/codec.h"
 #include "mesh/survival.h"
+#include "node/admin_arguments.h"
 #include "node/export_place.h"
 #include "node/node_services.h"
 #include "node/status.h"
@@ -17,16 +18,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr Duration k_catalog_patience = 8_s;  // a command that needs the catalog ends within 10 s without quorum
-
-std::string text(const Json& arguments, const char* key) {
-    auto const found = arguments.find(key);
-    return found != arguments.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-u64 number(const Json& arguments, const char* key) {
-    auto const found = arguments.find(key);
-    return found != arguments.end() && found->is_number_unsigned() ? found->get<u64>() : 0;
-}
 
 Instant patience(NodeServices& node) {
     return node.env.clock.now() + k_catalog_patience;
@@ -50,20 +41,7 @@ Error no_quorum(Error error) {
 // ------------------------------------------------------------------------------------------------------------------
 
 Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
-    mesh::PoolSpec spec;
-    spec.name = text(arguments, "name");
-    CO_TRY(spec.redundancy, mesh::Redundancy::parse(text(arguments, "redundancy")));
-    std::string const domain = text(arguments, "failure_domain");
-    spec.level = mesh::Level::kCorelet;
-    if (!domain.empty()) {
-        auto const level = mesh::parse_level(domain);
-        if (!level)
-            co_return fail(Code::kInvalid,
-                           "'" + domain + "' is no failure domain; choose corelet, chassis, rack or zone");
-        spec.level = *level;
-    }
-    spec.min_copies = static_cast<u8>(number(arguments, "min_copies"));
-    if (u64 const chunk = number(arguments, "chunk_bytes"); chunk != 0) spec.chunk_bytes = chunk;
+    CO_TRY(mesh::PoolSpec const spec, pool_wish(arguments));
     auto const changed = co_await node.maps->change(mesh::PoolCreated{spec}, patience(node));
     if (!changed) co_return std::unexpected(no_quorum(changed.error()));
     auto const map = node.maps->current();
@@ -78,7 +56,7 @@ Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
 }
 
 Task<Result<Json>> pool_remove(NodeServices& node, Json arguments) {
-    std::string const name = text(arguments, "name");
+    std::string const name = text_argument(arguments, "name");
     auto const map = node.maps->current();
     const mesh::Pool* const pool = map->find_pool(name);
     if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
@@ -106,23 +84,11 @@ Result<pb::Volume> parse_volume(const std::optional<KeyValue>& item, const std::
     return volume;
 }
 
-bool valid_name(std::string_view name) {
-    if (name.empty() || name.size() > 64) return false;
-    return std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-               c == '-';
-    });
-}
-
 Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
-    std::string const name = text(arguments, "name");
-    std::string const pool_name = text(arguments, "pool");
-    u64 const size = number(arguments, "size_bytes");
-    if (!valid_name(name))
-        co_return fail(Code::kInvalid, "a volume's name has 1 to 64 characters of A-Z a-z 0-9 . _ -");
-    if (size == 0 || size % k_block_bytes != 0)
-        co_return fail(Code::kInvalid, "a volume's size is a multiple of 4096 bytes, not 0");
-    if (size > k_volume_bytes_max) co_return fail(Code::kInvalid, "a volume has at most 64 TiB");
+    CO_TRY(VolumeWish const wish, volume_wish(arguments));
+    const std::string& name = wish.name;
+    const std::string& pool_name = wish.pool;
+    u64 const size = wish.size_bytes;
     const auto map = node.maps->current();
     const mesh::Pool* const pool = map->find_pool(pool_name);
     if (!pool)
@@ -186,28 +152,23 @@ std::optional<CoreletId> present_owner(const NodeServices& node, const pb::Volum
     return owner;
 }
 
-// What can be told of an address without trying it.
-Result<void> check_export_address(NodeServices& node, const std::string& name, const std::string& listen) {
-    TRY(Address const wanted, Address::parse(listen));
-    if (!wanted.is_local() && !node.config.insecure)
-        return fail(Code::kDenied,
-                    wanted.to_string() +
-                        " is beyond this host, and NBD clients there would be neither encrypted nor authenticated; "
-                        "serve it at unix:PATH or 127.0.0.1:PORT, or make the corelets with --insecure");
-    if (wanted.kind != Address::Kind::kUnix) return {};
-    if (!wanted.host.starts_with('/'))
-        return fail(Code::kInvalid,
-                    "the socket '" + wanted.host + "' needs a whole path, as in unix:/run/" + name + ".nbd");
-    if (wanted.host.size() > k_unix_path_bytes_max)
-        return fail(Code::kInvalid, "the socket '" + wanted.host + "' has a path of " +
-                                        std::to_string(wanted.host.size()) +
-                                        " bytes, and the kernel takes at most " +
-                                        std::to_string(k_unix_path_bytes_max) + "; choose a shorter one");
+// Nothing goes beyond this host unprotected, unless the operator said so.
+Result<void> check_reach(const NodeServices& node, const Address& wanted) {
+    if (wanted.is_local() || node.config.insecure) return {};
+    return fail(Code::kDenied,
+                wanted.to_string() +
+                    " is beyond this host, and NBD clients there would be neither encrypted nor authenticated; "
+                    "serve it at unix:PATH or 127.0.0.1:PORT, or make the corelets with --insecure");
+}
+
+// Taking a path over is for the same volume's next owner.
+Result<void> check_path_is_free(const NodeServices& node, const AttachWish& wish) {
+    if (wish.address->kind != Address::Kind::kUnix) return {};
     for (const KeyValue& item : node.catalog->local_range("volumes/").items) {
         pb::Volume other;
-        if (!other.ParseFromString(item.value) || other.name() == name || other.attached_to() == 0) continue;
-        if (other.listen() != listen && address_in_uri(other.uri()) != wanted) continue;
-        return fail(Code::kExists, "volume '" + other.name() + "' is served at " + wanted.to_string() +
+        if (!other.ParseFromString(item.value) || other.name() == wish.name || other.attached_to() == 0) continue;
+        if (other.listen() != wish.listen && address_in_uri(other.uri()) != wish.address) continue;
+        return fail(Code::kExists, "volume '" + other.name() + "' is served at " + wish.address->to_string() +
                                        "; choose another path, or detach that one: corelet volume detach " +
                                        other.name());
     }
@@ -215,11 +176,14 @@ Result<void> check_export_address(NodeServices& node, const std::string& name, c
 }
 
 Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
-    std::string const name = text(arguments, "name");
-    std::string const listen = text(arguments, "nbd");
-    if (!listen.empty()) CO_TRY_VOID(check_export_address(node, name, listen));
+    CO_TRY(AttachWish const wish, attach_wish(arguments));
+    std::string const name = wish.name, listen = wish.listen;
+    if (wish.address) {
+        CO_TRY_VOID(check_reach(node, *wish.address));
+        CO_TRY_VOID(check_path_is_free(node, wish));
+    }
     CoreletId at;
-    if (std::string const wanted = text(arguments, "at"); !wanted.empty()) {
+    if (const std::string& wanted = wish.at; !wanted.empty()) {
         for (const mesh::Corelet& corelet : node.maps->current()->corelets)
             if (to_string(corelet.id) == wanted) at = corelet.id;
         if (at.is_zero())
@@ -282,7 +246,7 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
 }
 
 Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
-    std::string const name = text(arguments, "name");
+    std::string const name = text_argument(arguments, "name");
     auto const change = [](pb::Volume& volume) -> Result<void> {
         if (volume.attached_to() != 0) volume.set_attachment(volume.attachment() + 1);
         volume.set_attached_to(0);
@@ -307,7 +271,7 @@ Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
 }
 
 Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
-    std::string const name = text(arguments, "name");
+    std::string const name = text_argument(arguments, "name");
     for (;;) {
         auto const item = co_await node.catalog->get(volume_key(name), patience(node));
         if (!item) co_return std::unexpected(no_quorum(item.error()));
@@ -362,9 +326,7 @@ Result<void> admit_command(const NodeConfig& config, const Request& request, con
 }
 
 Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string encoded) {
-    Json arguments = Json::parse(encoded.empty() ? "{}" : encoded, nullptr, false);
-    if (arguments.is_discarded() || !arguments.is_object())
-        co_return fail(Code::kInvalid, "arguments are a JSON object");
+    CO_TRY(Json arguments, parse_arguments(encoded));
     if (name != "info" && name != "status") co_await await_map(node);
     Result<Json> result = fail(Code::kUnsupported, "there is no command '" + name + "'");
     if (name == "info") {
@@ -372,7 +334,7 @@ Task<Result<std::string>> run_command(NodeServices& node, std::string name, std:
     } else if (name == "status") {
         result = co_await mesh_status(node);
     } else if (name == "volume.info") {
-        result = co_await volume_info(node, text(arguments, "name"));
+        result = co_await volume_info(node, text_argument(arguments, "name"));
     } else if (name == "pool.create") {
         result = co_await pool_create(node, std::move(arguments));
     } else if (name == "pool.rm") {

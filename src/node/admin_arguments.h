@@ -1,0 +1,41 @@
+// What the command line asks of a corelet: JSON from whoever reaches its control socket, taken apart and judged.
+// Pure. Errors are kInvalid, and say what would do.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "mesh/map.h"
+#include "rt/network.h"
+
+namespace corelet {
+
+inline constexpr usize k_admin_arguments_bytes_max = 64 * k_kib;
+
+// An object; nothing at all counts as an empty one.
+[[nodiscard]] Result<nlohmann::json> parse_arguments(std::string_view encoded);
+// Empty, or 0, where the argument is missing or of another kind.
+[[nodiscard]] std::string text_argument(const nlohmann::json& arguments, const char* key);
+[[nodiscard]] u64 number_argument(const nlohmann::json& arguments, const char* key);
+
+// Of `pool create`; whether the mesh can hold it is not asked here.
+[[nodiscard]] Result<mesh::PoolSpec> pool_wish(const nlohmann::json& arguments);
+
+struct VolumeWish {
+    std::string name;
+    std::string pool;
+    u64 size_bytes = 0;
+};
+[[nodiscard]] Result<VolumeWish> volume_wish(const nlohmann::json& arguments);
+
+struct AttachWish {
+    std::string name;
+    std::string at;                  // a corelet's id; empty: wherever it is
+    std::string listen;              // as asked for; empty: wherever it was
+    std::optional<Address> address;  // the same
+};
+[[nodiscard]] Result<AttachWish> attach_wish(const nlohmann::json& arguments);
+
+}  // namespace corelet
