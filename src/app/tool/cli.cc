@@ -33,7 +33,8 @@ void print_error(const Context& context, const Error& error) {
         std::fprintf(stderr, "%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
         return;
     }
-    std::fprintf(stderr, "corelet %s: %s\n", context.command.c_str(), text.c_str());
+    std::string const command = context.command.empty() ? "corelet" : "corelet " + context.command;
+    std::fprintf(stderr, "%s: %s\n", command.c_str(), text.c_str());
 }
 
 int run(CLI::App& app, Context& context, int argc, char** argv) {

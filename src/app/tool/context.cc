@@ -59,6 +59,7 @@ Result<Reach> Context::reach() const {
         auto const where = directory();
         if (out.key.empty() && where) out.key = read_key(*where);
         out.targets.push_back(std::move(address));
+        out.start_hint = "corelet serve --dir ITS_DIR, or name another corelet";
         return out;
     }
     TRY(std::string const where, directory());
