@@ -230,7 +230,8 @@ class Status(SystemTest):
         lab = self.lab(3)
         lab.pool("p", "rep:3")
         lab.kill(2, 3)
-        self.wait_until(lambda: (s := lab.status()) and not s["catalog"]["available"] and s, "one of three knows that it has no quorum")
+        status = self.wait_until(lambda: (s := lab.status()) and not s["catalog"]["available"] and s, "one of three knows that it has no quorum")
+        self.assertNotEqual(status["health"], "ok")
         self.assertIn("quorum", lab.run("status"))
         # Who needs the catalog ends in time (the tool's own limit, 10 s, is far below this test's) and says why.
         for command in (("volume", "create", "v", "--size", "1M", "--pool", "p"), ("pool", "create", "q", "--redundancy", "rep:1")):

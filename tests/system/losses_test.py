@@ -1,5 +1,6 @@
 """What a mesh loses, and what its clients see of it: real kills under a client that remembers what it was promised."""
 import socket
+import time
 
 import meshes
 from load import Load
@@ -70,6 +71,27 @@ class UnderLoad(SystemTest):
         self.more(load)
         self.tell("longest gap when a replica was stopped", load.longest_gap)
         lab.kill(replica, sig="CONT")
+        self.more(load)
+        self.finish(load)
+
+    def test_io_goes_on_without_the_catalog(self):
+        """Witnesses hold all votes. When they hang the catalog is gone, and no client may notice."""
+        lab = self.lab(3, witnesses=5)
+        lab.volume("v", redundancy="rep:2", at="1")
+        voters = [4, 5, 6, 7, 8]
+        self.wait_until(lambda: [c["index"] for c in lab.status()["corelets"] if c["voter"]] == voters, "the witnesses hold all votes")
+        load = self.begin(lab, reads=0.3)
+        load.forget_gaps()
+        lab.kill(*voters, sig="STOP")
+        self.wait_until(lambda: not lab.status()["catalog"]["available"], "the catalog has no quorum")
+        # Longer than any session or lease lasts.
+        until = time.monotonic() + 6
+        self.wait_until(lambda: time.monotonic() > until or load.errors, "some seconds without the catalog")
+        self.more(load, 500)
+        self.tell("longest gap without the catalog", load.longest_gap)
+        self.assertEqual(load.connects, 1, "the client noticed nothing")
+        lab.kill(*voters, sig="CONT")
+        self.wait_until(lambda: lab.status()["catalog"]["available"], "the catalog is back")
         self.more(load)
         self.finish(load)
 
@@ -168,7 +190,7 @@ class SmallMeshes(SystemTest):
         self.assert_holds(uri, data)  # the one with the vote goes on alone
         self.tool("qemu-io", "-f", "raw", "-c", "write -P 7 0 4k", "-c", "flush", "-c", "read -P 7 0 4k", uri)
         lab.start(other)
-        self.wait_until(lambda: lab.corelet(other)["state"] == "up", "both are up")
+        self.wait_until(lambda: lab.status()["health"] == "ok", "both are up, and in step: that is all they can give")
 
     def test_two_and_a_witness_bear_any_loss(self):
         lab = self.lab(2, witnesses=1)
