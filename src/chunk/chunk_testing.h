@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/checksum.h"
 #include "chunk/fragment_server.h"
 #include "chunk/mesh_chunks.h"

@@ -80,7 +80,7 @@ bool Healer::still_wanted(PoolId pool_id, const mesh::SlotTable& table) const {
     return pool && pool->current().epoch() == table.epoch() && pool->current().hash() == table.hash();
 }
 
-// True: all of it was rebuilt.
+// True: all of it was rebuilt that can be had anywhere.
 Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Missing> missing) {
     Left& left = left_[pool] = {};
     for (const Missing& each : missing) {
@@ -124,6 +124,9 @@ Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u
     // A full or failing device takes none of the others either: what they are made of is not read for nothing.
     Code const code = rebuilt.error().code;
     *hopeless = *hopeless || code == Code::kNoSpace || (code == Code::kIo && store_.is_failing());
+    // Denied by everybody, strays included: former tables lead to nothing more, so it keeps nobody from being
+    // clean.
+    if (code == Code::kUnknown) co_return;
     if (++*failed <= k_failures_told)
         log_info(env_.log, "heal.not_rebuilt",
                  [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });

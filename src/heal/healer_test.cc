@@ -461,6 +461,20 @@ TEST(Moves, WhatIsBeingDeletedIsNotConfirmed) {
     }
 }
 
+// Garbage of a put that was given up, in a space that nobody owns now: too little to rebuild it, nobody to say that
+// it is dead. It stays missing, and holds up no table.
+TEST(Moves, WhatNobodyHasHoldsUpNoTable) {
+    HealWorld world(19, 6, "ec:2+1");
+    world.put_some(10);
+    ChunkId const chunk = HealWorld::chunk(5), garbage = HealWorld::chunk(500);
+    world.chunks.plant(world.chunks.home(garbage, 1).v - 1, {garbage, 1}, {2, 1}, 8 * k_block_bytes,
+                       ChunkWorld::bytes(1, 4));
+    world.chunks.set_map(moved(world.chunks, chunk, 1, ChunkWorld::id(stranger(world.chunks, chunk, 6))));
+    EXPECT_TRUE(world.chunks.until([&] { return world.chunks.pool().tables.size() == 1; }, 60_s));
+    EXPECT_EQ(world.status(world.chunks.home(garbage, 0).v - 1).fragments_missing, 1U);
+    EXPECT_TRUE(world.settles(10));
+}
+
 // A stray whose tables are long gone is offered to the member of its place.
 TEST(Moves, AForgottenStrayIsHandedOn) {
     HealWorld world(17, 6, "ec:2+1");
