@@ -159,7 +159,8 @@ Task<void> MeshChunks::gather_strays(Wanted wanted, mesh::Redundancy redundancy,
     std::vector<Task<Result<u32>>> asks;
     for (const mesh::Corelet& corelet : map->corelets) {
         bool const holds = corelet.role == mesh::Role::kStorage || corelet.role == mesh::Role::kSpare;
-        if (!holds || corelet.id == wanted.except) continue;
+        // Also whoever asks: it may have another position than the one it lacks.
+        if (!holds) continue;
         if (corelet.presence == mesh::Presence::kOut) {
             gather->findings->out.insert(corelet.id);
             continue;

@@ -119,8 +119,12 @@ unsigned MeshChunks::rank(const mesh::Map& map, CoreletId holder) const {
 std::vector<CoreletId> MeshChunks::in_order(const mesh::Map& map, std::vector<CoreletId> holders,
                                             CoreletId except) const {
     std::erase(holders, except);
-    std::stable_sort(holders.begin(), holders.end(),
-                     [&](CoreletId a, CoreletId b) { return rank(map, a) < rank(map, b); });
+    if (holders.size() < 2) return holders;
+    // Ranked once each: time, and with it who is suspect, may go on while they are compared.
+    std::vector<std::pair<unsigned, CoreletId>> ranked;
+    for (CoreletId holder : holders) ranked.emplace_back(rank(map, holder), holder);
+    std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (usize i = 0; i < ranked.size(); ++i) holders[i] = ranked[i].second;
     return holders;
 }
 

@@ -185,6 +185,20 @@ TEST(Healing, APositionThatIsNotOnesOwnDoesNotCount) {
     ASSERT_TRUE(world.settles(1, 60_s)) << world.what_is_wrong(1);
 }
 
+// What the rebuilder itself holds of the chunk, at a place that is not its own, is one of the k.
+TEST(Healing, ItsOwnStrayIsASourceToo) {
+    HealWorld world(61, 4, "ec:2+1");
+    world.put_some(1);
+    ChunkId const chunk = HealWorld::chunk(1);
+    usize const one = world.chunks.home(chunk, 1).v - 1, two = world.chunks.home(chunk, 2).v - 1;
+    for (usize i = 0; i < 4; ++i) world.healer(i).pause(true);
+    world.chunks.pass(8_s);
+    world.chunks.smuggle(two, one, {chunk, 2});
+    ASSERT_TRUE(world.chunks.run(one, world.chunks.at(one).store->remove_fragment({chunk, 1})).has_value());
+    for (usize i = 0; i < 4; ++i) world.healer(i).pause(false);
+    EXPECT_TRUE(world.settles(1, 60_s)) << world.what_is_wrong(1);
+}
+
 TEST(Healing, LongAnswersComeInPages) {
     Healer::Options options;
     options.chunks_a_reply = 3;
