@@ -21,7 +21,7 @@ PeerMemory decode(const pb::PeerMemory& from) {
 }  // namespace
 
 bool PeerMemory::newer_than(const PeerMemory& other) const {
-    if (incarnation != other.incarnation) return incarnation > other.incarnation;
+    if (incarnation != other.incarnation) return incarnation > other.incarnation && !rolled_back_from(other);
     return nonce == other.nonce && durable_sequence > other.durable_sequence;
 }
 

@@ -59,6 +59,11 @@ void Membership::on(const SequenceAdvanced& event, Instant, MembershipEffects&) 
     own_.durable_sequence = event.durable_sequence;
 }
 
+void Membership::on(const IncarnationRaised& event, Instant, MembershipEffects&) {
+    CORELET_ASSERT(event.incarnation >= own_.incarnation);
+    own_.incarnation = event.incarnation;
+}
+
 void Membership::on(const MapChanged& event, Instant now, MembershipEffects&) {
     map_epoch_ = event.epoch;
     fetch_asked_at_.reset();
@@ -105,7 +110,7 @@ bool Membership::accept_life(Peer& peer, const Heartbeat& heartbeat, MembershipE
     bool stale = life.incarnation < peer.entry.incarnation;
     stale = stale || (peer.entry.is_out && life.incarnation == peer.entry.incarnation);
     auto const known = memories_.find(peer.entry.id);
-    if (known != memories_.end()) stale = stale || life.incarnation < known->second.incarnation;
+    if (known != memories_.end()) stale = stale || life.rolled_back_from(known->second);
     if (stale) {
         out.push_back(StaleLifeSeen{peer.entry.id, life});
         return false;
@@ -169,7 +174,7 @@ void Membership::hear_of_self(Peer& from, const Observation& observation, Instan
     const PeerMemory& seen = observation.memory;
     if (seen.other_body_of(own_)) {
         out.push_back(TwoBodies{self_, own_.nonce, seen.nonce});
-    } else if (seen.newer_than(own_) && !forgotten_told_) {
+    } else if ((own_.rolled_back_from(seen) || seen.newer_than(own_)) && !forgotten_told_) {
         forgotten_told_ = true;
         out.push_back(OwnLifeForgotten{from.entry.id, seen});
     }

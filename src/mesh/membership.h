@@ -65,7 +65,12 @@ struct MemoryKnown {
 struct SequenceAdvanced {
     u64 durable_sequence = 0;
 };
-using MembershipEvent = std::variant<HeartbeatReceived, Tick, MapChanged, MemoryKnown, SequenceAdvanced>;
+// The own incarnation was raised without a new mount (protocols 1.5): from now on this life speaks.
+struct IncarnationRaised {
+    Incarnation incarnation;
+};
+using MembershipEvent =
+    std::variant<HeartbeatReceived, Tick, MapChanged, MemoryKnown, SequenceAdvanced, IncarnationRaised>;
 
 // Effects, to be carried out in order.
 struct SendHeartbeat {
@@ -164,6 +169,7 @@ class Membership {
     void on(const MapChanged& event, Instant now, MembershipEffects& out);
     void on(const MemoryKnown& event, Instant now, MembershipEffects& out);
     void on(const SequenceAdvanced& event, Instant now, MembershipEffects& out);
+    void on(const IncarnationRaised& event, Instant now, MembershipEffects& out);
 
     void forgive_pause(Instant now);
     [[nodiscard]] bool accept_life(Peer& peer, const Heartbeat& heartbeat, MembershipEffects& out);

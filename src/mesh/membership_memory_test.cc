@@ -49,6 +49,25 @@ TEST(MembershipMemory, OldLivesAreNotHeard) {
     EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(3), 30, 9})), 1u) << "rolled back";
 }
 
+TEST(MembershipMemory, ALaterMountOfARolledBackDeviceIsNoNews) {
+    One one;
+    one.hear(2, {Incarnation(3), 30, 50});
+    EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(4), 40, 49})), 1u);
+    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50})) << "it is told what was seen of it";
+    one.hear(3, {Incarnation(1), 10, 1}, {{CoreletId(2), {Incarnation(4), 40, 49}, 0}});
+    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50})) << "nor do thirds make it true";
+    EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(4), 41, 50})), 0u) << "a restart goes on where it was";
+    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(4), 41, 50}));
+}
+
+TEST(MembershipMemory, AnIncarnationRaisedWithoutAMountSpeaksAtOnce) {
+    One one;
+    one.feed(IncarnationRaised{Incarnation(8)});
+    one.now = one.now + 1_s;
+    EXPECT_EQ(first<SendHeartbeat>(one.feed(Tick{})).heartbeat.self, (PeerMemory{Incarnation(8), 70, 100}));
+    EXPECT_EQ(count<OwnLifeForgotten>(one.hear(2, {Incarnation(3), 30, 1}, {{CoreletId(1), {Incarnation(7), 70, 100}, 0}})), 0u);
+}
+
 TEST(MembershipMemory, TheOutAreHeardOnlyUnderANewIncarnation) {
     One one;
     one.feed(MapChanged{MapEpoch(5), {{CoreletId(2), Incarnation(3), false, true}}});
@@ -78,7 +97,10 @@ TEST(MembershipMemory, APeerThatSawALaterLifeOfOursTellsThatWeForgot) {
     One one;
     PeerMemory const peer{Incarnation(3), 30, 1};
     EXPECT_EQ(count<OwnLifeForgotten>(one.hear(2, peer, {{CoreletId(1), one.own, 0}})), 0u);
-    EXPECT_EQ(count<OwnLifeForgotten>(one.hear(2, peer, {{CoreletId(1), {Incarnation(6), 60, 9000}, 0}})), 0u);
+    EXPECT_EQ(count<OwnLifeForgotten>(one.hear(2, peer, {{CoreletId(1), {Incarnation(6), 60, 100}, 0}})), 0u);
+    One restored;
+    EXPECT_EQ(count<OwnLifeForgotten>(restored.hear(2, peer, {{CoreletId(1), {Incarnation(6), 60, 101}, 0}})), 1u)
+        << "an older mount had got further: the device was rolled back and mounted again";
     One behind;
     EXPECT_EQ(count<OwnLifeForgotten>(behind.hear(2, peer, {{CoreletId(1), {Incarnation(7), 70, 101}, 0}})), 1u);
     EXPECT_EQ(count<OwnLifeForgotten>(behind.hear(2, peer, {{CoreletId(1), {Incarnation(7), 70, 101}, 0}})), 0u)
