@@ -65,6 +65,7 @@ ReplicaServer::~ReplicaServer() {
 }
 
 Task<Result<ReplicaServer::ReplicaPtr>> ReplicaServer::open(SegmentId segment) {
+    CO_TRY_VOID(gate_());
     ReplicaPtr replica;
     if (auto const found = replicas_.find(segment); found != replicas_.end()) {
         replica = found->second;
@@ -115,6 +116,7 @@ Task<Result<void>> ReplicaServer::scan(ReplicaPtr replica) {
 }
 
 Task<Result<Reply>> ReplicaServer::prepare(Request request) {
+    CO_TRY_VOID(gate_());
     CO_TRY(auto message, decode_message<pb::PrepareSegment>(request.body));
     CoreletId const owner = request.from->corelet;
     SegmentSpec spec;
@@ -191,8 +193,6 @@ Task<Result<Reply>> ReplicaServer::release(Request request) {
 Task<Result<Reply>> ReplicaServer::fence(Request request) {
     CO_TRY(auto message, decode_message<pb::FenceSegment>(request.body));
     SegmentId const id = id_of(message);
-    if (store_.has_forgotten())
-        co_return fail(Code::kForgotten, "this device has forgotten promises: " + store_.forgotten_reason());
     if (store_.is_failing()) co_return fail(Code::kIo, "the device has failed");
     CO_TRY(ReplicaPtr replica, co_await open(id));
     Epoch const epoch(message.epoch());
@@ -200,6 +200,7 @@ Task<Result<Reply>> ReplicaServer::fence(Request request) {
     CO_TRY_VOID(co_await store_.fence_segment(id, epoch, request.from->corelet));
     Instant const answer_at = replica->core.fence_answer_at();
     if (answer_at > env_.clock.now()) co_await env_.clock.sleep_until(answer_at);
+    CO_TRY_VOID(gate_());  // meanwhile somebody may have told that this identity has forgotten
     pb::FenceReply reply;
     reply.set_end_bytes(replica->core.end_bytes());
     reply.set_last_record(replica->core.last_record().v);

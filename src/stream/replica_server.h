@@ -32,6 +32,9 @@ class ReplicaServer {
     ReplicaServer(const ReplicaServer&) = delete;
     ReplicaServer& operator=(const ReplicaServer&) = delete;
 
+    // Asked before anything that rests on a promise of this identity (protocols 1.1, 1.3): an error refuses it.
+    void set_gate(std::function<Result<void>()> gate) { gate_ = std::move(gate); }
+
     // Verified bytes of records in the segment, for adoption: an error unless they reach `end_bytes`.
     [[nodiscard]] Task<Result<void>> verify_to(SegmentId segment, u64 end_bytes);
 
@@ -56,6 +59,7 @@ class ReplicaServer {
     RpcNode& rpc_;
     StreamTimes times_;
     Instant mounted_;
+    std::function<Result<void>()> gate_ = [] { return Result<void>{}; };
     std::map<SegmentId, ReplicaPtr> replicas_;
 };
 
