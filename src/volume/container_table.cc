@@ -184,6 +184,17 @@ std::vector<u64> ContainerTable::dead() const {
     return out;
 }
 
+std::vector<u64> ContainerTable::live_chunks() const {
+    std::vector<u64> out;
+    for (const Container* const container : slots_) {
+        if (!container || container->in_log() || container->live == 0 || container->condemned) continue;
+        out.push_back(container->seq);
+    }
+    for (auto const& [seq, chunk] : map_chunks_)
+        if (chunk->live != 0 && !chunk->condemned) out.push_back(seq);
+    return out;
+}
+
 std::vector<u64> ContainerTable::condemned() const {
     std::vector<u64> out;
     for (const auto& [seq, container] : condemned_) out.push_back(seq);

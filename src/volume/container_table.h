@@ -91,6 +91,8 @@ class ContainerTable {
     // Data and map chunks with nothing live, not condemned yet; with their index chunks.
     [[nodiscard]] std::vector<u64> dead() const;
     [[nodiscard]] std::vector<u64> condemned() const;
+    // Chunks that something live refers to: of data, index and map. For judges and status; looks at all.
+    [[nodiscard]] std::vector<u64> live_chunks() const;
     // Chunks worth cleaning, least live share first, as long as their live blocks fit into `live_blocks_max`;
     // chunks of more than `live_permille_max` are left.
     [[nodiscard]] std::vector<Container*> victims(u64 live_blocks_max, u32 live_permille_max,
