@@ -58,7 +58,9 @@ std::vector<CoreletId> MapLogPlacement::homes(PoolId id, SegmentId segment) cons
 }
 
 bool MapLogPlacement::is_up(CoreletId corelet) const {
-    if (!maps_.current()->is_up(corelet)) return false;
+    auto const map = maps_.current();
+    const mesh::Corelet* const known = map->find(corelet);
+    if (!known || !known->is_up() || known->duty == mesh::Duty::kFailing) return false;
     return corelet == self_ || !membership_ || membership_->health(corelet) == mesh::PeerHealth::kHeard;
 }
 

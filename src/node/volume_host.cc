@@ -1,6 +1,6 @@
 #include "node/volume_host.h"
 
-#include "base/hash.h"
+#include "node/candidates.h"
 #include "node/volume_serving.h"
 
 namespace corelet {
@@ -8,8 +8,11 @@ namespace corelet {
 namespace {
 constexpr Duration k_candidate_step = 300_ms;
 constexpr Duration k_look_every = 300_ms;
+constexpr Duration k_look_least = 20_ms;
 constexpr Duration k_caretaker_after = 60_s;
 constexpr Duration k_horizon_every = 10_s;
+constexpr Duration k_secure_after = 10_s;
+constexpr usize k_recoveries_max = 4;  // of one corelet at once: more volumes go to whoever comes next
 constexpr u64 k_adopted_target_max = 32 * k_mib;
 }  // namespace
 
@@ -35,6 +38,7 @@ VolumeHost::VolumeHost(Env& env, const NodeConfig& config, Catalog& catalog, Rep
       nbd_(env),
       scope_(env.executor) {
     scope_.spawn(run());
+    for (const char* prefix : {"volumes/", "streams/", "sessions/"}) scope_.spawn(follow(prefix));
 }
 
 VolumeHost::~VolumeHost() = default;
@@ -56,6 +60,26 @@ std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
     if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served)
         return nullptr;
     return {found->second->mounted, found->second->mounted->volume.get()};
+}
+
+std::vector<ChunkId> VolumeHost::live_chunks(const std::string& name) const {
+    std::vector<ChunkId> out;
+    auto const found = serving_.find(name);
+    if (found == serving_.end() || !found->second->mounted) return out;
+    const VolumeCore& core = found->second->mounted->volume->core();
+    for (u64 seq : core.state.containers.live_chunks()) out.push_back(ChunkId{core.options.space, seq});
+    return out;
+}
+
+void VolumeHost::retire() {
+    retired_ = true;
+    for (auto const& [name, serving] : serving_)
+        if (serving->mounted && !serving->releasing) scope_.spawn(release(name, false, env_.clock.now() + 2_s));
+}
+
+usize VolumeHost::taking() const {
+    return static_cast<usize>(std::count_if(candidacies_.begin(), candidacies_.end(),
+                                            [](const auto& item) { return item.second.taking; }));
 }
 
 void VolumeHost::corelet_lost(CoreletId corelet) {
@@ -80,6 +104,18 @@ bool VolumeHost::may_write(PoolId pool) const {
 
 bool VolumeHost::has_session(CoreletId corelet) const {
     return !corelet.is_zero() && !catalog_.local_range(session_key(corelet)).items.empty();
+}
+
+// What the catalog says of volumes, streams and sessions is looked at as soon as it changes.
+Task<void> VolumeHost::follow(std::string prefix) {
+    for (;;) {
+        auto const watch = catalog_.watch(prefix, {});
+        while (co_await watch->next()) {
+            wake();
+            co_await env_.clock.sleep(k_look_least);
+        }
+        co_await env_.clock.sleep(k_look_least);
+    }
 }
 
 Task<void> VolumeHost::run() {
@@ -127,7 +163,7 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         if (serving.is_served && !detached && !moved && (readdressed || unexported)) open_export(serving, volume);
         return;
     }
-    if (session_.session().is_zero()) return;
+    if (retired_ || session_.session().is_zero()) return;
     CoreletId const owner(stream.owner());
     bool const ownerless = owner.is_zero() || owner == self_ || !has_session(owner);
     Candidacy& candidacy = candidacies_[name];
@@ -147,36 +183,24 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         // Nobody wants to serve it: end its segments, so that they can be healed.
         bool const open = std::any_of(stream.segments().begin(), stream.segments().end(),
                                       [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
-        if (!open || waited < (owner.is_zero() ? k_candidate_step * 4 : k_caretaker_after)) return;
-        caretaker = true;
+        // What an ended segment with a lost copy holds is packed by an owner, who lets go of the stream again.
+        if (!open && !has_lost_copy(stream)) return;
+        if (waited < (!owner.is_zero() ? k_caretaker_after : open ? k_candidate_step * 4 : k_secure_after)) return;
+        caretaker = open;
     }
     auto const place = rank(volume, stream);
-    if (!place || waited < k_candidate_step * static_cast<i64>(*place)) return;
+    if (!place || waited < k_candidate_step * static_cast<i64>(*place) || taking() >= k_recoveries_max) return;
     candidacy.taking = true;
     scope_.spawn(take(name, volume, caretaker));
 }
 
-// First the attached corelet, then those that hold replicas of the log, then all, each by a pinned hash; only who
-// has a session counts.
 std::optional<usize> VolumeHost::rank(const pb::Volume& volume, const pb::Stream& stream) const {
-    std::set<CoreletId> holders;
+    CandidateView view{*maps_.current(), CoreletId(volume.attached_to()), {}, volume.space(), [this](CoreletId id) {
+                           return has_session(id);
+                       }};
     for (const pb::Segment& segment : stream.segments())
-        for (u64 replica : segment.replicas()) holders.insert(CoreletId(replica));
-    auto const key = [&](CoreletId id) {
-        return std::tuple(id.v != volume.attached_to(), !holders.contains(id), hash64(volume.space(), id.v));
-    };
-    usize before = 0;
-    bool member = false;
-    auto const map = maps_.current();
-    for (const mesh::Corelet& corelet : map->corelets) {
-        if (corelet.role != mesh::Role::kStorage) continue;
-        if (corelet.id == self_) {
-            member = corelet.duty == mesh::Duty::kServe;
-        } else if (has_session(corelet.id) && corelet.duty == mesh::Duty::kServe && key(corelet.id) < key(self_)) {
-            ++before;
-        }
-    }
-    return member ? std::optional(before) : std::nullopt;
+        for (u64 replica : segment.replicas()) view.holders.insert(CoreletId(replica));
+    return candidate_rank(view, self_);
 }
 
 Task<void> VolumeHost::take(std::string name, pb::Volume volume, bool caretaker) {
@@ -226,6 +250,7 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     auto const served = co_await volume->serve(*held->stream);
     if (auto const found = serving_.find(name); found == serving_.end() || found->second.get() != serving)
         co_return fail(Code::kFenced, "the stream was lost while it was replayed");
+    if (served && record.attached_to() == 0) co_return {};  // only to make it safe: let go of at the next look
     auto const added = served ? add_export(*serving) : served;
     if (!added) {
         serving_.erase(name);

@@ -38,6 +38,8 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] std::map<std::string, Owned> owned() const;
     // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
+    // Names of the chunks that the volume's present state refers to, if it is served here; for judges.
+    [[nodiscard]] std::vector<ChunkId> live_chunks(const std::string& name) const;
     void corelet_lost(CoreletId corelet);
     // What is to become of chunks of a space that is served here: dead are those below the committed horizon that
     // nothing refers to; they are removed by and by. kNotOwner: of a space that is not served here, or not yet.
@@ -46,6 +48,9 @@ class VolumeHost final : public PoolSpace {
         ChunkFates fates;
     };
     [[nodiscard]] Result<Verdict> fates(SpaceId space, std::vector<u64> seqs);
+    // This corelet can serve nothing any more (its device failed, or has forgotten promises): every stream is given
+    // up, none taken.
+    void retire();
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] u32 free_permille(PoolId pool) const override;
     [[nodiscard]] bool may_write(PoolId pool) const override;
@@ -64,7 +69,9 @@ class VolumeHost final : public PoolSpace {
         bool taking = false;
     };
     [[nodiscard]] Task<void> run();
+    [[nodiscard]] Task<void> follow(std::string prefix);
     void look_at(const pb::Volume& volume, const pb::Stream& stream);
+    [[nodiscard]] usize taking() const;
     [[nodiscard]] std::optional<usize> rank(const pb::Volume& volume, const pb::Stream& stream) const;
     [[nodiscard]] bool has_session(CoreletId corelet) const;
     [[nodiscard]] Task<void> take(std::string name, pb::Volume volume, bool caretaker);
@@ -97,6 +104,7 @@ class VolumeHost final : public PoolSpace {
     std::map<CoreletId, std::pair<u64, u64>> peer_space_;  // free, capacity
     bool stopping_ = false;
     bool burying_ = false;
+    bool retired_ = false;
     Notify wanted_;
     Scope scope_;
 };
