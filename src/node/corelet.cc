@@ -11,6 +11,16 @@ Task<Result<std::unique_ptr<CoreletNode>>> CoreletNode::start(Env& env, NodeConf
         co_return fail(Code::kDenied, "device " + config.device_path + " belongs to mesh " +
                                           hex64((*store)->label().mesh.v) + ", this directory to " +
                                           hex64(config.mesh.v));
+    if ((*store)->has_forgotten()) {
+        // Somebody else from now on; what it still holds are strays (protocols 1.3).
+        CoreletId const fresh(env.random.next() | 1);
+        log_warning(env.log, "node.new_identity", [&] {
+            return to_string((*store)->identity()) + " has forgotten promises (" + (*store)->forgotten_reason() +
+                   "); this is " + to_string(fresh) + " now";
+        });
+        CO_TRY_VOID(co_await (*store)->take_identity(fresh));
+        config.bootstrap = false;
+    }
     auto node = std::unique_ptr<CoreletNode>(new CoreletNode);
     node->services_ = std::make_unique<NodeServices>(env, std::move(config), *std::move(store));
     CO_TRY_VOID(co_await node->services_->start());

@@ -26,23 +26,39 @@ Hello PeerPolicy::local_hello() {
     return hello;
 }
 
-Result<void> PeerPolicy::judge(const Hello& remote, const PeerContext& /*context*/) {
+// Whoever connects under a life that is over is told so (kFenced, with that incarnation): it may go on under a new
+// one (protocols 1.5).
+Result<void> PeerPolicy::judge(const Hello& remote, const PeerContext& context) {
     bool const asks_first = remote.role == PeerRole::kClient && remote.mesh.is_zero();
     if (remote.mesh != mesh_ && !asks_first)
         return fail(Code::kDenied,
                     "this corelet belongs to mesh " + hex64(mesh_.v) + ", the caller to " + hex64(remote.mesh.v));
     if (remote.role != PeerRole::kCorelet || !maps_) return {};
     auto const map = maps_->current();
+    Code const over = context.inbound ? Code::kFenced : Code::kDenied;
     for (const mesh::Corelet& corelet : map->corelets)
         for (const mesh::FormerIdentity& former : corelet.former)
             if (former.id == remote.corelet && remote.incarnation <= former.incarnation)
-                return fail(Code::kDenied, to_string(remote.corelet) + " was replaced by " + to_string(corelet.id) +
-                                               "; it joins as a new corelet");
+                return fail(over, to_string(remote.corelet) + " was replaced by " + to_string(corelet.id),
+                            remote.incarnation.v);
+    // The catalog's record decides which body of an identity is the one, and which life the last
+    // (protocols 1.1, 1.3).
+    mesh::PeerMemory const said{remote.incarnation, remote.boot_nonce, remote.durable_sequence};
+    if (auto const recorded = records_ ? records_(remote.corelet) : std::nullopt;
+        recorded && (said.other_body_of(*recorded) || said.rolled_back_from(*recorded)))
+        return fail(context.inbound ? Code::kForgotten : Code::kDenied,
+                    "the catalog has recorded another life of " + to_string(remote.corelet) + ", incarnation " +
+                        std::to_string(recorded->incarnation.v) + " with sequence " +
+                        std::to_string(recorded->durable_sequence),
+                    remote.incarnation.v);
     const mesh::Corelet* const known = map->find(remote.corelet);
     if (!known) return {};
-    if (remote.incarnation < known->incarnation)
-        return fail(Code::kDenied, "incarnation " + std::to_string(remote.incarnation.v) + " of " +
-                                       to_string(remote.corelet) + " is over");
+    bool const out = known->presence == mesh::Presence::kOut && remote.incarnation == known->incarnation;
+    if (remote.incarnation < known->incarnation || out)
+        return fail(over,
+                    "incarnation " + std::to_string(remote.incarnation.v) + " of " + to_string(remote.corelet) +
+                        (out ? " was put out" : " is over"),
+                    remote.incarnation.v);
     return {};
 }
 
@@ -54,10 +70,10 @@ bool PeerPolicy::knows_better(CoreletId id, const pb::VoterGreeting& greeting, s
         reason = "another body of " + to_string(id) + " shows itself";
         return true;
     }
-    if (known->incarnation > said.incarnation ||
-        (known->incarnation == said.incarnation && known->durable_sequence > said.durable_sequence)) {
+    // Of the very same boot more may have been heard since the greeting was written: that is no contradiction.
+    if (said.rolled_back_from(*known)) {
         reason = to_string(id) + " was seen at incarnation " + std::to_string(known->incarnation.v) +
-                 ", further on than it says";
+                 " with sequence " + std::to_string(known->durable_sequence) + ", further on than it says";
         return true;
     }
     return false;
@@ -129,6 +145,7 @@ Task<void> Gossip::tick_loop() {
 }
 
 void Gossip::carry_out(const mesh::SendHeartbeat& effect) {
+    if (silent_) return;
     auto const bytes = mesh::encode_heartbeat(effect.heartbeat);
     Buffer const body = Buffer::copy_of(bytes);
     for (CoreletId to : effect.to) scope_.spawn(send_one(to, body));
@@ -144,6 +161,8 @@ Task<void> Gossip::send_one(CoreletId to, Buffer body) {
 Task<Result<Reply>> Gossip::on_heartbeat(Request request) {
     CO_TRY(auto heartbeat, mesh::decode_heartbeat(request.body));
     if (heartbeat.from != request.from->corelet) co_return fail(Code::kDenied, "a heartbeat in another's name");
+    // What the others know of this corelet is held against what it has by now.
+    step(mesh::SequenceAdvanced{store_.durable_seq()});
     step(mesh::HeartbeatReceived{std::move(heartbeat)});
     co_return Reply{};
 }

@@ -20,6 +20,10 @@ class PeerPolicy final : public HelloPolicy, public RaftNode::Identities {
         maps_ = maps;
         membership_ = membership;
     }
+    // What the catalog has recorded of an identity, as far as it is known here.
+    void set_records(std::function<std::optional<mesh::PeerMemory>(CoreletId)> records) {
+        records_ = std::move(records);
+    }
     [[nodiscard]] Hello local_hello() override;
     [[nodiscard]] Result<void> judge(const Hello& remote, const PeerContext& context) override;
     [[nodiscard]] bool knows_better(CoreletId id, const pb::VoterGreeting& greeting,
@@ -31,6 +35,7 @@ class PeerPolicy final : public HelloPolicy, public RaftNode::Identities {
     Store& store_;
     const MapService* maps_ = nullptr;
     const mesh::Membership* membership_ = nullptr;
+    std::function<std::optional<mesh::PeerMemory>(CoreletId)> records_;
 };
 
 class Gossip {
@@ -47,7 +52,12 @@ class Gossip {
     ~Gossip();
     [[nodiscard]] const mesh::Membership& membership() const { return membership_; }
     void map_changed();
+    // The catalog's word: which life of an identity it has recorded, and how far that had got.
     void recorded(CoreletId id, mesh::PeerMemory memory) { step(mesh::MemoryKnown{id, memory, true}); }
+    // The own incarnation was raised without a mount: from now on heartbeats carry it.
+    void life_renewed() { step(mesh::IncarnationRaised{store_.incarnation()}); }
+    // This identity's promises are void: it gives no sign of life any more.
+    void fall_silent() { silent_ = true; }
 
   private:
     void step(const mesh::MembershipEvent& event);
@@ -78,6 +88,7 @@ class Gossip {
     std::set<CoreletId> proposing_;
     Notify remember_wanted_;
     bool dirty_ = false;
+    bool silent_ = false;
     Scope scope_;
 };
 

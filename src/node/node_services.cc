@@ -2,6 +2,7 @@
 
 #include "base/codec.h"
 #include "heal/heal.pb.h"
+#include "node/node.pb.h"
 #include "stream/stream.pb.h"
 #include "wire/message.h"
 
@@ -9,7 +10,8 @@ namespace corelet {
 
 namespace {
 constexpr const char* k_voters_note = "voters";
-}
+constexpr Duration k_body_gone_after = 10_s;
+}  // namespace
 
 // --- spaces
 // ---------------------------------------------------------------------------------------------------------------
@@ -64,10 +66,11 @@ Task<Result<void>> NodeServices::start() {
     RpcOptions rpc_options;
     rpc_options.own_uid = config.own_uid;
     rpc_options.insecure = config.insecure;
-    rpc = std::make_unique<RpcNode>(env, *policy, rpc_options);
+    rpc = std::make_unique<RpcNode>(env, *policy, rpc_options, this);
     Journal& journal = store->consensus_journal();
     CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, {}, config.bootstrap));
     catalog = std::make_unique<RaftCatalog>(env, *rpc, raft.get());
+    policy->set_records([this](CoreletId id) { return recorded_life(id); });
     spaces = std::make_unique<CatalogSpaces>(*catalog);
     maps = std::make_unique<MapService>(env, *catalog, *store, *rpc);
     if (auto const note = store->note(k_voters_note)) {
@@ -79,7 +82,8 @@ Task<Result<void>> NodeServices::start() {
     Gossip::Callbacks callbacks;
     callbacks.forgotten = [this](std::string reason) { forgotten(std::move(reason)); };
     callbacks.two_bodies = [this] {
-        own_trouble = "another body of this identity shows itself: the same device image is mounted twice";
+        if (!other_body_seen_) log_warning(env.log, "node.other_body", "the same device image is mounted twice");
+        other_body_seen_ = env.clock.now();
         raft->bar(raft::Bar::kTwoBodies);
     };
     callbacks.confirmed_down = [this](CoreletId id) {
@@ -91,6 +95,7 @@ Task<Result<void>> NodeServices::start() {
     if (config.role == mesh::Role::kStorage) {
         fragments = std::make_unique<FragmentServer>(*store, *rpc, *maps, this);
         replica_server = std::make_unique<ReplicaServer>(env, *store, *rpc, config.stream_times);
+        replica_server->set_gate([this] { return may_keep_segments(); });
     }
     chunks = std::make_unique<MeshChunks>(env, *rpc, *maps, MeshChunks::Options{});
     replica_port = std::make_unique<RpcReplicaPort>(*rpc, env.clock);
@@ -117,6 +122,7 @@ Task<Result<void>> NodeServices::start() {
     }
     scope_.spawn(enter_mesh());
     scope_.spawn(remember_voters());
+    scope_.spawn(watch_identities());
     scope_.spawn(watch_device());
     co_return {};
 }
@@ -133,10 +139,12 @@ Task<void> NodeServices::shut_down(Duration limit) {
 // Promises of this identity are void: it neither fences, nor tells a log's end, nor votes (protocols 1.3).
 void NodeServices::forgotten(std::string reason) {
     if (!own_trouble.empty()) return;
-    own_trouble =
-        "this device has forgotten promises (" + reason + "); replace it: corelet join with a fresh device";
+    own_trouble = "this device has forgotten promises (" + reason +
+                  "); started again, the corelet joins as a new one and keeps the fragments it has";
     log_warning(env.log, "node.forgotten", own_trouble);
     raft->bar(raft::Bar::kForgotten);
+    gossip->fall_silent();
+    if (volumes) volumes->retire();
     scope_.spawn(mark_forgotten(std::move(reason)));
 }
 
@@ -144,7 +152,83 @@ Task<void> NodeServices::mark_forgotten(std::string reason) {
     (void)co_await store->mark_forgotten(std::move(reason));
 }
 
+// The catalog has recorded this life of the identity, and nobody knows better (protocols 1.1, 1.3).
+Result<void> NodeServices::may_keep_segments() const {
+    if (store->has_forgotten())
+        return fail(Code::kForgotten, "this device has forgotten promises: " + store->forgotten_reason());
+    if (!session || !session->first_session().is_set())
+        return fail(Code::kUnavailable, "the catalog has not yet recorded this corelet's present life");
+    return {};
+}
+
+void NodeServices::peer_unreachable(CoreletId /*peer*/, const Error& error) {
+    // Each refusal names the incarnation that it is about: an old one is no news.
+    if (error.code == Code::kForgotten && error.detail == store->incarnation().v && gossip)
+        return forgotten(error.message);
+    if (error.code != Code::kFenced || error.detail != store->incarnation().v || renewing_ || !own_trouble.empty())
+        return;
+    renewing_ = true;
+    scope_.spawn(renew_life(error.message));
+}
+
+// Put out, or replaced, and back: it goes on under a new incarnation, without restarting (protocols 1.5).
+Task<void> NodeServices::renew_life(std::string reason) {
+    log_info(env.log, "node.life_renewed", reason);
+    if (auto const raised = co_await store->raise_incarnation(); raised) {
+        gossip->life_renewed();
+        session->reopen();
+        while (own_trouble.empty() && !co_await introduce_self()) co_await env.clock.sleep(300_ms);
+    }
+    co_await env.clock.sleep(1_s);
+    renewing_ = false;
+}
+
+Task<void> NodeServices::watch_identities() {
+    for (;;) {
+        co_await env.clock.sleep(500_ms);
+        look_at_records();
+        look_at_bodies();
+    }
+}
+
+std::optional<mesh::PeerMemory> NodeServices::recorded_life(CoreletId id) const {
+    std::string const key = identity_key(id);
+    for (const KeyValue& item : catalog->local_range(key).items) {
+        pb::IdentityRecord record;
+        if (item.key == key && record.ParseFromString(item.value))
+            return mesh::PeerMemory{Incarnation(record.incarnation()), record.nonce(), record.durable_sequence()};
+    }
+    return std::nullopt;
+}
+
+// What the catalog has recorded of the others' lives wins over what gossip says.
+void NodeServices::look_at_records() {
+    auto const map = maps->current();
+    for (const mesh::Corelet& corelet : map->corelets) {
+        auto const life = recorded_life(corelet.id);
+        auto const known = gossip->membership().memory(corelet.id);
+        if (life && (!known || life->newer_than(*known) || life->other_body_of(*known)))
+            gossip->recorded(corelet.id, *life);
+    }
+}
+
+// While another body of this identity shows itself, this one does not vote. Which of the two is the one, the
+// catalog's record says; the other falls silent, and some time later this one votes again (protocols 1.2, 1.3).
+void NodeServices::look_at_bodies() {
+    if (!other_body_seen_ || store->has_forgotten() || env.clock.now() - *other_body_seen_ < k_body_gone_after)
+        return;
+    other_body_seen_.reset();
+    raft->core().lift(raft::Bar::kTwoBodies);
+    log_info(env.log, "node.other_body_gone", "no other body of this identity has shown itself for a while");
+}
+
 void NodeServices::map_changed() {
+    std::set<CoreletId> out;
+    for (const mesh::Corelet& corelet : maps->current()->corelets)
+        if (corelet.presence == mesh::Presence::kOut) out.insert(corelet.id);
+    for (CoreletId id : out)
+        if (!out_.contains(id) && id != store->identity()) rpc->disconnect(id, "it was put out");
+    out_ = std::move(out);
     gossip->map_changed();
     if (healer) healer->wake();
     if (volumes) volumes->wake();
@@ -154,6 +238,10 @@ Task<void> NodeServices::watch_device() {
     co_await store->failed().wait();
     own_trouble = "the device has failed: " + store->failure();
     log_warning(env.log, "node.device_failed", own_trouble);
+    // Its process lives and renews the session: nobody else may take its streams until it gives them up
+    // (protocols 3.4).
+    if (volumes) volumes->retire();
+    raft->step_down();
     while (
         !co_await maps->change(mesh::DutyChanged{store->identity(), mesh::Duty::kFailing}, env.clock.now() + 5_s))
         co_await env.clock.sleep(1_s);
@@ -256,11 +344,14 @@ Task<void> NodeServices::remember_voters() {
         // A corelet that the map has as down although it runs says so.
         const auto map = maps->current();
         const mesh::Corelet* const self = map->find(store->identity());
-        if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() &&
+        if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() && !renewing_ &&
             session->first_session().is_set()) {
-            if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation())
-                (void)co_await store->raise_incarnation();
-            (void)co_await introduce_self();
+            if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation()) {
+                if (std::exchange(renewing_, true)) continue;
+                co_await renew_life("the map has this corelet as out");
+            } else {
+                (void)co_await introduce_self();
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ class CatalogSpaces final : public SpaceDirectory {
     void refresh() const;
 };
 
-class NodeServices final : public HealPort, public DeleteAuthority {
+class NodeServices final : public HealPort, public DeleteAuthority, public PeerEvents {
   public:
     NodeServices(Env& env, NodeConfig config, std::unique_ptr<Store> store);
     ~NodeServices() override;
@@ -39,6 +39,8 @@ class NodeServices final : public HealPort, public DeleteAuthority {
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
     [[nodiscard]] Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) override;
     [[nodiscard]] Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) override;
+    // A refusal may tell that this life of the identity is over, or that promises were forgotten.
+    void peer_unreachable(CoreletId peer, const Error& error) override;
 
     Env& env;
     NodeConfig config;
@@ -66,6 +68,12 @@ class NodeServices final : public HealPort, public DeleteAuthority {
     void forgotten(std::string reason);
     [[nodiscard]] Task<void> mark_forgotten(std::string reason);
     void map_changed();
+    [[nodiscard]] Result<void> may_keep_segments() const;
+    [[nodiscard]] Task<void> renew_life(std::string reason);
+    [[nodiscard]] Task<void> watch_identities();
+    [[nodiscard]] std::optional<mesh::PeerMemory> recorded_life(CoreletId id) const;
+    void look_at_records();
+    void look_at_bodies();
     [[nodiscard]] Task<void> enter_mesh();
     [[nodiscard]] Task<Result<void>> introduce_self();
     [[nodiscard]] Task<Result<void>> ask_seed(Address seed);
@@ -82,6 +90,9 @@ class NodeServices final : public HealPort, public DeleteAuthority {
         friend bool operator==(const ProvenOwner&, const ProvenOwner&) = default;
     };
     std::map<SpaceId, ProvenOwner> proven_owners_;
+    bool renewing_ = false;
+    std::optional<Instant> other_body_seen_;
+    std::set<CoreletId> out_;  // in the last map
     Scope scope_;
 };
 

@@ -33,6 +33,7 @@ Task<void> SessionKeeper::run() {
             first_.set();
         }
         co_await env_.clock.sleep(config_.session_renewal);
+        if (session_.is_zero()) continue;
         auto const renewed = co_await catalog_.renew_lease(session_, env_.clock.now() + config_.session_ttl);
         if (!renewed && renewed.error().code == Code::kNotFound) {
             log_warning(env_.log, "session.lost", "the catalog ended this corelet's session; opening another");

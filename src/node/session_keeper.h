@@ -19,6 +19,8 @@ class SessionKeeper {
     // Zero while there is none.
     [[nodiscard]] LeaseId session() const { return session_; }
     [[nodiscard]] Event& first_session() { return first_; }
+    // The incarnation was raised: it is recorded, and a session of its own opened, with the next renewal.
+    void reopen() { session_ = {}; }
     [[nodiscard]] Task<void> end();
 
   private:
