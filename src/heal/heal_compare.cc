@@ -77,16 +77,18 @@ Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, 
             if (answer.error().code == Code::kStaleMap) maps_.heard_of(MapEpoch(answer.error().detail), peer);
             break;
         }
-        if (answer->unsettled()) known->complete = false;
+        if (answer->unsettled()) known->complete = known->all_up = false;
         for (const pb::HeldChunk& held : answer->chunks()) {
             ChunkId const chunk{SpaceId(held.space()), held.seq()};
             question.set_after_space(held.space());
             question.set_after_seq(held.seq());
             if (known->chunks.size() >= options_.chunks_a_round && !known->chunks.contains(chunk)) {
-                known->complete = false;
+                known->complete = known->all_up = false;
                 continue;
             }
             Seen& seen = known->chunks[chunk];
+            for (u32 fresh = held.positions() & ~seen.anywhere; fresh != 0; fresh &= fresh - 1)
+                seen.holders.push_back(peer);
             seen.anywhere |= held.positions();
             seen.blocks = std::max(seen.blocks, held.blocks());
             if (auto const home = pool.current().position_of(pool.slot(chunk), peer))
@@ -96,7 +98,7 @@ Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, 
         if (answered == 0 && answer->chunks().empty()) break;  // gets nowhere
         question.mutable_digests()->DeleteSubrange(0, answered);
     }
-    if (question.digests_size() != 0) known->complete = false;
+    if (question.digests_size() != 0) known->complete = known->all_up = false;
 }
 
 // Lists what this corelet holds in the slots where it has something that the asker may not have. Who answers moves

@@ -42,13 +42,14 @@ std::vector<Healer::Missing> Healer::find_missing(const mesh::Map& map, const me
             holes += !member.is_zero() && map.is_up(member) && lacks ? 1U : 0U;
         }
         missing.push_back(Missing{id, seen.blocks, static_cast<u8>(std::popcount(seen.anywhere)),
-                                  static_cast<u8>(std::clamp(holes, 1U, 24U))});
+                                  static_cast<u8>(std::clamp(holes, 1U, 24U)), seen.holders});
+        std::sort(missing.back().holders.begin(), missing.back().holders.end());
     };
     for (auto const& [chunk, seen] : known.chunks) look_at(chunk, seen);
     for (const FragmentId& id : damaged_) {
         if (known.chunks.contains(id.chunk) || spaces_.pool_of(id.chunk.space) != pool.id) continue;
         if (auto const info = store_.fragment_info(id))
-            look_at(id.chunk, Seen{0, 0, static_cast<u32>(info->bytes / k_block_bytes)});
+            look_at(id.chunk, Seen{0, 0, static_cast<u32>(info->bytes / k_block_bytes), {}});
     }
     std::stable_sort(missing.begin(), missing.end(),
                      [](const Missing& a, const Missing& b) { return a.survivors < b.survivors; });
@@ -170,6 +171,8 @@ Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Mis
     ++status_.fragments_rebuilt;
     rate_.done(bytes, env_.clock.now());
     left_[pool_id].take(missing);
+    auto& rows = degraded_[pool_id];
+    if (auto const row = rows.find(missing.holders); row != rows.end() && --row->second == 0) rows.erase(row);
     co_return {};
 }
 

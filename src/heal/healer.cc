@@ -70,6 +70,17 @@ HealStatus Healer::status() const {
     return status;
 }
 
+std::vector<DegradedChunks> Healer::degraded(usize limit) const {
+    std::vector<DegradedChunks> out;
+    for (auto const& [pool, rows] : degraded_)
+        for (auto const& [holders, chunks] : rows) out.push_back(DegradedChunks{pool, holders, chunks});
+    std::stable_sort(out.begin(), out.end(), [](const DegradedChunks& a, const DegradedChunks& b) {
+        return a.holders.size() < b.holders.size();
+    });
+    if (out.size() > limit) out.resize(limit);
+    return out;
+}
+
 Task<void> Healer::run() {
     for (;;) {
         bool const clean = status_.paused || co_await round();
@@ -86,6 +97,7 @@ Task<bool> Healer::round() {
     auto const map = maps_.current();
     bool clean = true;
     for (const mesh::Pool& pool : map->pools) clean = co_await heal_pool(maps_.current(), pool.id) && clean;
+    std::erase_if(degraded_, [&](const auto& rows) { return maps_.current()->find(rows.first) == nullptr; });
     std::erase_if(left_, [&](const auto& left) { return maps_.current()->find(left.first) == nullptr; });
     co_await drop_deleted_spaces();
     co_await drop_dead();
@@ -101,6 +113,9 @@ Task<bool> Healer::heal_pool(MapPtr map, PoolId pool_id) {
     auto const known = std::make_shared<Known>();
     co_await ask_members(map, pool_id, known);
     auto missing = co_await without_dead(find_missing(*map, *pool, *known));
+    auto& degraded = degraded_[pool_id] = {};
+    for (const Missing& each : missing) ++degraded[each.holders];
+    if (known->all_up) port_.compared(pool_id, map->epoch);
     bool const rebuilt = co_await rebuild_all(pool_id, table, std::move(missing));
     co_await hand_on(map, pool_id);
     bool const clean =

@@ -44,6 +44,13 @@ struct ChunkFates {
     std::set<u64> pending;  // being put, or still a segment of the log: not to be healed yet
 };
 
+// Chunks of which a fragment is missing here, and who has one: one entry for all with the same holders.
+struct DegradedChunks {
+    PoolId pool;
+    std::vector<CoreletId> holders;  // one for each other fragment, ascending
+    u64 chunks = 0;
+};
+
 // What the healer asks of the node.
 class HealPort {
   public:
@@ -52,6 +59,8 @@ class HealPort {
     [[nodiscard]] virtual Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) = 0;
     // Asked of the owner of the space. An error (no owner, no answer) proves nothing: the chunks count as live.
     [[nodiscard]] virtual Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) = 0;
+    // Everybody who is up was asked what this corelet should have of the pool, beginning under this map.
+    virtual void compared(PoolId /*pool*/, MapEpoch /*epoch*/) {}
     // Proven by a linearizable read: the space was deleted (protocols 8.3).
     [[nodiscard]] virtual Task<Result<bool>> is_space_deleted(SpaceId space) = 0;
 };
@@ -77,6 +86,8 @@ class Healer {
     void wake() { wanted_.notify_one(); }
     void pause(bool paused);
     [[nodiscard]] HealStatus status() const;
+    // As of the last round, less what was rebuilt since; those with the fewest holders first, at most `limit`.
+    [[nodiscard]] std::vector<DegradedChunks> degraded(usize limit) const;
     [[nodiscard]] const Inventory& inventory() const { return inventory_; }
 
   private:
@@ -85,16 +96,19 @@ class Healer {
     // a fragment.
     struct Seen {
         u32 anywhere = 0, at_home = 0, blocks = 0;
+        std::vector<CoreletId> holders;  // for each position that anybody has, the first who says so
     };
     struct Known {
         std::map<ChunkId, Seen> chunks;
         bool complete = true;  // everybody who counts has answered, in full, and nothing is under way there
+        bool all_up = true;    // the same of those who are up
     };
     struct Missing {
         FragmentId fragment;
         u32 blocks = 0;
         u8 survivors = 0;
         u8 holes = 1;  // places of the chunk that miss theirs
+        std::vector<CoreletId> holders;
         [[nodiscard]] u64 bytes() const { return u64{blocks} * k_block_bytes; }
     };
 
@@ -153,6 +167,7 @@ class Healer {
         void take(const Missing& missing);
     };
     std::map<PoolId, Left> left_;
+    std::map<PoolId, std::map<std::vector<CoreletId>, u64>> degraded_;  // by pool and holders: so many chunks
     RateMeter rate_;
     Semaphore slots_;
     Semaphore memory_;

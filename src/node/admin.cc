@@ -6,6 +6,7 @@
 #include "mesh/survival.h"
 #include "node/admin_arguments.h"
 #include "node/export_place.h"
+#include "node/loss_budget.h"
 #include "node/node_services.h"
 #include "node/status.h"
 #include "stream/stream_record.h"
@@ -47,11 +48,15 @@ Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
     auto const map = node.maps->current();
     const mesh::Pool* const pool = map->find_pool(spec.name);
     if (!pool) co_return fail(Code::kUnavailable, "the pool was created; its table is not here yet");
+    // In fact, not only by the pool's fragments: the log and the catalog go with it.
+    PoolPromise const promise = pool_promise(*map, *pool);
     mesh::Survival const survives = mesh::survival(*map, *pool);
     co_return Json{{"name", spec.name},
                    {"id", pool->id.v},
                    {"redundancy", spec.redundancy.to_string()},
-                   {"can_lose", survives.losses[0]},
+                   {"promise", survives.promise},
+                   {"can_lose", promise.can_lose},
+                   {"limited_by", promise.limited_by},
                    {"survives", survives.sentence}};
 }
 
@@ -191,6 +196,9 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
         const mesh::Corelet* const chosen = node.maps->current()->find(at);
         if (chosen->role != mesh::Role::kStorage)
             co_return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
+        if (!chosen->is_up() || chosen->duty == mesh::Duty::kFailing)
+            co_return fail(Code::kUnavailable, "corelet " + wanted + " is " + mesh::state_name(chosen->state()) +
+                                                   " and serves nothing; `corelet status` says which ones are up");
     }
     bool const here = at.is_zero();
     CoreletId const self = node.store->identity();

@@ -57,7 +57,11 @@ bool CatalogSpaces::seems_deleted(SpaceId space) const {
 // -----------------------------------------------------------------------------------------------------------------
 
 NodeServices::NodeServices(Env& the_env, NodeConfig the_config, std::unique_ptr<Store> the_store)
-    : env(the_env), config(std::move(the_config)), store(std::move(the_store)), scope_(the_env.executor) {}
+    : env(the_env),
+      config(std::move(the_config)),
+      store(std::move(the_store)),
+      proof(store->identity()),
+      scope_(the_env.executor) {}
 
 NodeServices::~NodeServices() = default;
 
@@ -111,6 +115,7 @@ Task<Result<void>> NodeServices::start() {
         volumes = std::make_unique<VolumeHost>(env, config, *catalog, *replica_port, *placement, *maps, *chunks,
                                                *session, store->identity());
     maps->on_change([this] { map_changed(); });
+    if (!maps->current()->epoch.is_zero()) proof.map_changed(*maps->current());
     rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
     rpc->register_handler(
         node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); },
@@ -229,6 +234,7 @@ void NodeServices::map_changed() {
     for (CoreletId id : out)
         if (!out_.contains(id) && id != store->identity()) rpc->disconnect(id, "it was put out");
     out_ = std::move(out);
+    proof.map_changed(*maps->current());
     gossip->map_changed();
     if (healer) healer->wake();
     if (volumes) volumes->wake();

@@ -5,6 +5,7 @@
 #include "heal/healer.h"
 #include "node/config.h"
 #include "node/gossip.h"
+#include "node/holdings_proof.h"
 #include "node/map_keeper.h"
 #include "node/node_methods.h"
 #include "node/volume_host.h"
@@ -28,6 +29,10 @@ class CatalogSpaces final : public SpaceDirectory {
     void refresh() const;
 };
 
+// What others said of themselves last (mesh_view.cc).
+struct ReportMemory;
+[[nodiscard]] std::shared_ptr<ReportMemory> make_report_memory();
+
 class NodeServices final : public HealPort, public DeleteAuthority, public PeerEvents {
   public:
     NodeServices(Env& env, NodeConfig config, std::unique_ptr<Store> store);
@@ -36,6 +41,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     [[nodiscard]] Task<void> shut_down(Duration limit);
 
     [[nodiscard]] Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) override;
+    void compared(PoolId pool, MapEpoch epoch) override { proof.compared(pool, epoch); }
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
     [[nodiscard]] Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) override;
     [[nodiscard]] Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) override;
@@ -61,6 +67,8 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     std::unique_ptr<SessionKeeper> session;
     std::unique_ptr<MapKeeper> keeper;
     std::unique_ptr<VolumeHost> volumes;
+    HoldingsProof proof;
+    std::shared_ptr<ReportMemory> reports = make_report_memory();
     std::vector<Address> listening;
     std::string own_trouble;  // why this corelet no longer takes part; empty: it does
 

@@ -15,12 +15,4 @@ namespace corelet {
 [[nodiscard]] Task<Result<nlohmann::json>> mesh_status(NodeServices& node);
 [[nodiscard]] Task<Result<nlohmann::json>> volume_info(NodeServices& node, std::string name);
 
-// The losses the mesh survives, and the term that limits it.
-struct LossBudget {
-    int can_lose = 0;
-    std::string limited_by;
-    int can_lose_zones = 0;
-};
-[[nodiscard]] LossBudget loss_budget(const NodeServices& node);
-
 }  // namespace corelet

@@ -112,6 +112,16 @@ usize FaultAtlas::troubled() const {
                                             [](Trouble trouble) { return trouble != Trouble::kNone; }));
 }
 
+bool FaultAtlas::is_open() const {
+    for (usize i = 0; i < troubles_.size(); ++i) {
+        Trouble const trouble = troubles_[i];
+        if (trouble == Trouble::kCut || trouble == Trouble::kPaused || trouble == Trouble::kSpoiled) return false;
+        if (trouble == Trouble::kDown && mesh_.machine(i).is_up())
+            return false;  // it dies at some await yet to come
+    }
+    return true;
+}
+
 std::optional<usize> FaultAtlas::draw_sound() {
     std::vector<usize> sound;
     for (usize i = 0; i < troubles_.size(); ++i)

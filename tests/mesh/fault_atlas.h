@@ -23,6 +23,9 @@ class FaultAtlas {
 
     void start();
     [[nodiscard]] bool is_over() const { return over_; }
+    // Nobody is cut off, paused, or has a device that went bad without being noticed yet; who is down is another
+    // question.
+    [[nodiscard]] bool is_open() const;
     // Everything that is broken and can be mended is.
     void mend_all();
     // Everybody is up, and everything is as redundant as the pools promise.

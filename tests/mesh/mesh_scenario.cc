@@ -2,6 +2,7 @@
 
 #include "tests/mesh/consensus_judge.h"
 #include "tests/mesh/fault_atlas.h"
+#include "tests/mesh/loss_judge.h"
 #include "tests/mesh/workload.h"
 
 namespace corelet {
@@ -92,8 +93,11 @@ class Run {
         TRY_VOID(build());
         Observer observer(mesh_, names_);
         observer_ = &observer;
+        LossJudge losses(mesh_, names_);
+        losses_ = &losses;
         Workload workload(mesh_, names_, k_volume_bytes, drawn_.workload);
         FaultAtlas atlas(mesh_, names_, drawn_.faults);
+        atlas_ = &atlas;
         workload.start();
         atlas.start();
         if (!until([&] { return atlas.is_over(); }, drawn_.faults.length + 30_s))
@@ -135,6 +139,7 @@ class Run {
                 consensus_.look();
                 if (world_.now() >= next_look_) {
                     observer_->look();
+                    losses_->look(atlas_->is_open());
                     next_look_ = world_.now() + 100_ms;
                 }
                 return predicate();
@@ -173,6 +178,8 @@ class Run {
     ConsensusJudge consensus_;
     std::vector<std::string> names_;
     Observer* observer_ = nullptr;
+    LossJudge* losses_ = nullptr;
+    FaultAtlas* atlas_ = nullptr;
     sim::VirtualTime next_look_;
 };
 

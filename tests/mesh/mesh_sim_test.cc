@@ -1,25 +1,11 @@
 #include <gtest/gtest.h>
 
-#include "tests/mesh/sim_mesh.h"
+#include "tests/mesh/ready_mesh.h"
 
 namespace corelet {
 namespace {
 
-Buffer pattern(u64 seed, usize bytes) {
-    Prng rng(seed);
-    Buffer out = Buffer::allocate(bytes);
-    for (usize i = 0; i < bytes; i += 8) {
-        u64 const value = rng.next();
-        std::memcpy(out.mutable_data() + i, &value, 8);
-    }
-    return out;
-}
-
-std::string why(sim::World& world) {
-    std::string out = world.failure();
-    for (const std::string& line : world.recent_log()) out += "\n" + line;
-    return out;
-}
+using namespace testing_mesh;
 
 TEST(MeshSim, EightComeUpAndAgreeOnVotersAndPools) {
     sim::World world(2);
@@ -64,58 +50,6 @@ TEST(MeshSim, ThreeComeUpAndServeAVolume) {
         EXPECT_TRUE(std::ranges::equal((*read)->flatten().bytes(), pattern(i, 256 * 1024).bytes()));
     }
     EXPECT_FALSE(world.failed()) << why(world);
-}
-
-// Writes `count` blocks of 64 KiB and remembers nothing: the pattern of block i is known.
-bool fill(SimMesh& mesh, const std::string& volume, u64 first, u64 count) {
-    for (u64 i = first; i < first + count; ++i) {
-        bool done = false;
-        for (int attempt = 0; attempt < 50 && !done; ++attempt) {
-            auto const server = mesh.server_of(volume);
-            if (!server) {
-                mesh.world().run_for(500_ms);
-                continue;
-            }
-            auto const written = mesh.world().run(
-                mesh.machine(*server), mesh.device(volume)->write(i * 65536, BufferChain(pattern(i, 65536)), false),
-                20_s);
-            done = written && *written;
-        }
-        if (!done) return false;
-    }
-    return true;
-}
-
-bool check(SimMesh& mesh, const std::string& volume, u64 first, u64 count) {
-    for (u64 i = first; i < first + count; ++i) {
-        auto const server = mesh.server_of(volume);
-        if (!server) return false;
-        auto const read =
-            mesh.world().run(mesh.machine(*server), mesh.device(volume)->read(i * 65536, 65536), 20_s);
-        if (!read || !*read || !std::ranges::equal((*read)->flatten().bytes(), pattern(i, 65536).bytes()))
-            return false;
-    }
-    return true;
-}
-
-struct Ready {
-    sim::World world;
-    SimMesh mesh;
-    Ready(u64 seed, SimMeshOptions options, const std::string& redundancy) : world(seed), mesh(world, options) {
-        std::string error;
-        bool const ok =
-            mesh.up() &&
-            mesh.command("pool.create", R"({"name":"p","redundancy":")" + redundancy + R"("})", &error) &&
-            mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-            mesh.command("volume.attach", R"({"name":"v"})", &error);
-        EXPECT_TRUE(ok) << error << why(world);
-    }
-};
-
-SimMeshOptions six() {
-    SimMeshOptions options;
-    options.corelets = 6;
-    return options;
 }
 
 TEST(MeshSim, TheOwnerDiesAndAnotherServesEverythingAcknowledged) {

@@ -13,7 +13,7 @@ struct SimMesh::Presence {
 SimMesh::SimMesh(sim::World& world, SimMeshOptions options)
     : world_(world), options_(options), random_(world.fork("sim mesh")) {
     mesh_id_ = MeshId(random_.next() | 1);
-    for (usize i = 0; i < options_.corelets + options_.witnesses; ++i) {
+    for (usize i = 0; i < options_.corelets + options_.witnesses + options_.spare_machines; ++i) {
         Member member;
         member.machine = &world_.add_node("c" + std::to_string(i + 1));
         member.id = CoreletId(random_.next() | 1);
@@ -32,7 +32,7 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.device_path = members_[index].device;
     config.location =
         mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
-    config.role = index < options_.corelets ? mesh::Role::kStorage : mesh::Role::kWitness;
+    config.role = index < options_.corelets || index >= size() ? mesh::Role::kStorage : mesh::Role::kWitness;
     config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
     // The first one needs a seed as well once it has lost its device.
     if (index != 0 || members_[0].generation != 0)
@@ -91,20 +91,32 @@ void SimMesh::start_empty(usize index) {
     start(index);
 }
 
+void SimMesh::start_copy(usize index, usize of) {
+    sim::MediaFile* const original = members_[of].machine->media().find(members_[of].device);
+    CORELET_ASSERT(original && !members_[index].machine->is_up());
+    members_[index].id = members_[of].id;
+    members_[index]
+        .machine->media()
+        .add_device(members_[index].device, original->size_bytes())
+        .roll_back(original->snapshot());
+    start(index);
+}
+
 std::optional<usize> SimMesh::index_of(CoreletId id) const {
-    for (usize i = 0; i < members_.size(); ++i)
+    for (usize i = 0; i < size(); ++i)
         if (members_[i].id == id) return i;
     return std::nullopt;
 }
 
 bool SimMesh::up(Duration bound) {
-    for (usize i = 0; i < members_.size(); ++i) start(i);
+    for (usize i = 0; i < size(); ++i) start(i);
     return world_.run_until(
         [&] {
-            for (Member& member : members_) {
+            for (usize i = 0; i < size(); ++i) {
+                const Member& member = members_[i];
                 if (!member.node) return false;
                 auto const map = member.node->services().maps->current();
-                if (map->corelets.size() != members_.size()) return false;
+                if (map->corelets.size() != size()) return false;
                 for (const mesh::Corelet& corelet : map->corelets)
                     if (!corelet.is_up()) return false;
                 if (member.node->services().catalog->voters().size() < mesh::voters_wanted(*map)) return false;
@@ -154,11 +166,12 @@ std::optional<usize> SimMesh::server_of(const std::string& volume) {
     return servers.empty() ? std::nullopt : std::optional(servers.front());
 }
 
-void SimMesh::request(usize index, std::string name, std::string arguments) {
+std::shared_ptr<std::optional<Result<std::string>>> SimMesh::request(usize index, std::string name,
+                                                                     std::string arguments) {
     CORELET_ASSERT(members_[index].node);
     auto out = std::make_shared<std::optional<Result<std::string>>>();
-    members_[index].machine->spawn(
-        run_command(members_[index].node, std::move(name), std::move(arguments), std::move(out)));
+    members_[index].machine->spawn(run_command(members_[index].node, std::move(name), std::move(arguments), out));
+    return out;
 }
 
 std::shared_ptr<BlockDevice> SimMesh::device(const std::string& volume) {

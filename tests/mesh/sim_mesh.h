@@ -11,6 +11,7 @@ struct SimMeshOptions {
     usize corelets = 3;
     usize witnesses = 0;
     usize zones = 1;
+    usize spare_machines = 0;  // take no part until a copy of somebody's device is started there
     u64 device_bytes = 256 * k_mib;
     Duration out_after = 10_s;
     u64 segment_target_bytes = 2 * k_mib;
@@ -27,7 +28,9 @@ class SimMesh {
 
     // Boots all; returns when the map has everybody up and voters are as many as wanted. False within the bound.
     [[nodiscard]] bool up(Duration bound = 60_s);
-    [[nodiscard]] usize size() const { return members_.size(); }
+    // Without spare machines.
+    [[nodiscard]] usize size() const { return members_.size() - options_.spare_machines; }
+    [[nodiscard]] usize spare(usize n) const { return size() + n; }
     [[nodiscard]] sim::Node& machine(usize index) { return *members_[index].machine; }
     // Null while it is down.
     [[nodiscard]] CoreletNode* node(usize index) { return members_[index].node; }
@@ -38,6 +41,9 @@ class SimMesh {
     // Its device is gone; it boots with an empty one, as somebody else.
     void start_empty(usize index);
 
+    // Boots this machine with a copy of what the other one's device holds now: a second body of the same corelet.
+    void start_copy(usize index, usize of);
+
     // Runs a command at the first corelet that is up; an error as text in `error`.
     [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments,
                                                      std::string* error = nullptr, Duration bound = 60_s);
@@ -45,8 +51,10 @@ class SimMesh {
     [[nodiscard]] std::optional<usize> server_of(const std::string& volume);
     // All who believe to serve it.
     [[nodiscard]] std::vector<usize> servers_of(const std::string& volume);
-    // Sends a command off at this corelet, which is up; nobody waits for its answer.
-    void request(usize index, std::string name, std::string arguments);
+    // Sends a command off at this corelet, which is up; the answer comes into what is returned. A corelet that dies
+    // never answers.
+    std::shared_ptr<std::optional<Result<std::string>>> request(usize index, std::string name,
+                                                                std::string arguments);
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& volume);
     [[nodiscard]] sim::World& world() { return world_; }
     [[nodiscard]] const SimMeshOptions& options() const { return options_; }

@@ -2,6 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include <fmt/format.h>
+
 #include "app/tool/context.h"
 #include "app/tool/table.h"
 #include "app/tool/units.h"
@@ -18,6 +20,16 @@ struct PoolArguments {
     std::string chunk_size;
 };
 
+// What the mesh can in fact lose with the pool, which its size may keep below what the pool promises.
+std::string promise_sentence(const Json& made) {
+    int const losses = made.value("can_lose", 0);
+    std::string const survives = made.value("survives", std::string());
+    if (losses == made.value("promise", 0)) return losses == 0 ? "promises to survive no loss" : "this mesh can lose " + survives;
+    std::string const any = losses == 0 ? "no corelet" : fmt::format("any {}", losses == 1 ? "1 corelet" : fmt::format("{} corelets", losses));
+    return fmt::format("promises the loss of {}, but this mesh can lose {} (limited by {}); its fragments survive {}", made.value("promise", 0), any,
+                       made.value("limited_by", std::string()), survives);
+}
+
 Result<void> create(const Context& context, const PoolArguments& arguments) {
     TRY(Reach const reach, context.reach());
     Json request{{"name", arguments.name},
@@ -32,7 +44,7 @@ Result<void> create(const Context& context, const PoolArguments& arguments) {
     if (context.json)
         std::printf("%s\n", made.dump().c_str());
     else
-        std::printf("pool %s: %s\n", arguments.name.c_str(), made.value("survives", std::string()).c_str());
+        std::printf("pool %s: %s\n", arguments.name.c_str(), promise_sentence(made).c_str());
     return {};
 }
 
