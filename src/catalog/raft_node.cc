@@ -292,9 +292,12 @@ Task<void> RaftNode::exchange_before_voting() {
             if (voter != rpc_.id() && !answered.contains(voter)) greetings.spawn(greet(voter, &answered, &doubted));
         co_await greetings.join();
         if (doubted) {
-            core_.bar(raft::Bar::kTwoBodies);
-            wake();
-            co_return;
+            // While another life of this identity is known it does not vote; perhaps it was another body, and that
+            // one has stopped.
+            answered.clear();
+            doubted = false;
+            co_await env_.clock.sleep(1_s);
+            continue;
         }
         bool const everyone = answered.size() + 1 >= configuration().voters.size();
         bool const majority = answered.size() + 1 >= configuration().majority();
