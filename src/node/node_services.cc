@@ -149,12 +149,18 @@ void NodeServices::forgotten(std::string reason) {
     log_warning(env.log, "node.forgotten", own_trouble);
     raft->bar(raft::Bar::kForgotten);
     gossip->fall_silent();
-    if (volumes) volumes->retire();
+    // It goes to nobody any more; who comes may read what it has.
+    auto const map = maps->current();
+    for (const mesh::Corelet& corelet : map->corelets) {
+        rpc->set_addresses(corelet.id, {});
+        rpc->disconnect(corelet.id, "this identity has forgotten promises");
+    }
     scope_.spawn(mark_forgotten(std::move(reason)));
 }
 
 Task<void> NodeServices::mark_forgotten(std::string reason) {
     (void)co_await store->mark_forgotten(std::move(reason));
+    if (volumes) co_await volumes->retire();
 }
 
 // The catalog has recorded this life of the identity, and nobody knows better (protocols 1.1, 1.3).
@@ -246,8 +252,11 @@ Task<void> NodeServices::watch_device() {
     log_warning(env.log, "node.device_failed", own_trouble);
     // Its process lives and renews the session: nobody else may take its streams until it gives them up
     // (protocols 3.4).
-    if (volumes) volumes->retire();
     raft->step_down();
+    if (volumes) co_await volumes->retire();
+    // Recovery waits for a second fence while the session of a replica lives, and this one fences no more.
+    co_await session->first_session().wait();
+    co_await session->end();
     while (
         !co_await maps->change(mesh::DutyChanged{store->identity(), mesh::Duty::kFailing}, env.clock.now() + 5_s))
         co_await env.clock.sleep(1_s);

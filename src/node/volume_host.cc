@@ -71,10 +71,9 @@ std::vector<ChunkId> VolumeHost::live_chunks(const std::string& name) const {
     return out;
 }
 
-void VolumeHost::retire() {
+Task<void> VolumeHost::retire() {
     retired_ = true;
-    for (auto const& [name, serving] : serving_)
-        if (serving->mounted && !serving->releasing) scope_.spawn(release(name, false, env_.clock.now() + 2_s));
+    co_await release_all(env_.clock.now() + 2_s);
 }
 
 usize VolumeHost::taking() const {
@@ -378,6 +377,10 @@ Task<void> VolumeHost::bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch)
 
 Task<void> VolumeHost::hand_over_all(Instant deadline) {
     stopping_ = true;
+    co_await release_all(deadline);
+}
+
+Task<void> VolumeHost::release_all(Instant deadline) {
     Scope releases(env_.executor);
     std::vector<std::string> names;
     for (auto const& [name, serving] : serving_) names.push_back(name);

@@ -50,7 +50,7 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] Result<Verdict> fates(SpaceId space, std::vector<u64> seqs);
     // This corelet can serve nothing any more (its device failed, or has forgotten promises): every stream is given
     // up, none taken.
-    void retire();
+    [[nodiscard]] Task<void> retire();
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] u32 free_permille(PoolId pool) const override;
     [[nodiscard]] bool may_write(PoolId pool) const override;
@@ -82,6 +82,7 @@ class VolumeHost final : public PoolSpace {
     void open_export(Serving& serving, const pb::Volume& volume);
     [[nodiscard]] Task<void> publish(std::string name, u64 attachment);
     [[nodiscard]] Task<void> release(std::string name, bool end_segments, Instant deadline);
+    [[nodiscard]] Task<void> release_all(Instant deadline);
     // A segment of the log has lost a copy for good: what it holds is packed, and the log let go of it.
     [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;
     [[nodiscard]] Task<void> secure(std::string name);
@@ -104,7 +105,7 @@ class VolumeHost final : public PoolSpace {
     std::map<CoreletId, std::pair<u64, u64>> peer_space_;  // free, capacity
     bool stopping_ = false;
     bool burying_ = false;
-    bool retired_ = false;
+    bool retired_ = false;  // no candidate for anything
     Notify wanted_;
     Scope scope_;
 };

@@ -55,11 +55,12 @@ TEST_P(OldImage, IsFoundOutAndItsPromisesAreVoid) {
         return r.mesh.node(*victim) && r.mesh.node(*victim)->services().store->has_forgotten();
     };
     ASSERT_TRUE(r.world.run_until(forgotten, 20_s)) << why(r.world);
+    usize const asked = *r.mesh.server_of("v");
     auto& services = r.mesh.node(*victim)->services();
     EXPECT_TRUE(services.raft->core().barred()) << "it votes no more";
     // For its former self it neither fences nor tells a log's end, nor takes records.
     for (const SegmentInfo& segment : services.store->list_segments()) {
-        auto const owner = *r.mesh.server_of("v");
+        usize const owner = asked;
         auto& port = *r.mesh.node(owner)->services().replica_port;
         auto const fenced = r.world.run(
             r.mesh.machine(owner),
@@ -72,7 +73,7 @@ TEST_P(OldImage, IsFoundOutAndItsPromisesAreVoid) {
     }
     // The others give it up, and nothing is lost.
     auto const given_up = [&] {
-        auto const* const corelet = in_map(r.mesh, *r.mesh.server_of("v"), former);
+        auto const* const corelet = in_map(r.mesh, asked, former);
         return !corelet || corelet->presence == mesh::Presence::kOut;
     };
     EXPECT_TRUE(r.world.run_until(given_up, 60_s)) << why(r.world);
@@ -84,7 +85,7 @@ TEST_P(OldImage, IsFoundOutAndItsPromisesAreVoid) {
     auto const renamed = [&] {
         if (!r.mesh.node(*victim)) return false;
         CoreletId const now = r.mesh.node(*victim)->id();
-        auto const* const corelet = in_map(r.mesh, *r.mesh.server_of("v"), now);
+        auto const* const corelet = in_map(r.mesh, asked, now);
         return now != former && corelet && corelet->is_up();
     };
     EXPECT_TRUE(r.world.run_until(renamed, 30_s)) << why(r.world);
