@@ -100,6 +100,7 @@ Task<Result<void>> NodeServices::start() {
         fragments = std::make_unique<FragmentServer>(*store, *rpc, *maps, this);
         replica_server = std::make_unique<ReplicaServer>(env, *store, *rpc, config.stream_times);
         replica_server->set_gate([this] { return may_keep_segments(); });
+        sweeper = std::make_unique<SegmentSweeper>(env, *store, *replica_server, *catalog);
     }
     chunks = std::make_unique<MeshChunks>(env, *rpc, *maps, MeshChunks::Options{});
     replica_port = std::make_unique<RpcReplicaPort>(*rpc, env.clock);

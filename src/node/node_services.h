@@ -9,6 +9,7 @@
 #include "node/map_keeper.h"
 #include "node/node_methods.h"
 #include "node/volume_host.h"
+#include "stream/segment_sweeper.h"
 
 namespace corelet {
 
@@ -62,6 +63,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     std::unique_ptr<FragmentServer> fragments;
     std::unique_ptr<MeshChunks> chunks;
     std::unique_ptr<ReplicaServer> replica_server;
+    std::unique_ptr<SegmentSweeper> sweeper;
     std::unique_ptr<RpcReplicaPort> replica_port;
     std::unique_ptr<Healer> healer;
     std::unique_ptr<SessionKeeper> session;

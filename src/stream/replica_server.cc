@@ -272,9 +272,13 @@ Task<Result<Reply>> ReplicaServer::drop(Request request) {
     CO_TRY(SegmentInfo info, store_.segment_info(id));
     if (Epoch(message.epoch()) < info.epoch)
         co_return fail(Code::kFenced, "the segment knows a newer epoch", info.epoch.v);
-    replicas_.erase(id);
-    CO_TRY_VOID(co_await store_.drop_segment(id));
+    CO_TRY_VOID(co_await drop_dead(id));
     co_return empty_reply();
+}
+
+Task<Result<void>> ReplicaServer::drop_dead(SegmentId segment) {
+    replicas_.erase(segment);
+    co_return co_await store_.drop_segment(segment);
 }
 
 Task<Result<void>> ReplicaServer::verify_to(SegmentId segment, u64 end_bytes) {

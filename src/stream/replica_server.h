@@ -37,6 +37,8 @@ class ReplicaServer {
 
     // Verified bytes of records in the segment, for adoption: an error unless they reach `end_bytes`.
     [[nodiscard]] Task<Result<void>> verify_to(SegmentId segment, u64 end_bytes);
+    // The replica here of a segment that is proven dead.
+    [[nodiscard]] Task<Result<void>> drop_dead(SegmentId segment);
 
   private:
     struct Replica;
