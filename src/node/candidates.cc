@@ -29,7 +29,8 @@ std::optional<usize> candidate_rank(const CandidateView& view, CoreletId self) {
                corelet.presence != mesh::Presence::kOut;
     };
     const mesh::Corelet* const own = view.map.find(self);
-    if (!own || !may_own(*own)) return std::nullopt;
+    bool const takes_back = view.named && own && own->role == mesh::Role::kStorage;
+    if (!own || !(may_own(*own) || takes_back)) return std::nullopt;
     usize before = 0;
     for (const mesh::Corelet& corelet : view.map.corelets) {
         if (corelet.id == self || !may_own(corelet) || !view.has_session(corelet.id)) continue;

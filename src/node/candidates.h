@@ -16,6 +16,7 @@ struct CandidateView {
     std::set<CoreletId> holders;  // of replicas of the stream's log
     u64 space = 0;
     std::function<bool(CoreletId)> has_session;
+    bool named = false;  // the record still has `self` as owner: while it lives nobody else may take the stream
 };
 
 // How many come before `self`: first the corelet that the volume is attached to, then corelets on its host, then

@@ -122,10 +122,15 @@ Task<void> VolumeHost::run() {
         co_await wanted_.wait_until(env_.clock, env_.clock.now() + k_look_every);
         if (stopping_) co_return;
         std::vector<std::string> ended;
-        for (auto const& [name, serving] : serving_)
-            if (serving->mounted && !serving->releasing &&
-                (serving->mounted->stream->stopped().is_set() || serving->mounted->volume->stopped().is_set()))
+        for (auto const& [name, serving] : serving_) {
+            if (!serving->mounted || serving->releasing) continue;
+            if (serving->mounted->stream->stopped().is_set()) {
                 ended.push_back(name);
+            } else if (serving->mounted->volume->stopped().is_set()) {
+                // What ended the volume may be this corelet's own trouble: its log goes to the next candidate.
+                scope_.spawn(release(name, false, env_.clock.now() + 2_s));
+            }
+        }
         for (const std::string& name : ended) drop(name);
         std::set<std::string> seen;
         for (const KeyValue& item : catalog_.local_range("volumes/").items) {
@@ -199,6 +204,7 @@ std::optional<usize> VolumeHost::rank(const pb::Volume& volume, const pb::Stream
                        }};
     for (const pb::Segment& segment : stream.segments())
         for (u64 replica : segment.replicas()) view.holders.insert(CoreletId(replica));
+    view.named = stream.owner() == self_.v;
     return candidate_rank(view, self_);
 }
 
@@ -252,6 +258,9 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     if (served && record.attached_to() == 0) co_return {};  // only to make it safe: let go of at the next look
     auto const added = served ? add_export(*serving) : served;
     if (!added) {
+        // It may be this corelet's own trouble: the next candidate tries.
+        serving->releasing = true;
+        (void)co_await held->stream->hand_over(false);
         serving_.erase(name);
         co_return std::unexpected(added.error());
     }
@@ -328,7 +337,7 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
         const StreamOwner& stream = *serving->mounted->stream;
         if (!stream.may_serve()) break;
         Verdict verdict{stream.epoch(), {}};
-        std::vector<ChunkId> dead;
+        std::vector<u64> dead;
         bool doubtful = false;
         for (u64 seq : seqs) {
             const Container* const container = core.state.containers.find(seq);
@@ -341,7 +350,7 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
                 doubtful = doubtful || !proven;
                 if (!proven) continue;
                 verdict.fates.dead.insert(seq);
-                dead.push_back(ChunkId{space, seq});
+                dead.push_back(seq);
             }
         }
         // Above the horizon nothing is proven; a checkpoint moves it, and a volume that is busy may do without one
@@ -352,7 +361,7 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
         }
         if (!dead.empty() && !burying_) {
             burying_ = true;
-            scope_.spawn(bury(core.options.pool, std::move(dead), verdict.epoch));
+            scope_.spawn(bury(name, std::move(dead)));
         }
         return verdict;
     }
@@ -367,11 +376,12 @@ Task<void> VolumeHost::move_horizon(std::string name) {
     if (!moved) log_info(env_.log, "volume.horizon_not_moved", moved.error().to_string());
 }
 
-Task<void> VolumeHost::bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch) {
-    log_info(env_.log, "volume.buried",
-             [&] { return std::to_string(dead.size()) + " chunks that nothing refers to"; });
-    auto const removed = co_await chunks_.remove(pool, std::move(dead), epoch);
-    if (!removed) log_info(env_.log, "volume.not_buried", removed.error().to_string());
+Task<void> VolumeHost::bury(std::string name, std::vector<u64> dead) {
+    if (auto const found = serving_.find(name); found != serving_.end()) {
+        auto const mounted = found->second->mounted;
+        auto const buried = co_await mounted->volume->bury(std::move(dead), mounted->stream->committed_horizon());
+        if (!buried) log_info(env_.log, "volume.not_buried", buried.error().to_string());
+    }
     burying_ = false;
 }
 

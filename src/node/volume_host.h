@@ -86,7 +86,7 @@ class VolumeHost final : public PoolSpace {
     // A segment of the log has lost a copy for good: what it holds is packed, and the log let go of it.
     [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;
     [[nodiscard]] Task<void> secure(std::string name);
-    [[nodiscard]] Task<void> bury(PoolId pool, std::vector<ChunkId> dead, Epoch epoch);
+    [[nodiscard]] Task<void> bury(std::string name, std::vector<u64> dead);
     [[nodiscard]] Task<void> move_horizon(std::string name);
     void drop(const std::string& name);
 

@@ -1,7 +1,7 @@
 // What follows a commit: deletes, and keeping the map chunks from filling with garbage.
 #include <algorithm>
 
-#include "volume/checkpointer.h"
+#include "volume/volume.h"
 
 namespace corelet {
 
@@ -94,6 +94,27 @@ Task<Result<void>> Checkpointer::rewrite_pages(u64 chunk) {
         // Only a checkpoint makes room for what waits: what does not fit comes with a later one.
         if (!map.budget().try_admit(3, grant)) co_return Result<void>{};
         if (leaf) (void)map.cache().writable(leaf.node());
+    }
+    co_return Result<void>{};
+}
+
+// Left behind by puts that were given up. Nothing can come to refer to a name below the horizon; still they go the
+// way of all: a mark in the log, a checkpoint that contains it, and a second look before they are removed
+// (protocols 8.4).
+Task<Result<void>> Volume::bury(std::vector<u64> seqs, u64 horizon) {
+    if (!serving_ || closing_) co_return fail(Code::kNotOwner, "the volume is not served here");
+    auto const refers = [this, horizon](u64 seq) { return seq >= horizon || core_.refers_to(seq); };
+    std::erase_if(seqs, refers);
+    for (usize at = 0; at < seqs.size(); at += k_remove_at_once) {
+        auto const first = seqs.begin() + static_cast<std::ptrdiff_t>(at);
+        std::vector<u64> batch(first,
+                               first + static_cast<std::ptrdiff_t>(std::min(k_remove_at_once, seqs.size() - at)));
+        CO_TRY_VOID(co_await core_.append(volume_entry::Condemned{batch}, {}, {}, true));
+        CO_TRY_VOID(co_await checkpointer_.request());
+        std::erase_if(batch, refers);
+        CO_TRY_VOID(co_await core_.chunks.remove(batch, core_.stream->epoch()));
+        log_info(core_.deps.log, "volume.buried",
+                 [&] { return std::to_string(batch.size()) + " chunks that nothing refers to"; });
     }
     co_return Result<void>{};
 }

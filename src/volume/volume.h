@@ -53,6 +53,9 @@ class Volume final : public BlockDevice, public LogSink {
     [[nodiscard]] Task<Result<void>> grow(u64 size_bytes);
     // Returns when a checkpoint that contains everything acknowledged before is committed.
     [[nodiscard]] Task<Result<void>> checkpoint();
+    // Removes those of the chunks that are proven dead: below the committed horizon, and referred to by nothing
+    // (protocols 8.2 to 8.4).
+    [[nodiscard]] Task<Result<void>> bury(std::vector<u64> seqs, u64 horizon);
     [[nodiscard]] VolumeStats stats() const { return core_.stats(); }
     // For tests and tools that look into it.
     [[nodiscard]] VolumeCore& core() { return core_; }

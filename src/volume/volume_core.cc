@@ -42,6 +42,11 @@ bool VolumeCore::short_of_space() const {
     return deps.space && deps.space->free_permille(options.pool) < options.free_permille_low;
 }
 
+bool VolumeCore::refers_to(u64 seq) const {
+    return state.containers.find(seq) || state.containers.map_chunks().contains(seq) ||
+           state.puts_in_flight.contains(seq) || packing.contains(seq);
+}
+
 u64 VolumeCore::reclaimable_blocks() const {
     auto const totals = state.containers.totals();
     u64 const condemned = totals.condemned_data * u64{chunk_blocks()};

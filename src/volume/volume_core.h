@@ -73,6 +73,8 @@ class VolumeCore {
     // Free space is short: the pool says so, or a write was refused lately.
     [[nodiscard]] bool short_of_space() const;
     void note_full() { full_until = now() + options.reclaim_wait; }
+    // A container, or a chunk that becomes one.
+    [[nodiscard]] bool refers_to(u64 seq) const;
     // Blocks that cleaning, checkpoints and deletes can still give back.
     [[nodiscard]] u64 reclaimable_blocks() const;
 

@@ -5,6 +5,7 @@
 #include <fstream>  // host: reads this process's memory
 
 #include "base/checksum.h"
+#include "device/fragment_index.h"
 #include "volume/volume_testing.h"
 
 namespace corelet {
@@ -145,6 +146,23 @@ u64 resident_bytes() {
     return resident * 4096;
 }
 
+// The fragments of a full device: 100 GiB in pieces of 256 KiB, the smallest a chunk of 1 MiB gives with k = 4.
+FragmentIndex full_index() {
+    FragmentIndex index;
+    u64 const fragment = 256 * k_kib;
+    for (u64 i = 0; i < 100 * k_gib / fragment; ++i) {
+        FragmentEntry entry;
+        entry.space = 1 + i % 5;
+        entry.seq = make_seq(Epoch(1 + i % 3), i);
+        entry.blocks = static_cast<u32>(fragment / k_block_bytes);
+        entry.first_unit = static_cast<u32>(i * 5);
+        entry.k = 4;
+        entry.m = 2;
+        index.insert(entry, {{entry.first_unit, 5}});
+    }
+    return index;
+}
+
 TEST(SlowVolumeSize, HundredGiBWrittenFitIntoTheBounds) {
     u64 const size = 100 * k_gib;
     VolumeOptions options;
@@ -156,6 +174,8 @@ TEST(SlowVolumeSize, HundredGiBWrittenFitIntoTheBounds) {
     rig.chunks = &synthetic;
     rig.world.root = synthetic.root();
     rig.world.position = rig.world.last_record = RecordNumber(1);
+    FragmentIndex const index = full_index();
+    RecordProperty("index_mib", static_cast<int>(index.memory_bytes() / k_mib));
     u64 const before = resident_bytes();
     rig.attach();
     ASSERT_EQ(rig.volume->stats().logical_bytes, size);
@@ -164,7 +184,7 @@ TEST(SlowVolumeSize, HundredGiBWrittenFitIntoTheBounds) {
     EXPECT_LT(resident_bytes() - before, 32 * k_mib);
     Prng draw(3);
     std::string const content(4096, 0x5A);
-    u64 peak = 0;
+    u64 peak = 0, process_peak = 0;
     for (u32 i = 0; i < 12000; ++i) {
         u64 const offset = draw.below(size / 4096) * 4096;
         if (i % 2 == 0) {
@@ -177,10 +197,15 @@ TEST(SlowVolumeSize, HundredGiBWrittenFitIntoTheBounds) {
         u64 const now = resident_bytes();
         // What the pool of this test keeps in memory is not the volume's.
         u64 const fake = i % 100 == 0 ? rig.world.bytes_used() : 0;
+        if (i % 100 == 0) process_peak = std::max(process_peak, now > 2 * fake ? now - 2 * fake : 0);
         if (i % 100 == 0) peak = std::max(peak, now > before + 2 * fake ? now - before - 2 * fake : 0);
     }
     EXPECT_GT(rig.volume->stats().checkpoints, 1U);
     EXPECT_LT(peak, 160 * k_mib);
+    // A whole corelet, less its own few MiB of connections and catalog: index, map, caches, and the program.
+    EXPECT_LT(process_peak, 224 * k_mib);
+    EXPECT_EQ(index.size(), 100 * k_gib / (256 * k_kib));
+    RecordProperty("process_peak_mib", static_cast<int>(process_peak / k_mib));
     RecordProperty("peak_mib", static_cast<int>(peak / k_mib));
     RecordProperty("checkpoints", static_cast<int>(rig.volume->stats().checkpoints));
 }

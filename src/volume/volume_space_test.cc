@@ -105,6 +105,38 @@ TEST(VolumeSpace, WithoutAPoolTheLogTakesWritesAndNothingIsPacked) {
     for (u64 i = 0; i < 32; ++i) rig.expect(i * 256 * k_kib, 256 * k_kib, i + 1);
 }
 
+// A put whose owner died left a chunk that no record names.
+TEST(VolumeSpace, BuriesOnlyWhatIsProvenDead) {
+    VolumeRig rig(18, options());
+    rig.attach();
+    rig.crash();
+    rig.attach();  // names of the former epoch are below the first horizon
+    for (u64 i = 0; i < 16; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
+    rig.stream->roll();
+    rig.run_for(20_s);
+    ASSERT_TRUE(rig.await(rig.volume->checkpoint()));
+    ASSERT_EQ(rig.volume->stats().unpacked_bytes, 0U);
+    u64 const horizon = rig.world.horizon;
+    u64 const orphan = make_seq(Epoch(rig.world.epoch.v - 1), 77);
+    ASSERT_LT(orphan, horizon);
+    u64 const young = rig.stream->new_chunk_id().seq;
+    u64 const referred = rig.await(rig.volume->core().state.map.pin_leaf(0, false))->page().entry(0).container;
+    for (u64 seq : {orphan, young}) rig.world.chunks[seq] = VolumeRig::pattern(seq, 4096);
+    ASSERT_LT(referred, young);
+    auto const buried = rig.await(rig.volume->bury({orphan, young, referred}, horizon));
+    ASSERT_TRUE(buried) << buried.error().to_string();
+    EXPECT_FALSE(rig.world.chunks.contains(orphan));
+    EXPECT_TRUE(rig.world.condemned.contains(orphan)) << "a mark in the log comes first";
+    EXPECT_TRUE(rig.world.chunks.contains(young)) << "it may be a put in flight";
+    EXPECT_TRUE(rig.world.chunks.contains(referred));
+    for (u64 i = 0; i < 16; ++i) rig.expect(i * 64 * k_kib, 64 * k_kib, i + 1);
+    rig.world.chunks.erase(young);
+    // The mark is replayed like any other.
+    rig.crash();
+    rig.attach();
+    for (u64 i = 0; i < 16; ++i) rig.expect(i * 64 * k_kib, 64 * k_kib, i + 1);
+}
+
 TEST(VolumeLoss, ALostChunkIsNamedAndTheRestIsServed) {
     VolumeOptions without_cache = options();
     without_cache.block_cache_bytes = 0;
