@@ -57,10 +57,23 @@ std::vector<CoreletId> MapLogPlacement::homes(PoolId id, SegmentId segment) cons
     return whole ? row : std::vector<CoreletId>{};
 }
 
-bool MapLogPlacement::is_up(CoreletId corelet) const {
+std::vector<CoreletId> MapLogPlacement::domain_of(PoolId id, CoreletId of) const {
     auto const map = maps_.current();
-    const mesh::Corelet* const known = map->find(corelet);
-    if (!known || !known->is_up() || known->duty == mesh::Duty::kFailing) return false;
+    const mesh::Pool* const pool = map->find(id);
+    const mesh::Corelet* const corelet = map->find(of);
+    std::vector<CoreletId> out{of};
+    if (!pool || !corelet || pool->spec.level == mesh::Level::kCorelet) return out;
+    std::string const domain = corelet->location.domain(pool->spec.level);
+    for (const mesh::Corelet& other : map->corelets)
+        if (other.id != of && other.location.domain(pool->spec.level) == domain) out.push_back(other.id);
+    return out;
+}
+
+bool MapLogPlacement::is_up(CoreletId corelet) const {
+    const auto map = maps_.current();
+    const mesh::Corelet* const found = map->find(corelet);
+    // A failing device stores no fence any more (protocols 10.2): for a log it is lost.
+    if (!found || !found->is_up() || found->duty == mesh::Duty::kFailing) return false;
     return corelet == self_ || !membership_ || membership_->health(corelet) == mesh::PeerHealth::kHeard;
 }
 

@@ -18,6 +18,7 @@ class MapLogPlacement final : public LogPlacement {
     [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid,
                                                 u64 salt) const override;
     [[nodiscard]] std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const override;
+    [[nodiscard]] std::vector<CoreletId> domain_of(PoolId pool, CoreletId corelet) const override;
     [[nodiscard]] bool is_up(CoreletId corelet) const override;
     [[nodiscard]] bool is_confirmed_dead(CoreletId corelet) const override;
     [[nodiscard]] u64 packed_reservation(PoolId pool, u64 segment_bytes) const override;

@@ -27,6 +27,7 @@ void OwnerCore::submit(u64 request, LogEntry entry, Instant now, bool may_be_ref
     pending_bytes_ += entry.blocks.size() + entry.meta.size();
     pending_.push_back(Request{request, std::move(entry), may_be_refused});
     last_activity_ = now;
+    if (!blocked_since_) blocked_since_ = now;
 }
 
 // While a record is in flight, small requests gather for the next one; large ones are sent beside it.
@@ -96,6 +97,7 @@ void OwnerCore::appended(SegmentId segment, CoreletId id, RecordNumber number, I
     if (number > replica->durable) replica->durable = number;
     acknowledge_ready(now, out);
     last_activity_ = now;
+    resume_if_answered(*replica, now, out);
     if (end_bytes_ >= options_.segment_target_bytes && catalog_available_) want_roll_ = true;
     flush(now, out);
 }
@@ -110,6 +112,7 @@ void OwnerCore::acknowledge_ready(Instant now, OwnerEffects& out) {
         CORELET_ASSERT(record.number == acknowledged_.next(), "acknowledged out of order");
         acknowledged_ = record.number;
         acknowledged_bytes_ = record.end_bytes;
+        blocked_since_.reset();
         if (recent_latencies_.size() == k_latencies_kept) recent_latencies_.erase(recent_latencies_.begin());
         recent_latencies_.push_back(now - record.sent);
         for (usize i = 0; i < record.requests.size(); ++i) {
@@ -118,6 +121,7 @@ void OwnerCore::acknowledge_ready(Instant now, OwnerEffects& out) {
                 request.id, record.number, LogPlace{open_->id, record.first_block[i]}, std::move(request.entry)});
         }
     }
+    if (!blocked_since_ && (!in_flight_.empty() || !pending_.empty())) blocked_since_ = now;
 }
 
 }  // namespace corelet

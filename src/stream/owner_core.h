@@ -48,6 +48,11 @@ struct NeedStandby {
     std::vector<CoreletId> avoid;
     bool urgent = false;  // writes wait for it
 };
+// A replica lags, and whether another corelet is faster is not known: measure how fast these answer now,
+// set_latency_hint().
+struct Measure {
+    std::vector<LogSegment> standbys;
+};
 // A newer epoch exists: this owner stops for good.
 struct Stopped {
     Error error;
@@ -55,7 +60,8 @@ struct Stopped {
 }  // namespace owner_effect
 using OwnerEffect =
     std::variant<owner_effect::SendRecord, owner_effect::SendHeartbeat, owner_effect::Acknowledge,
-                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby, owner_effect::Stopped>;
+                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby, owner_effect::Measure,
+                 owner_effect::Stopped>;
 using OwnerEffects = std::vector<OwnerEffect>;
 
 struct OwnerOptions {
@@ -90,7 +96,7 @@ class OwnerCore {
     void flush(Instant now, OwnerEffects& out);
     // The replica has record `number` of the segment, and all before it, on media.
     void appended(SegmentId segment, CoreletId replica, RecordNumber number, Instant now, OwnerEffects& out);
-    void heartbeat_answered(SegmentId segment, CoreletId replica, Instant sent, Instant now);
+    void heartbeat_answered(SegmentId segment, CoreletId replica, Instant sent, Instant now, OwnerEffects& out);
     // Reset, refused, or the device failed: anything but an answer. kFenced stops the owner and is no reason to
     // roll. kNoSpace: what may be refused is, the rest goes on in the next segment.
     void failed(SegmentId segment, CoreletId replica, const Error& error, Instant now, OwnerEffects& out);
@@ -107,8 +113,13 @@ class OwnerCore {
     void set_catalog_available(bool available) { catalog_available_ = available; }
     // End the open segment when all that is in flight is acknowledged, if it holds anything.
     void request_roll(Instant now, OwnerEffects& out);
-    // What the shell measured of corelets' answers, for lag (protocols 5.4). Zero: unknown.
-    void set_latency_hint(CoreletId corelet, Duration latency) { latency_hints_[corelet] = latency; }
+    // Goes on in a wider standby, if there is one: at once from a segment without records, else when what is in
+    // flight is acknowledged (protocols 5.2).
+    void widen(Instant now, OwnerEffects& out);
+    // What the shell measured of a corelet's answers, for lag (protocols 5.4); good for a second.
+    void set_latency_hint(CoreletId corelet, Duration latency, Instant now) {
+        latency_hints_[corelet] = {latency, now};
+    }
     // This owner gives no answer any more (hand-over, shutdown): its release is its last word at its epoch.
     void stop() { stopped_ = true; }
 
@@ -123,6 +134,8 @@ class OwnerCore {
     [[nodiscard]] const std::vector<LogSegment>& standbys() const { return standbys_; }
     [[nodiscard]] usize waiting_requests() const { return pending_.size(); }
     [[nodiscard]] bool is_stuck() const { return stuck_; }
+    // Since when requests wait and none was acknowledged; empty while none waits.
+    [[nodiscard]] std::optional<Instant> blocked_since() const { return blocked_since_; }
     [[nodiscard]] u64 rolls() const { return roll_; }
 
   private:
@@ -144,7 +157,12 @@ class OwnerCore {
         RecordNumber durable;                 // highest record it has
         std::optional<Instant> promise_from;  // first sending of the latest message it answered
         std::optional<Instant> heartbeat_out;
+        Instant heartbeat_after;  // a failed one is not asked again before
         bool failed = false;
+    };
+    struct LatencyHint {
+        Duration latency;
+        Instant measured;
     };
 
     // owner_append.cc
@@ -157,7 +175,10 @@ class OwnerCore {
     void maybe_roll_for_size(Instant now, OwnerEffects& out);
     void roll_to(usize standby, Instant now, OwnerEffects& out);
     void refuse_waiting(OwnerEffects& out);
-    [[nodiscard]] std::optional<usize> choose_standby(bool for_lag) const;
+    // Of which none has failed us; for lag (at `lagging`) also known to be faster.
+    [[nodiscard]] std::optional<usize> choose_standby(std::optional<Instant> lagging) const;
+    void roll_for_lag(Instant now, OwnerEffects& out);
+    void resume_if_answered(Replica& replica, Instant now, OwnerEffects& out);
     void check_answers(Instant now, OwnerEffects& out);
     [[nodiscard]] std::optional<Instant> oldest_unanswered(const Replica& replica) const;
     [[nodiscard]] Duration lag_limit() const;
@@ -190,7 +211,8 @@ class OwnerCore {
     usize pending_bytes_ = 0;
     std::vector<StatedEnd> uncommitted_ends_;  // in the order of use
     std::vector<LogSegment> standbys_;
-    std::map<CoreletId, Duration> latency_hints_;
+    std::map<CoreletId, LatencyHint> latency_hints_;
+    std::optional<Instant> blocked_since_;
     std::vector<Duration> recent_latencies_;  // of whole records, newest last, bounded
 };
 

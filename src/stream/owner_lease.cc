@@ -17,20 +17,22 @@ bool OwnerCore::holds_lease(Instant now) const {
     return true;
 }
 
-void OwnerCore::heartbeat_answered(SegmentId segment, CoreletId id, Instant sent, Instant now) {
+void OwnerCore::heartbeat_answered(SegmentId segment, CoreletId id, Instant sent, Instant now, OwnerEffects& out) {
     Replica* const replica = find(segment, id);
     if (!replica || stopped_) return;
     CORELET_ASSERT(sent <= now);
     if (!replica->promise_from || *replica->promise_from < sent) replica->promise_from = sent;
     if (replica->heartbeat_out && *replica->heartbeat_out <= sent) replica->heartbeat_out.reset();
+    resume_if_answered(*replica, now, out);
 }
 
-// One heartbeat a replica at a time; an append in flight renews as well.
+// One heartbeat a replica at a time; an append in flight renews as well. One that failed, and that no standby does
+// without, is asked on: it may come back.
 void OwnerCore::send_heartbeats(Instant now, OwnerEffects& out) {
     if (!open_ || stopped_) return;
     for (Replica& replica : replicas_) {
         bool const due = !replica.promise_from || now - *replica.promise_from >= options_.times.heartbeat;
-        if (!due || replica.heartbeat_out || replica.failed) continue;
+        if (!due || replica.heartbeat_out || now < replica.heartbeat_after) continue;
         replica.heartbeat_out = now;
         out.push_back(owner_effect::SendHeartbeat{open_->id, replica.id, now});
     }
@@ -49,13 +51,14 @@ Instant OwnerCore::next_tick() const {
     Instant next = last_activity_ + options_.idle_roll;
     if (!open_used_ || !in_flight_.empty() || !pending_.empty()) next = Instant{INT64_MAX / 2};
     for (const Replica& replica : replicas_) {
-        if (replica.failed) continue;
-        if (auto const oldest = oldest_unanswered(replica))
-            next = std::min(
-                {next, *oldest + options_.times.no_answer, std::max(next_lag_check_, *oldest + lag_limit())});
-        if (!replica.heartbeat_out)
-            next =
-                std::min(next, replica.promise_from ? *replica.promise_from + options_.times.heartbeat : Instant{});
+        if (auto const oldest = oldest_unanswered(replica); oldest && !replica.failed) {
+            next = std::min(next, *oldest + options_.times.no_answer);
+            if (!stuck_) next = std::min(next, std::max(next_lag_check_, *oldest + lag_limit()));
+        }
+        if (!replica.heartbeat_out) {
+            Instant const due = replica.promise_from ? *replica.promise_from + options_.times.heartbeat : Instant{};
+            next = std::min(next, std::max(due, replica.heartbeat_after));
+        }
     }
     return next;
 }

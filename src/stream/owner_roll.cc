@@ -12,7 +12,7 @@ void OwnerCore::open(LogSegment segment, Instant now) {
     sent_ = acknowledged_;
     replicas_.clear();
     // The lease is that of the new segment only: no promise carries over (protocols 6.2).
-    for (CoreletId id : open_->replicas) replicas_.push_back(Replica{id, acknowledged_, {}, {}, false});
+    for (CoreletId id : open_->replicas) replicas_.push_back(Replica{id, acknowledged_, {}, {}, {}, false});
     last_activity_ = now;
 }
 
@@ -26,7 +26,6 @@ void OwnerCore::standby_listed(LogSegment standby, Instant now, OwnerEffects& ou
         send_heartbeats(now, out);
     } else if (stuck_) {
         // Prepared after the failure, so its replicas answer now, the one that failed perhaps among them.
-        stuck_ = false;
         roll_to(standbys_.size() - 1, now, out);
     }
     flush(now, out);
@@ -50,24 +49,40 @@ void OwnerCore::failed(SegmentId segment, CoreletId id, const Error& error, Inst
         out.push_back(owner_effect::Stopped{error});
         return;
     }
-    if (error.code == Code::kNoSpace)
+    if (error.code == Code::kNoSpace) {
         full_ = true;  // it lives, and takes what is small elsewhere
-    else
+    } else {
         replica->failed = true;
+        replica->heartbeat_out.reset();
+        replica->heartbeat_after = now + options_.times.heartbeat;
+    }
     roll_for_failure(now, out);
 }
 
+// A replica that was given up, and that no standby could do without, has all that was sent after all: nothing was
+// rolled, so its segment goes on.
+void OwnerCore::resume_if_answered(Replica& replica, Instant now, OwnerEffects& out) {
+    if (!stuck_ || replica.durable != sent_) return;
+    replica.failed = false;
+    if (std::any_of(replicas_.begin(), replicas_.end(), [](const Replica& other) { return other.failed; })) return;
+    stuck_ = false;
+    flush(now, out);
+}
+
 // A standby is of use only if none of its replicas is one that has just failed us. Wide ones come first.
-std::optional<usize> OwnerCore::choose_standby(bool for_lag) const {
+std::optional<usize> OwnerCore::choose_standby(std::optional<Instant> lagging) const {
+    static constexpr Duration k_hint_good = 1_s;
     auto const usable = [&](const LogSegment& standby) {
         for (CoreletId id : standby.replicas)
             for (const Replica& replica : replicas_)
                 if (replica.id == id && replica.failed) return false;
-        if (!for_lag) return true;
+        if (!lagging) return true;
         Duration const limit = lag_limit();
         for (CoreletId id : standby.replicas) {
             auto const hint = latency_hints_.find(id);
-            if (hint == latency_hints_.end() || hint->second >= limit) return false;
+            if (hint == latency_hints_.end() || hint->second.latency >= limit ||
+                *lagging - hint->second.measured > k_hint_good)
+                return false;
         }
         return true;
     };
@@ -79,11 +94,7 @@ std::optional<usize> OwnerCore::choose_standby(bool for_lag) const {
 }
 
 void OwnerCore::roll_for_failure(Instant now, OwnerEffects& out) {
-    if (auto const standby = choose_standby(false)) {
-        stuck_ = false;
-        roll_to(*standby, now, out);
-        return;
-    }
+    if (auto const standby = choose_standby({})) return roll_to(*standby, now, out);
     std::vector<CoreletId> avoid;
     for (const Replica& replica : replicas_)
         if (replica.failed) avoid.push_back(replica.id);
@@ -102,13 +113,21 @@ void OwnerCore::request_roll(Instant now, OwnerEffects& out) {
 void OwnerCore::maybe_roll_for_size(Instant now, OwnerEffects& out) {
     CORELET_ASSERT(in_flight_.empty());
     want_roll_ = false;
-    if (!catalog_available_ || !open_used_) return;
-    if (auto const standby = choose_standby(false)) {
+    if (!open_used_ || stuck_) return;
+    if (auto const standby = catalog_available_ ? choose_standby({}) : std::nullopt) {
         roll_to(*standby, now, out);
     } else {
-        last_activity_ = now;
+        last_activity_ = now;  // not again at once
         out.push_back(owner_effect::NeedStandby{{}, false});
     }
+}
+
+void OwnerCore::widen(Instant now, OwnerEffects& out) {
+    if (!open_ || stopped_ || stuck_ || !catalog_available_) return;
+    auto const standby = choose_standby({});
+    if (!standby || standbys_[*standby].replicas.size() <= open_->replicas.size()) return;
+    if (open_used_) return request_roll(now, out);
+    roll_to(*standby, now, out);
 }
 
 // Final: what the old segment's replicas still answer counts for nothing any more (protocols 5.3).
@@ -130,7 +149,7 @@ void OwnerCore::roll_to(usize index, Instant now, OwnerEffects& out) {
     LogSegment next = std::move(standbys_[index]);
     standbys_.erase(standbys_.begin() + static_cast<std::ptrdiff_t>(index));
     ++roll_;
-    want_roll_ = false;
+    want_roll_ = stuck_ = false;
     open(std::move(next), now);
     out.push_back(owner_effect::NeedStandby{{}, false});
     send_heartbeats(now, out);
@@ -182,13 +201,19 @@ void OwnerCore::check_answers(Instant now, OwnerEffects& out) {
         }
     }
     if (failure) return roll_for_failure(now, out);
-    if (!lag || stuck_ || now < next_lag_check_) return;
-    if (auto const standby = choose_standby(true)) {
+    if (lag && !stuck_ && now >= next_lag_check_) roll_for_lag(now, out);
+}
+
+// Only onto corelets that are known to answer faster; they are asked when it comes to it.
+void OwnerCore::roll_for_lag(Instant now, OwnerEffects& out) {
+    static constexpr Duration k_measured_within = 30_ms;
+    if (auto const standby = choose_standby(now)) {
         next_lag_check_ = now + options_.times.lag_roll_interval;
         roll_to(*standby, now, out);
-    } else {
-        next_lag_check_ = now + options_.times.lag_least;
+        return;
     }
+    next_lag_check_ = now + k_measured_within;
+    if (!standbys_.empty()) out.push_back(owner_effect::Measure{standbys_});
 }
 
 }  // namespace corelet

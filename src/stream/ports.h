@@ -64,6 +64,8 @@ class LogPlacement {
     // In a replicated pool, where a chunk of this name belongs, in the slot's order; empty otherwise. A segment
     // that lies there becomes a chunk without being written again.
     [[nodiscard]] virtual std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const = 0;
+    // All corelets that fail together with this one, by the pool's failure domain; itself among them.
+    [[nodiscard]] virtual std::vector<CoreletId> domain_of(PoolId pool, CoreletId corelet) const = 0;
     // The map's word: not down, failing or out.
     [[nodiscard]] virtual bool is_up(CoreletId corelet) const = 0;
     // Confirmed dead (down or out): recovery does not wait for it.

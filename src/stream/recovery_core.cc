@@ -47,6 +47,19 @@ Result<void> check_reaches(const SegmentChain& chain, const StatedEnd& end) {
     return std::unexpected(lost(chain, "records up to its stated end are missing"));
 }
 
+// Listed and without a record: they end empty, unless somebody says that they were used.
+Result<void> end_unused(const std::vector<SegmentChain>& chains, const std::vector<StatedEnd>& stated,
+                        RecoveryPlan& plan) {
+    for (const SegmentChain& chain : chains) {
+        if (chain.is_used()) continue;
+        const StatedEnd* const found = find_end(stated, chain.spec().id.seq);
+        if (found && found->end_bytes != 0)
+            return std::unexpected(lost(chain, "it was used and no record of it is left"));
+        plan.ends.push_back(StatedEnd{chain.spec().id.seq, 0, found ? found->last_record : RecordNumber{}});
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, RecordNumber base, RecordNumber kept,
@@ -67,12 +80,14 @@ Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, Reco
         const SegmentChain& last = chains[plan.replay.back()];
         plan.roll = std::max(plan.roll, last.roll());
         stated = last.records().front().ends;
-        // Whatever anyone was told of acknowledgements is true, also in records that no longer count.
+        // Whatever anyone was told of acknowledgements is true, also in records that no longer count or cannot be
+        // reached.
         for (usize i : plan.replay)
             for (const RecordHeader& record : chains[i].records())
                 plan.mark = std::max(plan.mark, record.acknowledged);
         for (const StatedEnd& end : stated) plan.mark = std::max(plan.mark, end.last_record);
     }
+    for (const SegmentChain& chain : chains) plan.mark = std::max(plan.mark, chain.mark_beyond());
 
     // Segments before the last end where its first record says; the last one at the mark.
     RecordNumber reached = base;
@@ -110,13 +125,7 @@ Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, Reco
     }
     plan.last_record = reached;
 
-    for (const SegmentChain& chain : chains) {
-        if (chain.is_used()) continue;
-        const StatedEnd* const found = find_end(stated, chain.spec().id.seq);
-        if (found && found->end_bytes != 0)
-            return std::unexpected(lost(chain, "it was used and no record of it is left"));
-        plan.ends.push_back(StatedEnd{chain.spec().id.seq, 0, found ? found->last_record : RecordNumber{}});
-    }
+    TRY_VOID(end_unused(chains, stated, plan));
     return plan;
 }
 

@@ -22,10 +22,14 @@ class SegmentChain {
     [[nodiscard]] u32 last_crc() const { return records_.empty() ? 0 : records_.back().crc; }
     [[nodiscard]] bool is_used() const { return !records_.empty(); }
     [[nodiscard]] u64 roll() const { return records_.front().roll; }
+    // A header found beyond a gap: no part of the chain, but what it knows of acknowledgements is true.
+    void note_beyond(const RecordHeader& header) { mark_beyond_ = std::max(mark_beyond_, header.acknowledged); }
+    [[nodiscard]] RecordNumber mark_beyond() const { return mark_beyond_; }
 
   private:
     LogSegment spec_;
     std::vector<RecordHeader> records_;
+    RecordNumber mark_beyond_;
 };
 
 struct RecoveryPlan {

@@ -15,7 +15,6 @@ StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr
       record_(std::move(record)),
       sink_(sink),
       core_(std::move(start), options.owner, deps.env.clock.now()),
-      bytes_in_flight_(options.bytes_in_flight_max),
       scope_(deps.env.executor) {
     // Names made before this owner by the same epoch: those of its recovery.
     for (const pb::Segment& segment : record_->value().segments())
@@ -25,9 +24,20 @@ StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr
     scope_.spawn(tick_loop());
     scope_.spawn(ends_loop());
     scope_.spawn(standby_loop());
+    // Ends are committed: whoever was not told of his yet is told now.
+    for (const pb::Segment& segment : record_->value().segments()) {
+        if (segment.state() != pb::Segment::ENDED) continue;
+        LogSegment const ended = to_spec(record_->space(), segment);
+        for (CoreletId replica : ended.replicas) scope_.spawn(seal_replica(replica, ended.id, segment.end_bytes()));
+    }
 }
 
 StreamOwner::~StreamOwner() = default;
+
+void StreamOwner::drop_segments(const std::vector<LogSegment>& segments) {
+    for (const LogSegment& segment : segments)
+        for (CoreletId replica : segment.replicas) scope_.spawn(drop_replica(replica, segment.id));
+}
 
 // --- appending
 // ------------------------------------------------------------------------------------------------------
@@ -38,23 +48,60 @@ Error no_space() {
 }
 }  // namespace
 
+// Numbered in the order of the calls: who finds no room stands in a row, and none that comes later overtakes it.
 Task<Result<RecordNumber>> StreamOwner::append(LogEntry entry, bool system) {
-    if (no_space_ && !system && !entry.blocks.empty()) co_return std::unexpected(no_space());
-    u64 const bytes = std::max<u64>(k_block_bytes, entry.blocks.size() + entry.meta.size());
-    CORELET_ASSERT(bytes <= bytes_in_flight_.total());
-    Permit const permit = co_await acquire_permit(bytes_in_flight_, bytes);
     if (stopped_.is_set() || handing_over_) co_return std::unexpected(stop_reason_);
+    auto const waiting = std::make_shared<Waiting>();
+    waiting->bytes = std::max<u64>(k_block_bytes, entry.blocks.size() + entry.meta.size());
+    CORELET_ASSERT(waiting->bytes <= options_.bytes_in_flight_max);
+    waiting->entry = std::move(entry);
+    waiting->system = system;
     u64 const request = next_request_++;
-    auto waiting = std::make_shared<Waiting>();
     waiting_.emplace(request, waiting);
-    bool const may_be_refused = !system && !entry.blocks.empty();
-    core_.submit(request, std::move(entry), now(), may_be_refused);
-    if (!flush_scheduled_) {
-        flush_scheduled_ = true;
-        flush_wanted_.notify_one();
-    }
+    row_.push_back(request);
+    Place const place{*this, request};
+    submit_waiting();
     co_await waiting->done.wait();
     co_return *waiting->result;
+}
+
+void StreamOwner::leave(u64 request) {
+    auto const found = waiting_.find(request);
+    if (found == waiting_.end() || found->second->submitted) return;
+    std::erase(row_, request);
+    waiting_.erase(found);
+    submit_waiting();
+}
+
+void StreamOwner::finish(u64 request, Result<RecordNumber> result) {
+    auto const found = waiting_.find(request);
+    CORELET_ASSERT(found != waiting_.end(), "answered twice");
+    if (found->second->submitted) bytes_in_flight_ -= found->second->bytes;
+    found->second->result.emplace(std::move(result));
+    found->second->done.set();
+    waiting_.erase(found);
+}
+
+void StreamOwner::submit_waiting() {
+    while (!row_.empty() && !stopped_.is_set()) {
+        u64 const request = row_.front();
+        Waiting& waiting = *waiting_.at(request);
+        if (no_space_ && !waiting.system && !waiting.entry.blocks.empty()) {
+            row_.pop_front();
+            finish(request, std::unexpected(no_space()));
+            continue;
+        }
+        if (bytes_in_flight_ + waiting.bytes > options_.bytes_in_flight_max) return;
+        row_.pop_front();
+        waiting.submitted = true;
+        bytes_in_flight_ += waiting.bytes;
+        bool const may_be_refused = !waiting.system && !waiting.entry.blocks.empty();
+        core_.submit(request, std::move(waiting.entry), now(), may_be_refused);
+        if (!flush_scheduled_) {
+            flush_scheduled_ = true;
+            flush_wanted_.notify_one();
+        }
+    }
 }
 
 // Runs after everything that is ready now, so that requests that arrived together travel together.
@@ -80,6 +127,7 @@ Task<void> StreamOwner::tick_loop() {
         }
         bool const available = deps_.catalog.is_available();
         core_.set_catalog_available(available);
+        if (!available) catalog_since_ = now();
         OwnerEffects effects;
         core_.tick(now(), effects);
         execute(std::move(effects));
@@ -89,8 +137,8 @@ Task<void> StreamOwner::tick_loop() {
 
 void StreamOwner::execute(OwnerEffects effects) {
     for (OwnerEffect& effect : effects) std::visit([&](auto& e) { carry_out(e); }, effect);
-    bool const stuck = core_.is_stuck() || !core_.open_segment();
-    if (!stuck) {
+    submit_waiting();
+    if (!is_stuck()) {
         stuck_since_.reset();
     } else if (!stuck_since_) {
         stuck_since_ = now();
@@ -107,11 +155,7 @@ void StreamOwner::carry_out(owner_effect::SendHeartbeat& effect) {
 
 void StreamOwner::carry_out(owner_effect::Acknowledge& effect) {
     sink_.apply(effect.record, effect.entry, effect.place);
-    auto const found = waiting_.find(effect.request);
-    CORELET_ASSERT(found != waiting_.end(), "acknowledged twice");
-    found->second->result.emplace(effect.record);
-    found->second->done.set();
-    waiting_.erase(found);
+    finish(effect.request, effect.record);
 }
 
 void StreamOwner::carry_out(owner_effect::Ended& effect) {
@@ -125,17 +169,26 @@ void StreamOwner::carry_out(owner_effect::Ended& effect) {
 
 void StreamOwner::carry_out(owner_effect::Refused& effect) {
     no_space_ = true;
-    auto const found = waiting_.find(effect.request);
-    CORELET_ASSERT(found != waiting_.end(), "answered twice");
-    found->second->result.emplace(std::unexpected(no_space()));
-    found->second->done.set();
-    waiting_.erase(found);
+    finish(effect.request, std::unexpected(no_space()));
 }
 
 void StreamOwner::carry_out(owner_effect::NeedStandby& effect) {
     avoid_ = std::move(effect.avoid);
-    standby_urgent_ = standby_urgent_ || effect.urgent;
     standby_wanted_.notify_one();
+}
+
+void StreamOwner::carry_out(owner_effect::Measure& effect) {
+    std::set<CoreletId> asked;
+    for (const LogSegment& standby : effect.standbys)
+        for (CoreletId replica : standby.replicas)
+            if (asked.insert(replica).second) scope_.spawn(measure(replica, standby.id));
+}
+
+// A small read goes the same way as an append, and promises nothing.
+Task<void> StreamOwner::measure(CoreletId replica, SegmentId standby) {
+    Instant const sent = now();
+    auto const answer = co_await deps_.replicas.read(replica, standby, 0, k_block_bytes);
+    if (answer) core_.set_latency_hint(replica, now() - sent, now());
 }
 
 void StreamOwner::carry_out(owner_effect::Stopped& effect) {
@@ -148,11 +201,8 @@ void StreamOwner::stop(Error reason) {
     stop_reason_ = std::move(reason);
     log_info(deps_.env.log, "stream.stopped",
              [&] { return "space " + std::to_string(record_->space().v) + ": " + stop_reason_.to_string(); });
-    for (auto& [request, waiting] : waiting_) {
-        waiting->result.emplace(std::unexpected(stop_reason_));
-        waiting->done.set();
-    }
-    waiting_.clear();
+    row_.clear();
+    while (!waiting_.empty()) finish(waiting_.begin()->first, std::unexpected(stop_reason_));
     readable_.notify_all();
     stopped_.set();
 }
@@ -166,7 +216,7 @@ Task<void> StreamOwner::await_record(SegmentId segment, CoreletId replica, Recor
     if (answer) {
         Duration& latency = latencies_[replica];
         latency = latency.ns == 0 ? now() - sent : (latency * 7 + (now() - sent)) / 8;
-        core_.set_latency_hint(replica, latency);
+        core_.set_latency_hint(replica, latency, now());
         core_.appended(segment, replica, number, now(), effects);
     } else {
         core_.failed(segment, replica, answer.error(), now(), effects);
@@ -180,7 +230,7 @@ Task<void> StreamOwner::send_heartbeat(owner_effect::SendHeartbeat effect) {
     if (stopped_.is_set()) co_return;
     OwnerEffects effects;
     if (answer) {
-        core_.heartbeat_answered(effect.segment, effect.replica, effect.sent, now());
+        core_.heartbeat_answered(effect.segment, effect.replica, effect.sent, now(), effects);
     } else {
         core_.failed(effect.segment, effect.replica, answer.error(), now(), effects);
     }
@@ -213,7 +263,8 @@ Task<void> StreamOwner::ends_loop() {
 Task<Result<void>> StreamOwner::commit_end(StatedEnd end) {
     auto const change = [end](pb::Stream& stream) {
         pb::Segment* const segment = find_segment(stream, end.seq);
-        if (!segment || segment->state() == pb::Segment::ENDED) return segment != nullptr;
+        // Committed before, by an attempt whose answer was lost; one without records is off the list then.
+        if (!segment || segment->state() == pb::Segment::ENDED) return true;
         segment->set_state(pb::Segment::ENDED);
         segment->set_end_bytes(end.end_bytes);
         segment->set_last_record(end.last_record.v);
@@ -318,9 +369,12 @@ void StreamOwner::request_roll() {
 }
 
 Task<Result<void>> StreamOwner::commit_checkpoint(Checkpoint checkpoint) {
+    // What is being prepared is listed nowhere yet and is not dead.
+    if (!preparing_.empty()) checkpoint.horizon = std::min(checkpoint.horizon, *preparing_.begin());
     auto const shared = std::make_shared<Checkpoint>(std::move(checkpoint));
     auto const change = [shared](pb::Stream& stream) {
-        CORELET_ASSERT(shared->position.v >= stream.root_position() && shared->horizon >= stream.horizon());
+        CORELET_ASSERT(shared->position.v >= stream.root_position() && shared->horizon >= stream.horizon(),
+                       "a checkpoint goes back");
         stream.set_root(shared->root);
         stream.set_root_position(shared->position.v);
         stream.set_horizon(shared->horizon);
@@ -383,10 +437,8 @@ Task<Result<void>> StreamOwner::hand_over(bool end_segments) {
     StatedEnd const end{open ? open->id.seq : 0, core_.open_bytes(), core_.last_acknowledged()};
     bool const clean = core_.waiting_requests() == 0 && waiting_.empty() && ends_.empty();
     stop(Error{Code::kShutdown, false, 0, "the stream was handed over"});
-    if (open) {
-        std::vector<Task<bool>> unused;
+    if (open)
         for (CoreletId replica : open->replicas) scope_.spawn(release_replica(replica, open->id));
-    }
     // With requests in flight, or ends on their way to the catalog, the end is not known here: the next owner finds
     // it.
     bool const end_here = end_segments && clean;

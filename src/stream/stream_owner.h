@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "rt/env.h"
 #include "stream/owner_core.h"
@@ -63,6 +64,8 @@ class StreamOwner final : public LogStream {
     // Hands the stream over: answers nothing any more, ends its promises, and gives up the ownership in the
     // catalog. With `end_segments` (detach) every segment is ended and none stays listed (protocols 7.7).
     [[nodiscard]] Task<Result<void>> hand_over(bool end_segments);
+    // Replicas of segments that recovery found unused: nothing lists them any more.
+    void drop_segments(const std::vector<LogSegment>& segments);
     // Makes an ended segment a chunk where it lies, if its replicas are the homes of its slot (protocols 8.8).
     // False: it has to be packed.
     [[nodiscard]] Task<Result<bool>> adopt(SegmentId segment, u64 end_bytes);
@@ -79,9 +82,22 @@ class StreamOwner final : public LogStream {
 
   private:
     struct Waiting {
+        LogEntry entry;  // until it is submitted
+        u64 bytes = 0;
+        bool system = false;
+        bool submitted = false;
         std::optional<Result<RecordNumber>> result;
         Event done;
     };
+    // One that is dropped before it was submitted leaves its place in the row.
+    struct Place {
+        StreamOwner& owner;
+        u64 request;
+        ~Place() { owner.leave(request); }
+    };
+    void leave(u64 request);
+    void submit_waiting();
+    void finish(u64 request, Result<RecordNumber> result);
     void execute(OwnerEffects effects);
     void carry_out(owner_effect::SendRecord& effect);
     void carry_out(owner_effect::SendHeartbeat& effect);
@@ -89,6 +105,7 @@ class StreamOwner final : public LogStream {
     void carry_out(owner_effect::Ended& effect);
     void carry_out(owner_effect::Refused& effect);
     void carry_out(owner_effect::NeedStandby& effect);
+    void carry_out(owner_effect::Measure& effect);
     void carry_out(owner_effect::Stopped& effect);
     void stop(Error reason);
     [[nodiscard]] Instant now() const { return deps_.env.clock.now(); }
@@ -102,6 +119,7 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] Task<void> await_record(SegmentId segment, CoreletId replica, RecordNumber number,
                                           Task<Result<void>> append);
     [[nodiscard]] Task<void> send_heartbeat(owner_effect::SendHeartbeat effect);
+    [[nodiscard]] Task<void> measure(CoreletId replica, SegmentId standby);
     [[nodiscard]] Task<void> release_replica(CoreletId replica, SegmentId segment);
     [[nodiscard]] Task<void> seal_replica(CoreletId replica, SegmentId segment, u64 end);
     [[nodiscard]] Task<void> drop_replica(CoreletId replica, SegmentId segment);
@@ -115,31 +133,55 @@ class StreamOwner final : public LogStream {
         bool activate = false;  // used at once: writes wait for it
         bool strict = false;    // none but these corelets: it is there to do without others
     };
-    [[nodiscard]] std::vector<CoreletId> lost_replicas() const;
+    using Corelets = std::vector<CoreletId>;
+    [[nodiscard]] Task<bool> tend_standbys();
+    [[nodiscard]] bool is_helpless() const;
+    [[nodiscard]] Task<bool> give_up_if_helpless();
+    [[nodiscard]] Corelets choose(const Corelets& avoid) const;
+    [[nodiscard]] bool is_ending(u64 seq) const;
+    [[nodiscard]] std::vector<Corelets> losses_to_cover() const;
+    [[nodiscard]] bool is_fit(const Corelets& replicas) const;
     [[nodiscard]] std::optional<StandbyWish> next_wish();
+    [[nodiscard]] std::optional<StandbyWish> missing_standby() const;
+    [[nodiscard]] std::optional<StandbyWish> wish_when_stuck();
     [[nodiscard]] StandbyWish at_home(StandbyWish wish);
     [[nodiscard]] Task<Result<void>> withdraw_bad_standbys();
+    [[nodiscard]] bool must_withdraw(const pb::Segment& segment) const;
     [[nodiscard]] Task<Result<void>> activate_dormant();
     [[nodiscard]] Task<Result<void>> list_standby(StandbyWish wish);
     [[nodiscard]] Task<Result<void>> prepare_everywhere(ReplicaPort::PrepareRequest request);
     [[nodiscard]] Task<void> look_for_space();
+    [[nodiscard]] bool is_stuck() const { return core_.is_stuck() || !core_.open_segment(); }
+    // A name of a segment while it is prepared: it holds the horizon down (protocols 8.2).
+    struct Preparing {
+        StreamOwner& owner;
+        u64 seq;
+        Preparing(StreamOwner& o, SegmentId id) : owner(o), seq(id.seq) { owner.preparing_.insert(seq); }
+        ~Preparing() { owner.preparing_.erase(seq); }
+    };
 
     StreamDeps deps_;
     StreamOptions options_;
     std::unique_ptr<StreamRecord> record_;
     LogSink& sink_;
     OwnerCore core_;
-    Semaphore bytes_in_flight_;
-    std::map<u64, std::shared_ptr<Waiting>> waiting_;
+    u64 bytes_in_flight_ = 0;
+    std::map<u64, std::shared_ptr<Waiting>> waiting_;  // in the order of the calls
+    std::deque<u64> row_;  // of those, the ones not submitted yet: each is held by its caller
     u64 next_request_ = 1;
     u64 next_counter_ = 1;  // of names made by this epoch
     std::deque<StatedEnd> ends_;
     Notify flush_wanted_, ends_wanted_, tick_wanted_, standby_wanted_, readable_;
     bool flush_scheduled_ = false;
-    bool standby_urgent_ = false;
-    bool no_space_ = false;         // the pool is full: client appends are refused, system ones use the reserve
-    std::vector<CoreletId> avoid_;  // failed the open segment; a standby that is wanted now does without
+    bool no_space_ = false;          // the pool is full: client appends are refused, system ones use the reserve
+    bool below_min_copies_ = false;  // too few corelets are up for a segment: nobody else could append either
+    Corelets avoid_;                 // failed the open segment; a standby that is wanted now does without
+    std::map<CoreletId, Instant> unfit_;  // refused to prepare lately: others first, until then
+    std::set<u64> preparing_;
+    std::set<u64> withdrawn_;   // their delisting was proposed: never used, whatever becomes of it (protocols 5.6)
+    std::set<u64> unreserved_;  // prepared from the reserve of a full pool, no room kept for their packed form
     std::optional<Instant> stuck_since_;
+    Instant catalog_since_;  // it has answered since then
     std::string waiting_for_;
     std::map<CoreletId, Duration> latencies_;
     Event stopped_;

@@ -75,7 +75,8 @@ Task<Result<void>> StreamRecord::take(CoreletId owner, LeaseId session, bool for
     }
 }
 
-Task<Result<void>> StreamRecord::update(std::function<bool(pb::Stream&)> change, Instant deadline) {
+Task<Result<void>> StreamRecord::update(std::function<bool(pb::Stream&)> change, Instant deadline,
+                                        std::vector<CoreletId> alive) {
     Permit const lock = co_await mutex_.lock();
     for (;;) {
         pb::Stream next = value_;
@@ -86,13 +87,17 @@ Task<Result<void>> StreamRecord::update(std::function<bool(pb::Stream&)> change,
         Transaction transaction;
         transaction.require_revision(stream_key(space_), revision_)
             .put(stream_key(space_), next.SerializeAsString());
+        for (CoreletId corelet : alive) transaction.require_exists(session_key(corelet));
         CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));
         if (result.succeeded) {
             value_ = std::move(next);
             revision_ = result.revision;
             co_return {};
         }
+        Revision const expected = revision_;
         CO_TRY_VOID(co_await read(deadline));
+        if (revision_ == expected)
+            co_return fail(Code::kConflict, "the catalog does not hold all of the segment's replicas to be up");
     }
 }
 

@@ -26,8 +26,10 @@ class StreamRecord {
     [[nodiscard]] Task<Result<void>> take(CoreletId owner, LeaseId session, bool force, Instant deadline);
     // Applies `change` to the present record and commits it; repeats against a newer record while this owner still
     // owns it. kFenced: another epoch has it. `change` may be called several times; false from it aborts with
-    // kConflict.
-    [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline);
+    // kConflict. `alive`: corelets that must hold a session in the same transaction (protocols 5.2); kConflict: one
+    // does not.
+    [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline,
+                                            std::vector<CoreletId> alive = {});
     [[nodiscard]] const pb::Stream& value() const { return value_; }
     [[nodiscard]] Epoch epoch() const { return Epoch(value_.epoch()); }
     [[nodiscard]] SpaceId space() const { return space_; }

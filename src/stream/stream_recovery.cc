@@ -7,6 +7,7 @@ namespace corelet {
 namespace {
 
 constexpr u64 k_read_bytes = k_mib;
+constexpr u64 k_beyond_bytes = 9 * k_mib;  // more than the longest record: behind a rotten one the next is found
 
 // One recovery from taking to serving. Lives in take_stream()'s frame.
 class Recovery {
@@ -29,16 +30,20 @@ class Recovery {
         std::vector<CoreletId> unfenced;  // did not answer, do not know the segment, or have forgotten
     };
 
+    Task<Result<void>> decide();
+    Task<Result<void>> load(RestoreCheckpoint restore);
     Task<Result<void>> fence_all();
     Task<void> fence_one(Listed* listed, CoreletId replica, Instant until);
     Task<Result<void>> enough_fences(Listed* listed);
     Task<Result<void>> read_chain(Listed* listed);
     Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
+    Task<Result<void>> look_beyond(Listed* listed, CoreletId replica);
     Task<Result<Buffer>> read_or_nothing(SegmentId segment, CoreletId replica, u64 offset, u64 length);
-    Task<Result<void>> write_own(const RecoveryPlan* plan);
+    Task<Result<void>> write_own();
     Task<Result<void>> prepare_own();
-    Task<Result<void>> commit(const RecoveryPlan* plan);
-    Task<Result<void>> replay(const RecoveryPlan* plan);
+    Task<Result<void>> commit();
+    Task<Result<void>> replay();
+    Task<void> seal_all();
     Task<Result<void>> replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after);
     Task<Result<DecodedRecord>> read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset);
     Task<void> give_up();
@@ -52,6 +57,9 @@ class Recovery {
     Instant deadline_;
     std::vector<std::unique_ptr<Listed>> listed_;
     std::map<CoreletId, FenceAnswer> answers_;
+    std::optional<Error> fenced_;  // somebody took the stream meanwhile
+    RecoveryPlan plan_;
+    std::vector<LogSegment> unused_;  // listed before the commit and not after
     u64 next_counter_ = 1;
     std::optional<LogSegment> own_;
     u64 own_end_ = 0;
@@ -68,6 +76,7 @@ Task<void> Recovery::fence_one(Listed* listed, CoreletId replica, Instant until)
         answers_[replica] = *answer;
     } else {
         listed->unfenced.push_back(replica);
+        if (answer.error().code == Code::kFenced) fenced_ = answer.error();
         log_info(deps_.env.log, "recovery.not_fenced", [&] {
             return to_string(listed->chain.spec().id) + " on " + to_string(replica) + ": " +
                    answer.error().to_string();
@@ -81,8 +90,9 @@ Task<Result<void>> Recovery::fence_all() {
         if (segment.state() == pb::Segment::LISTED)
             listed_.push_back(std::make_unique<Listed>(to_spec(space(), segment)));
     Duration const patience = options_.stream.owner.times.lease + 1_s;
+    Instant const last = deadline_ - 1_s;  // there shall be time to say why
     for (;;) {
-        Instant const until = std::min(deadline_, deps_.env.clock.now() + patience);
+        Instant const until = std::min(last, deps_.env.clock.now() + patience);
         Scope fences(deps_.env.executor);
         bool missing = false;
         for (auto& listed : listed_) {
@@ -98,10 +108,11 @@ Task<Result<void>> Recovery::fence_all() {
             }
         }
         co_await fences.join();
+        if (fenced_) co_return std::unexpected(*fenced_);
         for (auto& listed : listed_)
             if (auto const enough = co_await enough_fences(listed.get()); !enough) {
                 missing = true;
-                if (deps_.env.clock.now() >= deadline_) co_return enough;
+                if (deps_.env.clock.now() >= last) co_return enough;
             }
         if (!missing) co_return {};
         co_await deps_.env.clock.sleep(200_ms);
@@ -140,7 +151,11 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
     const LogSegment segment = listed->chain.spec();
     for (;;) {
         u64 const from = listed->chain.end_bytes();
-        CO_TRY(auto bytes, co_await read_or_nothing(segment.id, replica, from, k_read_bytes));
+        // One bad sector spoils a long read: what lies before it is there all the same.
+        Buffer bytes;
+        for (u64 length = k_read_bytes; bytes.empty() && length >= k_block_bytes; length /= 16) {
+            CO_TRY(bytes, co_await read_or_nothing(segment.id, replica, from, length));
+        }
         if (bytes.empty()) co_return grew;
         u64 at = 0;
         bool more = false;
@@ -174,6 +189,23 @@ Task<Result<void>> Recovery::read_chain(Listed* listed) {
             grew = grew || extended;
         }
         if (listed->fenced.size() < 2) break;
+    }
+    // With all replicas read nothing is missing. Else what ends here may have rotted, and those behind know better.
+    if (listed->fenced.size() < listed->chain.spec().replicas.size())
+        for (CoreletId replica : listed->fenced) CO_TRY_VOID(co_await look_beyond(listed, replica));
+    co_return {};
+}
+
+Task<Result<void>> Recovery::look_beyond(Listed* listed, CoreletId replica) {
+    const LogSegment segment = listed->chain.spec();
+    u64 const begin = listed->chain.end_bytes();
+    for (u64 offset = begin; offset < begin + k_beyond_bytes;) {
+        CO_TRY(Buffer const bytes, co_await read_or_nothing(segment.id, replica, offset, k_read_bytes));
+        for (u64 at = 0; at < bytes.size(); at += k_block_bytes)
+            if (auto const header = decode_header(bytes.bytes().subspan(at), segment.id, segment.salt, offset + at))
+                listed->chain.note_beyond(*header);
+        if (bytes.size() < k_read_bytes && !bytes.empty()) break;
+        offset += k_read_bytes;
     }
     co_return {};
 }
@@ -235,14 +267,14 @@ Task<Result<void>> Recovery::prepare_own() {
 }
 
 // What lies beyond the mark is written to a segment of one's own, as yet unlisted.
-Task<Result<void>> Recovery::write_own(const RecoveryPlan* plan) {
+Task<Result<void>> Recovery::write_own() {
     CO_TRY_VOID(co_await prepare_own());
-    own_last_ = plan->mark;
-    if (!plan->tail_chain) co_return {};
-    const Listed& source = *listed_[*plan->tail_chain];
-    RecordNumber acknowledged = plan->mark;
+    own_last_ = plan_.mark;
+    if (!plan_.tail_chain) co_return {};
+    const Listed& source = *listed_[*plan_.tail_chain];
+    RecordNumber acknowledged = plan_.mark;
     for (const RecordHeader& header : source.chain.records()) {
-        if (header.number <= plan->mark) continue;
+        if (header.number <= plan_.mark) continue;
         CO_TRY(auto decoded, co_await read_record(source.chain.spec(), source.fenced, header.offset));
         RecordHeader next;
         next.segment = own_->id;
@@ -250,7 +282,7 @@ Task<Result<void>> Recovery::write_own(const RecoveryPlan* plan) {
         next.number = header.number;
         next.acknowledged = acknowledged;
         next.offset = own_end_;
-        next.roll = plan->roll + 1;
+        next.roll = plan_.roll + 1;
         next.previous_crc = own_crc_;
         std::vector<const LogEntry*> entries;
         for (const LogEntry& entry : decoded.entries) entries.push_back(&entry);
@@ -267,18 +299,25 @@ Task<Result<void>> Recovery::write_own(const RecoveryPlan* plan) {
         tail_.push_back(std::move(decoded));
         tail_places_.push_back(std::move(encoded));
     }
-    CORELET_ASSERT(own_last_ == plan->last_record);
+    CORELET_ASSERT(own_last_ == plan_.last_record);
     co_return {};
 }
 
 // One transaction: the ends, no further than the mark; the last record kept; whose fences were counted; the own
 // segment.
-Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
-    auto const change = [this, plan](pb::Stream& stream) {
+Task<Result<void>> Recovery::commit() {
+    auto const change = [this](pb::Stream& stream) {
         std::vector<pb::Segment> kept;
+        unused_.clear();
         for (const pb::Segment& segment : stream.segments())
-            if (segment.state() == pb::Segment::ENDED) kept.push_back(segment);
-        for (const StatedEnd& end : plan->ends) {
+            if (segment.state() == pb::Segment::ENDED) {
+                kept.push_back(segment);
+            } else if (std::none_of(plan_.ends.begin(), plan_.ends.end(), [&](const StatedEnd& end) {
+                           return end.seq == segment.seq() && end.end_bytes != 0;
+                       })) {
+                unused_.push_back(to_spec(space(), segment));
+            }
+        for (const StatedEnd& end : plan_.ends) {
             pb::Segment* const segment = find_segment(stream, end.seq);
             if (!segment || end.end_bytes == 0) continue;
             segment->set_state(pb::Segment::ENDED);
@@ -297,9 +336,9 @@ Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
         }
         stream.clear_segments();
         for (pb::Segment& segment : kept) *stream.add_segments() = std::move(segment);
-        stream.set_kept_record(plan->last_record.v);
-        stream.set_ended_record(plan->tail_chain && !options_.caretaker ? plan->mark.v : plan->last_record.v);
-        stream.set_roll(plan->roll + 1);
+        stream.set_kept_record(plan_.last_record.v);
+        stream.set_ended_record(plan_.tail_chain && !options_.caretaker ? plan_.mark.v : plan_.last_record.v);
+        stream.set_roll(plan_.roll + 1);
         stream.clear_fences();
         for (const auto& [corelet, answer] : answers_) {
             pb::CountedFence* const fence = stream.add_fences();
@@ -314,7 +353,11 @@ Task<Result<void>> Recovery::commit(const RecoveryPlan* plan) {
         }
         return true;
     };
-    return record_->update(change, deadline_);
+    // A narrow own segment is a narrow standby that is activated here (protocols 5.2).
+    std::vector<CoreletId> alive;
+    if (own_ && own_->replicas.size() < deps_.placement.policy(PoolId(record_->value().pool())).width)
+        alive = own_->replicas;
+    return record_->update(change, deadline_, std::move(alive));
 }
 
 Task<Result<void>> Recovery::replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end,
@@ -332,7 +375,7 @@ Task<Result<void>> Recovery::replay_segment(LogSegment segment, std::vector<Core
 }
 
 // Ended segments in the order of use as the committed record has them, then the own one.
-Task<Result<void>> Recovery::replay(const RecoveryPlan* /*plan*/) {
+Task<Result<void>> Recovery::replay() {
     RecordNumber const after(root_position());
     for (const pb::Segment& segment : record_->value().segments()) {
         if (segment.state() != pb::Segment::ENDED || (own_ && segment.seq() == own_->id.seq)) continue;
@@ -362,49 +405,68 @@ Task<void> Recovery::give_up() {
     (void)co_await record_->update(change, deps_.env.clock.now() + 2_s);
 }
 
-Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint restore) {
-    CO_TRY_VOID(co_await record_->take(deps_.self, deps_.session, options_.force, deadline_));
-    auto const step = co_await fence_all();
-    if (!step) {
-        co_await give_up();
-        co_return std::unexpected(step.error());
-    }
+// From the fences to the commit.
+Task<Result<void>> Recovery::decide() {
+    CO_TRY_VOID(co_await fence_all());
     std::vector<SegmentChain> chains;
     for (auto& listed : listed_) {
-        if (auto const read = co_await read_chain(listed.get()); !read) {
-            co_await give_up();
-            co_return std::unexpected(read.error());
-        }
+        CO_TRY_VOID(co_await read_chain(listed.get()));
         chains.push_back(listed->chain);
     }
-    auto const plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()),
-                                    RecordNumber(record_->value().kept_record()), record_->value().roll());
+    auto plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()),
+                              RecordNumber(record_->value().kept_record()), record_->value().roll());
     if (!plan) {
         log_error(deps_.env.log, "recovery.lost", plan.error().to_string());
-        co_await give_up();
         co_return std::unexpected(plan.error());
     }
-    bool const needs_own = !options_.caretaker || plan->tail_chain;
-    if (needs_own) {
-        if (auto const written = co_await write_own(&*plan); !written) {
-            co_await give_up();
-            co_return std::unexpected(written.error());
-        }
-    }
-    CO_TRY_VOID(co_await commit(&*plan));
-    if (options_.caretaker) co_return std::unique_ptr<StreamOwner>();
-    CO_TRY_VOID(co_await restore(record_->value().root(), RecordNumber(root_position())));
-    CO_TRY_VOID(co_await replay(&*plan));
+    plan_ = *std::move(plan);
+    if (!options_.caretaker || plan_.tail_chain) CO_TRY_VOID(co_await write_own());
+    co_return co_await commit();
+}
 
+Task<Result<void>> Recovery::load(RestoreCheckpoint restore) {
+    CO_TRY_VOID(co_await restore(record_->value().root(), RecordNumber(root_position())));
+    co_return co_await replay();
+}
+
+// Ends are committed: a caretaker tells the replicas, an owner does so itself.
+Task<void> Recovery::seal_all() {
+    std::vector<Task<Result<void>>> calls;
+    for (const pb::Segment& segment : record_->value().segments()) {
+        LogSegment const spec = to_spec(space(), segment);
+        for (CoreletId replica : spec.replicas)
+            calls.push_back(deps_.replicas.seal(replica, spec.id, segment.end_bytes()));
+    }
+    for (const LogSegment& segment : unused_)
+        for (CoreletId replica : segment.replicas)
+            calls.push_back(deps_.replicas.drop(replica, segment.id, record_->epoch()));
+    (void)co_await join_all<Result<void>>(std::move(calls));
+}
+
+Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint restore) {
+    CO_TRY_VOID(co_await record_->take(deps_.self, deps_.session, options_.force, deadline_));
+    auto done = co_await with_deadline<void>(deps_.env.clock, deadline_, decide());
+    if (done && options_.caretaker) {
+        co_await seal_all();
+        co_return std::unique_ptr<StreamOwner>();
+    }
+    if (done) done = co_await load(std::move(restore));
+    if (!done) {
+        // Whatever it is, it may be this corelet's own trouble: the next candidate tries (protocols 3.4).
+        co_await give_up();
+        co_return std::unexpected(done.error());
+    }
     OwnerStart start;
     start.space = space();
     start.epoch = record_->epoch();
-    start.last_record = plan->last_record;
-    start.roll = plan->roll + 1;
+    start.last_record = plan_.last_record;
+    start.roll = plan_.roll + 1;
     start.open = own_;
     start.open_end_bytes = own_end_;
     start.open_previous_crc = own_crc_;
-    co_return std::make_unique<StreamOwner>(deps_, options_.stream, std::move(record_), std::move(start), sink_);
+    auto owner = std::make_unique<StreamOwner>(deps_, options_.stream, std::move(record_), std::move(start), sink_);
+    owner->drop_segments(unused_);
+    co_return std::move(owner);
 }
 
 }  // namespace

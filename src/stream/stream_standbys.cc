@@ -19,64 +19,90 @@ bool avoids(const std::vector<CoreletId>& replicas, const std::vector<CoreletId>
 }  // namespace
 
 Task<void> StreamOwner::standby_loop() {
-    Duration pause = 1_s;
     while (!stopped_.is_set()) {
-        bool made_progress = true;
-        if (auto const withdrawn = co_await withdraw_bad_standbys(); !withdrawn) made_progress = false;
-        if (made_progress && core_.is_stuck()) (void)co_await activate_dormant();
-        while (made_progress && !stopped_.is_set()) {
-            auto wish = next_wish();
-            if (!wish) break;
-            auto const listed = co_await list_standby(*std::move(wish));
-            if (!listed) {
-                made_progress = false;
-                waiting_for_ = listed.error().to_string();
-                if (listed.error().code == Code::kFenced) stop(listed.error());
-            }
-        }
+        bool const at_rest = co_await tend_standbys();
         if (stopped_.is_set()) co_return;
         if (no_space_) co_await look_for_space();
-        bool const stuck = core_.is_stuck() || !core_.open_segment();
-        pause = stuck ? 100_ms : 1_s;
-        if (stuck_since_ && now() - *stuck_since_ >= options_.give_up_after && deps_.catalog.is_available() &&
-            waiting_for_.empty()) {
-            // It can neither append nor roll though enough copies could be had: perhaps another corelet can.
-            auto const given_up = [](pb::Stream& stream) {
-                stream.set_owner(0);
-                stream.set_owner_lease(0);
-                return true;
-            };
-            if (co_await record_->update(given_up, catalog_deadline())) {
-                stop(Error{Code::kShutdown, false, 0,
-                           "the stream was given up: this corelet can neither append nor roll"});
-                co_return;
-            }
-        }
-        if (made_progress && !stuck) {
-            co_await standby_wanted_.wait_until(deps_.env.clock, now() + pause);
-        } else {
-            co_await deps_.env.clock.sleep(pause);
-        }
+        if (co_await give_up_if_helpless()) co_return;
+        Duration const pause = is_stuck() ? 100_ms : at_rest ? 1_s : 500_ms;
+        co_await standby_wanted_.wait_until(deps_.env.clock, now() + pause);
     }
+}
+
+// One thing after the other, what writes wait for first. True: nothing more is wanted.
+Task<bool> StreamOwner::tend_standbys() {
+    static constexpr int k_failures_max = 3;  // then a pause
+    // Without the catalog nothing can be listed: what were prepared now would only be left behind.
+    for (int failures = 0; !stopped_.is_set() && deps_.catalog.is_available();) {
+        if (core_.is_stuck() && co_await activate_dormant()) continue;
+        if (stopped_.is_set()) break;
+        auto step = co_await withdraw_bad_standbys();
+        if (step && !stopped_.is_set()) {
+            OwnerEffects effects;
+            core_.widen(now(), effects);
+            execute(std::move(effects));
+            auto wish = next_wish();
+            if (!wish) co_return true;
+            step = co_await list_standby(*std::move(wish));
+        }
+        if (step) continue;
+        if (step.error().code == Code::kFenced) stop(step.error());
+        waiting_for_ = step.error().to_string();
+        if (++failures == k_failures_max || is_helpless()) break;
+    }
+    co_return false;
+}
+
+// It can neither append nor roll, though enough copies could be had and the catalog is there.
+bool StreamOwner::is_helpless() const {
+    if (below_min_copies_ || no_space_ || !deps_.catalog.is_available()) return false;
+    auto since = stuck_since_;
+    if (auto const blocked = core_.blocked_since(); blocked && (!since || *blocked < *since)) since = blocked;
+    return since && now() - std::max(*since, catalog_since_) >= options_.give_up_after;
+}
+
+// Perhaps another corelet can (protocols 3.4).
+Task<bool> StreamOwner::give_up_if_helpless() {
+    if (!is_helpless()) co_return false;
+    auto const given_up = [](pb::Stream& stream) {
+        stream.set_owner(0);
+        stream.set_owner_lease(0);
+        return true;
+    };
+    if (!co_await record_->update(given_up, catalog_deadline())) co_return false;
+    stop(Error{Code::kShutdown, false, 0,
+               "the stream was given up: this corelet can neither append nor roll (" + waiting_for_ + ")"});
+    co_return true;
+}
+
+bool StreamOwner::is_ending(u64 seq) const {
+    return std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == seq; });
+}
+
+bool StreamOwner::must_withdraw(const pb::Segment& segment) const {
+    if (segment.state() == pb::Segment::ENDED || is_ending(segment.seq())) return false;
+    if (core_.open_segment() && core_.open_segment()->id.seq == segment.seq()) return false;
+    if (withdrawn_.contains(segment.seq())) return true;
+    if (unreserved_.contains(segment.seq()) && !no_space_) return true;
+    // Activated for nothing: a narrow one that waits, listed, is one that the mesh may not lose.
+    bool const narrow = static_cast<u32>(segment.replicas_size()) < deps_.placement.policy(pool()).width;
+    if (narrow && segment.state() == pb::Segment::LISTED && !is_stuck()) return true;
+    // Listed, though the answer never came: it is not known to be usable.
+    bool const usable = segment.state() == pb::Segment::DORMANT ||
+                        std::any_of(core_.standbys().begin(), core_.standbys().end(),
+                                    [&](const LogSegment& standby) { return standby.id.seq == segment.seq(); });
+    return !usable || std::any_of(segment.replicas().begin(), segment.replicas().end(),
+                                  [&](u64 id) { return !deps_.placement.is_up(CoreletId(id)); });
 }
 
 // A standby with a lost replica is never used again, from before its delisting is proposed.
 Task<Result<void>> StreamOwner::withdraw_bad_standbys() {
     std::vector<LogSegment> bad;
     for (const pb::Segment& segment : record_->value().segments()) {
-        if (segment.state() == pb::Segment::ENDED) continue;
         LogSegment spec = to_spec(record_->space(), segment);
-        if (core_.open_segment() && core_.open_segment()->id == spec.id) continue;
-        bool const lost = std::any_of(spec.replicas.begin(), spec.replicas.end(),
-                                      [&](CoreletId id) { return !deps_.placement.is_up(id); });
-        bool const ending =
-            std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == spec.id.seq; });
-        // Listed, though the answer never came, or withdrawn before: it is never used.
-        bool const unusable = segment.state() == pb::Segment::LISTED &&
-                              std::none_of(core_.standbys().begin(), core_.standbys().end(),
-                                           [&](const LogSegment& usable) { return usable.id == spec.id; });
-        if ((lost || unusable) && !ending && core_.withdraw_standby(spec.id)) bad.push_back(std::move(spec));
+        if (must_withdraw(segment) && core_.withdraw_standby(spec.id)) bad.push_back(std::move(spec));
     }
+    for (const LogSegment& standby : bad) withdrawn_.insert(standby.id.seq);
     for (const LogSegment& standby : bad) {
         u64 const seq = standby.id.seq;
         auto const change = [seq](pb::Stream& stream) {
@@ -86,19 +112,23 @@ Task<Result<void>> StreamOwner::withdraw_bad_standbys() {
             return true;
         };
         CO_TRY_VOID(co_await record_->update(change, catalog_deadline()));
+        withdrawn_.erase(seq);
+        unreserved_.erase(seq);
         for (CoreletId replica : standby.replicas) scope_.spawn(drop_replica(replica, standby.id));
     }
     co_return {};
 }
 
-// A narrow standby is used only after its activation is committed, and only while all its replicas are up.
+// A narrow standby is used only after its activation is committed, and only while the catalog holds all its
+// replicas to be up.
 Task<Result<void>> StreamOwner::activate_dormant() {
+    std::vector<LogSegment> fitting;
     for (const pb::Segment& segment : record_->value().segments()) {
-        if (segment.state() != pb::Segment::DORMANT) continue;
-        LogSegment const spec = to_spec(record_->space(), segment);
-        bool const up = std::all_of(spec.replicas.begin(), spec.replicas.end(),
-                                    [&](CoreletId id) { return deps_.placement.is_up(id); });
-        if (!up || !avoids(spec.replicas, avoid_)) continue;
+        if (segment.state() != pb::Segment::DORMANT || must_withdraw(segment)) continue;
+        LogSegment spec = to_spec(record_->space(), segment);
+        if (avoids(spec.replicas, avoid_)) fitting.push_back(std::move(spec));
+    }
+    for (const LogSegment& spec : fitting) {
         u64 const seq = spec.id.seq;
         auto const change = [seq](pb::Stream& stream) {
             pb::Segment* const found = find_segment(stream, seq);
@@ -106,7 +136,15 @@ Task<Result<void>> StreamOwner::activate_dormant() {
             found->set_state(pb::Segment::LISTED);
             return true;
         };
-        CO_TRY_VOID(co_await record_->update(change, catalog_deadline()));
+        auto const activated = co_await record_->update(change, catalog_deadline(), spec.replicas);
+        if (!activated) {
+            log_info(deps_.env.log, "stream.not_activated",
+                     [&] { return to_string(spec.id) + ": " + activated.error().to_string(); });
+            if (activated.error().code == Code::kFenced) stop(activated.error());
+            if (stopped_.is_set()) co_return activated;
+            continue;
+        }
+        if (stopped_.is_set()) co_return {};
         OwnerEffects effects;
         core_.standby_listed(spec, now(), effects);
         execute(std::move(effects));
@@ -115,58 +153,101 @@ Task<Result<void>> StreamOwner::activate_dormant() {
     co_return fail(Code::kUnavailable, "no dormant standby fits");
 }
 
-std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
-    LogPolicy const policy = deps_.placement.policy(pool());
-    u64 const salt = next_counter_;
-    auto const choose = [&](const std::vector<CoreletId>& avoid) {
-        return deps_.placement.choose(pool(), policy.width, avoid, salt);
-    };
-    if (core_.is_stuck() || !core_.open_segment()) {
-        auto replicas = choose(avoid_);
-        if (replicas.size() < policy.min_copies) replicas = choose({});
-        if (replicas.size() < policy.min_copies) {
-            waiting_for_ = "the log needs " + std::to_string(policy.min_copies) + " corelets that are up and has " +
-                           std::to_string(replicas.size());
-            return std::nullopt;
-        }
-        waiting_for_.clear();
-        bool const narrow = replicas.size() < policy.width;
-        return StandbyWish{{}, std::move(replicas), narrow, true};
-    }
-    waiting_for_.clear();
+// Who refused lately is taken last.
+StreamOwner::Corelets StreamOwner::choose(const Corelets& avoid) const {
+    usize const width = deps_.placement.policy(pool()).width;
+    Corelets all = avoid;
+    for (const auto& [corelet, until] : unfit_)
+        if (until > now()) all.push_back(corelet);
+    auto fit = deps_.placement.choose(pool(), width, all, next_counter_);
+    if (fit.size() >= width || all.size() == avoid.size()) return fit;
+    auto any = deps_.placement.choose(pool(), width, avoid, next_counter_);
+    return any.size() > fit.size() ? any : fit;
+}
 
-    const LogSegment& open = *core_.open_segment();
-    std::vector<CoreletId> others;
-    for (CoreletId id : open.replicas)
-        if (id != deps_.self) others.push_back(id);
-    std::vector<std::vector<CoreletId>> listed;
+bool StreamOwner::is_fit(const Corelets& replicas) const {
+    return std::none_of(replicas.begin(), replicas.end(), [&](CoreletId id) {
+        auto const found = unfit_.find(id);
+        return found != unfit_.end() && found->second > now();
+    });
+}
+
+std::optional<StreamOwner::StandbyWish> StreamOwner::wish_when_stuck() {
+    LogPolicy const policy = deps_.placement.policy(pool());
+    auto replicas = choose(avoid_);
+    if (replicas.size() < policy.min_copies) replicas = choose({});
+    below_min_copies_ = replicas.size() < policy.min_copies;
+    if (below_min_copies_) {
+        waiting_for_ = "the log needs " + std::to_string(policy.min_copies) + " corelets that are up and has " +
+                       std::to_string(replicas.size());
+        return std::nullopt;
+    }
+    bool const narrow = replicas.size() < policy.width;
+    return StandbyWish{{}, std::move(replicas), narrow, true};
+}
+
+// What may fail at once and shall find a standby that does without: each replica of the open segment but the
+// owner's own, with its whole failure domain where that is not the owner's (protocols 5.1).
+std::vector<StreamOwner::Corelets> StreamOwner::losses_to_cover() const {
+    std::vector<Corelets> losses;
+    for (CoreletId id : core_.open_segment()->replicas) {
+        if (id == deps_.self) continue;
+        Corelets domain = deps_.placement.domain_of(pool(), id);
+        losses.push_back(domain.empty() || contains(domain, deps_.self) ? Corelets{id} : std::move(domain));
+    }
+    return losses;
+}
+
+// What cannot be had now is not asked for again and again, as long as there is any standby.
+std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
+    if (is_stuck()) return wish_when_stuck();
+    waiting_for_.clear();
+    below_min_copies_ = false;
+    auto wish = missing_standby();
+    return wish && (core_.standbys().empty() || is_fit(wish->replicas)) ? std::move(wish) : std::nullopt;
+}
+
+std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby() const {
+    LogPolicy const policy = deps_.placement.policy(pool());
+    std::vector<Corelets> listed;
     bool any_wide = false;
     for (const pb::Segment& segment : record_->value().segments()) {
-        if (segment.state() == pb::Segment::ENDED || segment.seq() == open.id.seq) continue;
-        bool const ending =
-            std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == segment.seq(); });
-        if (ending) continue;
+        if (segment.state() == pb::Segment::ENDED || segment.seq() == core_.open_segment()->id.seq ||
+            is_ending(segment.seq()))
+            continue;
         listed.push_back(to_spec(record_->space(), segment).replicas);
         any_wide = any_wide || (segment.state() == pb::Segment::LISTED && listed.back().size() >= policy.width);
     }
-    auto const covered = [&](const std::vector<CoreletId>& avoid) {
-        return std::any_of(listed.begin(), listed.end(),
-                           [&](const auto& replicas) { return avoids(replicas, avoid); });
+    auto const covered = [&](const Corelets& avoid, usize width) {
+        return std::any_of(listed.begin(), listed.end(), [&](const Corelets& replicas) {
+            return replicas.size() >= width && avoids(replicas, avoid);
+        });
     };
-    // One that does without all other replicas of the open segment serves for every loss.
-    bool const all_covered = std::all_of(others.begin(), others.end(), [&](CoreletId id) { return covered({id}); });
+    auto const losses = losses_to_cover();
+    // One that does without all of them serves for every loss.
+    Corelets everybody;
+    for (const Corelets& loss : losses) everybody.insert(everybody.end(), loss.begin(), loss.end());
+    bool const all_covered = std::all_of(losses.begin(), losses.end(),
+                                         [&](const Corelets& loss) { return covered(loss, policy.width); });
     if (!all_covered) {
-        auto replicas = choose(others);
+        auto replicas = choose(everybody);
         if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false, true};
-        for (CoreletId id : others) {
-            if (covered({id})) continue;
-            replicas = choose({id});
-            if (replicas.size() < policy.min_copies) continue;
+    }
+    for (const Corelets& loss : losses) {
+        auto replicas = choose(loss);
+        if (replicas.size() >= policy.min_copies &&
+            !covered(loss, std::min<usize>(replicas.size(), policy.width))) {
             bool const narrow = replicas.size() < policy.width;
             return StandbyWish{{}, std::move(replicas), narrow, false, true};
         }
     }
-    // For size it may roll onto the same corelets.
+    // For size it may roll onto the same corelets; also after the loss of one where only its domain cannot be done
+    // without.
+    for (CoreletId id : core_.open_segment()->replicas) {
+        if (id == deps_.self || covered({id}, policy.width)) continue;
+        auto replicas = choose({id});
+        if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false, true};
+    }
     if (!any_wide) {
         auto replicas = choose({});
         if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false};
@@ -199,32 +280,36 @@ StreamOwner::StandbyWish StreamOwner::at_home(StandbyWish wish) {
 
 // On all replicas or, as far as possible, on none.
 Task<Result<void>> StreamOwner::prepare_everywhere(ReplicaPort::PrepareRequest request) {
-    std::vector<CoreletId> const replicas = request.segment.replicas;
+    static constexpr Duration k_unfit = 10_s;
+    Corelets const replicas = request.segment.replicas;
     std::vector<Task<Result<void>>> prepares;
     for (CoreletId replica : replicas) prepares.push_back(deps_.replicas.prepare(replica, request));
     auto const prepared = co_await join_all<Result<void>>(std::move(prepares));
+    Result<void> done;
     for (usize i = 0; i < prepared.size(); ++i) {
         if (prepared[i]) continue;
-        for (CoreletId replica : replicas) scope_.spawn(drop_replica(replica, request.segment.id));
-        if (prepared[i].error().code != Code::kNoSpace && !contains(avoid_, replicas[i]))
-            avoid_.push_back(replicas[i]);
-        co_return std::unexpected(with_context(prepared[i].error(), "standby on " + to_string(replicas[i])));
+        unfit_[replicas[i]] = now() + k_unfit;
+        done = std::unexpected(with_context(prepared[i].error(), "standby on " + to_string(replicas[i])));
     }
-    co_return {};
+    if (!done)
+        for (CoreletId replica : replicas) scope_.spawn(drop_replica(replica, request.segment.id));
+    co_return done;
 }
 
 // Full is not for ever: as soon as a segment with its packed form fits again, clients may write.
 Task<void> StreamOwner::look_for_space() {
     LogPolicy const policy = deps_.placement.policy(pool());
     ReplicaPort::PrepareRequest request;
-    request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(),
-                                 deps_.placement.choose(pool(), policy.width, {}, next_counter_)};
+    request.segment = LogSegment{new_chunk_id(), deps_.env.random.next(), choose({})};
     if (request.segment.replicas.size() < policy.min_copies) co_return;
     request.epoch = epoch();
     request.reserve_bytes = deps_.placement.packed_reservation(pool(), options_.owner.segment_target_bytes);
+    Preparing const held(*this, request.segment.id);
     if (!co_await prepare_everywhere(request)) co_return;
     no_space_ = false;
     for (CoreletId replica : request.segment.replicas) scope_.spawn(drop_replica(replica, request.segment.id));
+    // What was opened from the reserve keeps no room for the packed form of what clients write.
+    if (core_.open_segment() && unreserved_.contains(core_.open_segment()->id.seq)) request_roll();
 }
 
 Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
@@ -233,15 +318,21 @@ Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
     request.segment = LogSegment{wish.id, deps_.env.random.next(), wish.replicas};
     request.epoch = epoch();
     request.reserve_bytes = deps_.placement.packed_reservation(pool(), options_.owner.segment_target_bytes);
-    // Client data may not take the reserve; the log itself, for trims, packing and checkpoints, may.
+    std::optional<Preparing> held(std::in_place, *this, request.segment.id);
     auto prepared = co_await prepare_everywhere(request);
-    if (!prepared && prepared.error().code == Code::kNoSpace) {
+    // Full only if no other corelets have room. Client data may not take the reserve; the log itself, for trims,
+    // packing and checkpoints, may.
+    if (!prepared && prepared.error().code == Code::kNoSpace && !is_fit(choose({}))) {
         if (!no_space_) log_warning(deps_.env.log, "stream.full", prepared.error().to_string());
         no_space_ = true;
+        submit_waiting();  // refuses what waits in the row
         request.segment.id = new_chunk_id();
+        held.emplace(*this, request.segment.id);
         request.reserve_bytes = 0;
         request.system = true;
         prepared = co_await prepare_everywhere(request);
+    } else if (prepared && !wish.narrow) {
+        no_space_ = false;
     }
     if (!prepared) co_return prepared;
     bool const dormant = wish.narrow && !wish.activate;
@@ -250,16 +341,22 @@ Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
         *stream.add_segments() = segment;
         return true;
     };
-    CO_TRY_VOID(co_await record_->update(change, catalog_deadline()));
+    // A narrow one that is used at once is activated by the commit that lists it.
+    Corelets const alive = wish.narrow && wish.activate ? request.segment.replicas : Corelets{};
+    auto const committed = co_await record_->update(change, catalog_deadline(), alive);
+    if (!committed) {
+        // Refused for certain, or perhaps listed: then it is withdrawn when it shows.
+        if (committed.error().code == Code::kConflict)
+            for (CoreletId replica : request.segment.replicas)
+                scope_.spawn(drop_replica(replica, request.segment.id));
+        co_return committed;
+    }
+    if (request.system) unreserved_.insert(request.segment.id.seq);
     if (stopped_.is_set() || dormant) co_return {};
     OwnerEffects effects;
     core_.standby_listed(request.segment, now(), effects);
     execute(std::move(effects));
     tick_wanted_.notify_one();
-    // Wider again: what the narrow segment holds is made safe by ending it.
-    if (const auto& open = core_.open_segment();
-        open && !wish.narrow && open->replicas.size() < deps_.placement.policy(pool()).width)
-        request_roll();
     co_return {};
 }
 
