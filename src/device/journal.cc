@@ -11,14 +11,14 @@ void Journal::replay(const std::function<void(u64, Bytes)>& on_snapshot,
                      const std::function<void(u64, Bytes)>& on_record) {
     core_->replay(on_snapshot, on_record);
 }
-Result<u64> Journal::submit(std::vector<Record> records) {
-    return core_->submit(std::move(records));
+Result<u64> Journal::submit(std::vector<Record> records, std::vector<u8> memo) {
+    return core_->submit(std::move(records), std::move(memo));
 }
 Task<Result<void>> Journal::wait_durable(u64 number) {
     return core_->wait_durable(number);
 }
-Task<Result<u64>> Journal::append(std::vector<Record> records) {
-    return core_->append(std::move(records));
+Task<Result<u64>> Journal::append(std::vector<Record> records, std::vector<u8> memo) {
+    return core_->append(std::move(records), std::move(memo));
 }
 Task<Result<void>> Journal::snapshot(u64 through, Record state) {
     return core_->snapshot(through, std::move(state));

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "device/journal_format.h"
 #include "rt/scope.h"
 #include "rt/task.h"
 
@@ -29,6 +30,7 @@ struct JournalReport {
     u64 promised = 0;       // the last record that is known to have been durable
     u64 device_offset = 0;  // of what was cut or is bad
     std::string what;       // for people; empty when clean
+    std::vector<u8> memo;   // the owner's, as of `promised` (see submit); empty if it is not known
 };
 
 class JournalCore;
@@ -49,11 +51,13 @@ class Journal {
     // Takes the records in the order of the calls and returns the number of the last one; they become durable in
     // the background. kOverloaded: too much is waiting. kNoSpace: full until a snapshot. kIo: the device is
     // failing. kForgotten: rotten. kInvalid: a record above record_bytes_max().
-    [[nodiscard]] Result<u64> submit(std::vector<Record> records);
+    // `memo` (at most k_journal_memo_bytes_max) goes into the identifier, so it tells what was promised even where
+    // the records that promised it have rotted: report().memo is the newest one promised.
+    [[nodiscard]] Result<u64> submit(std::vector<Record> records, std::vector<u8> memo = {});
     // Returns when record `number` is durable, or with the error that keeps it from ever being.
     [[nodiscard]] Task<Result<void>> wait_durable(u64 number);
     // Both. If dropped, the records may or may not become durable.
-    [[nodiscard]] Task<Result<u64>> append(std::vector<Record> records);
+    [[nodiscard]] Task<Result<u64>> append(std::vector<Record> records, std::vector<u8> memo = {});
 
     // Replaces all records up to `through` (at most durable_number()) by `state`; those after it stay. Appends go
     // on meanwhile. One at a time (kConflict). kNoSpace if the state is above state_bytes_max().

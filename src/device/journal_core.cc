@@ -34,6 +34,7 @@ Task<void> JournalCore::recover(JournalVisitor visitor, bool keep) {
     durable_ = submitted_ = found.last_record;
     positions_ = std::move(found.positions);
     recovered_promise_ = found.promised;
+    if (found.promised && found.promised->batch + 1 == next_batch_) memo_ = found.promised->memo;
 }
 
 Task<Result<void>> JournalCore::start(u64 session) {
@@ -44,7 +45,8 @@ Task<Result<void>> JournalCore::start(u64 session) {
     // upon.
     bool const promised = recovered_promise_ && recovered_promise_->batch >= next_batch_ - 1;
     if (!is_rotten() && next_batch_ > 1 && !promised) {
-        BatchIdentifier const last{next_batch_ - 1, chain_, durable_, area_.key};
+        // Its memo is lost; that of an older batch would say too little.
+        BatchIdentifier const last{next_batch_ - 1, chain_, durable_, area_.key, {}};
         CO_TRY_VOID(co_await write_identifier(last));
     }
     scope_.spawn(commit_loop());
@@ -75,8 +77,8 @@ std::optional<Error> JournalCore::refusal() const {
     return std::nullopt;
 }
 
-Result<u64> JournalCore::submit(std::vector<Record> records) {
-    CORELET_ASSERT(started_ && !records.empty());
+Result<u64> JournalCore::submit(std::vector<Record> records, std::vector<u8> memo) {
+    CORELET_ASSERT(started_ && !records.empty() && memo.size() <= k_journal_memo_bytes_max);
     if (std::optional<Error> error = refusal()) return std::unexpected(*std::move(error));
     u64 payload = 0;
     for (const Record& record : records) {
@@ -90,7 +92,7 @@ Result<u64> JournalCore::submit(std::vector<Record> records) {
     if (cost > room_left()) return fail(Code::kNoSpace, "the journal is full until a snapshot");
     for (Record& record : records) queue_.push_back(std::move(record));
     submitted_ += records.size();
-    costs_.push_back({submitted_, cost});
+    costs_.push_back({submitted_, cost, std::move(memo)});
     queued_cost_ += cost;
     work_.notify_one();
     return submitted_;
@@ -105,8 +107,8 @@ Task<Result<void>> JournalCore::wait_durable(u64 number) {
     co_return Result<void>{};
 }
 
-Task<Result<u64>> JournalCore::append(std::vector<Record> records) {
-    CO_TRY(u64 const number, submit(std::move(records)));
+Task<Result<u64>> JournalCore::append(std::vector<Record> records, std::vector<u8> memo) {
+    CO_TRY(u64 const number, submit(std::move(records), std::move(memo)));
     CO_TRY_VOID(co_await wait_durable(number));
     co_return number;
 }
@@ -150,7 +152,11 @@ Task<Result<void>> JournalCore::commit_batch() {
     CO_TRY_VOID(co_await io_.write_journal(area_.half_offset[half_] + write_offset_, std::move(batch.bytes),
                                            Durability::kDurable));
     u64 const last = durable_ + records.size();
-    CO_TRY_VOID(co_await write_identifier({next_batch_, batch.checksum, last, area_.key}));
+    for (const Cost& cost : costs_) {
+        if (cost.last_record > last) break;
+        if (!cost.memo.empty()) memo_ = cost.memo;
+    }
+    CO_TRY_VOID(co_await write_identifier({next_batch_, batch.checksum, last, area_.key, memo_}));
     positions_.push_back({durable_ + 1, write_offset_});
     write_offset_ += size;
     next_batch_ += 1;

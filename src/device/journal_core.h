@@ -30,9 +30,9 @@ class JournalCore {
 
     void replay(const std::function<void(u64, Bytes)>& on_snapshot,
                 const std::function<void(u64, Bytes)>& on_record);
-    [[nodiscard]] Result<u64> submit(std::vector<Record> records);
+    [[nodiscard]] Result<u64> submit(std::vector<Record> records, std::vector<u8> memo = {});
     [[nodiscard]] Task<Result<void>> wait_durable(u64 number);
-    [[nodiscard]] Task<Result<u64>> append(std::vector<Record> records);
+    [[nodiscard]] Task<Result<u64>> append(std::vector<Record> records, std::vector<u8> memo = {});
     [[nodiscard]] Task<Result<void>> snapshot(u64 through, Record state);
     [[nodiscard]] Task<Result<void>> restart(Record state);
 
@@ -89,10 +89,12 @@ class JournalCore {
     struct Cost {
         u64 last_record = 0;
         u64 bytes = 0;
+        std::vector<u8> memo;
     };
     std::deque<Record> queue_;  // records durable_ + 1 .. submitted_ that no batch under way has taken
     std::deque<Cost> costs_;    // of each submission, at worst, until it is durable
     u64 queued_cost_ = 0;       // their sum
+    std::vector<u8> memo_;      // the newest one whose records are durable
     u64 switch_offset_ = 0;     // where the log goes on after the switch under way
     bool started_ = false;
     bool committing_ = false;

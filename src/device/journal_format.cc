@@ -101,6 +101,8 @@ Buffer encode_identifier(const BatchIdentifier& identifier) {
     Writer w;
     w.put(k_identifier_magic).put(u32{1}).put(identifier.batch).put(identifier.checksum);
     w.put(identifier.last_record).put(identifier.key);
+    CORELET_ASSERT(identifier.memo.size() <= k_journal_memo_bytes_max);
+    w.put_bytes(identifier.memo);
     return seal_block(w, identifier.key);
 }
 
@@ -113,7 +115,12 @@ std::optional<BatchIdentifier> decode_identifier(Bytes block, u64 key) {
     identifier.checksum = r.get<u64>();
     identifier.last_record = r.get<u64>();
     identifier.key = r.get<u64>();
-    return identifier.key == key ? std::optional(identifier) : std::nullopt;
+    auto const memo_bytes = r.get<u32>();
+    if (identifier.key != key || memo_bytes > k_journal_memo_bytes_max) return std::nullopt;
+    Bytes const memo = r.get_raw(memo_bytes);
+    if (r.failed()) return std::nullopt;
+    identifier.memo.assign(memo.begin(), memo.end());
+    return identifier;
 }
 
 Buffer encode_half_header(const HalfHeader& header) {

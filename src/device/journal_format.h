@@ -13,6 +13,7 @@ namespace corelet {
 
 inline constexpr usize k_batch_header_bytes = 72;
 inline constexpr u64 k_batch_bytes_max = 2 * k_mib;
+inline constexpr usize k_journal_memo_bytes_max = 128;
 
 struct BatchHeader {
     u64 batch = 0;         // number of the batch, from 1
@@ -50,6 +51,7 @@ struct BatchIdentifier {
     u64 checksum = 0;
     u64 last_record = 0;
     u64 key = 0;
+    std::vector<u8> memo;  // the owner's, at most k_journal_memo_bytes_max
     friend bool operator==(const BatchIdentifier&, const BatchIdentifier&) = default;
 };
 [[nodiscard]] Buffer encode_identifier(const BatchIdentifier& identifier);

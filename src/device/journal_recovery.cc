@@ -98,6 +98,7 @@ Task<JournalRecovery> recover_journal(DeviceIo* io, JournalArea area, JournalVis
     JournalRecovery r;
     r.promised = co_await read_promised(io, &area);
     r.report.promised = r.promised ? r.promised->last_record : 0;
+    if (r.promised) r.report.memo = r.promised->memo;
     for (u32 half = 0; half < 2; ++half) {
         std::optional<HalfHeader> const header = co_await read_half_header(io, &area, half);
         if (!header || header->generation <= r.header.generation) continue;

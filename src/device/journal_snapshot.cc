@@ -146,7 +146,8 @@ Task<Result<void>> JournalCore::run_restart(Record state) {
         durable_ = submitted_ = through;
         positions_.clear();
         kept_ = {};
-        report_ = {JournalCondition::kClean, through, through, 0, {}};
+        memo_.clear();
+        report_ = {JournalCondition::kClean, through, through, 0, {}, {}};
     }
     snapshotting_ = false;
     progress_.notify_all();

@@ -298,6 +298,48 @@ TEST_F(JournalTest, ARottenJournalStartsAnewFromWhatOthersKnow) {
     }
 }
 
+// What was promised is known from the identifier, though the records that promised it have rotted.
+TEST_F(JournalTest, AMemoOutlivesItsRecords) {
+    auto const append_with = [&](std::vector<u8> memo) {
+        EXPECT_TRUE(
+            rig.run(journal->append({record(journal->submitted_number() + 1)}, std::move(memo))).has_value());
+    };
+    append_with({1, 2, 3});
+    append_with({4, 5});
+    append();  // says nothing of its own: what was promised before still is
+    reopen();
+    EXPECT_EQ(journal->report().memo, (std::vector<u8>{4, 5}));
+    append_with({6});
+    append_with({7});
+    journal.reset();
+    media.kill();
+    media.fill(batch_offset(3), 100, 1);
+    open();
+    ASSERT_TRUE(journal->is_rotten());
+    EXPECT_EQ(journal->report().record, 3U);
+    EXPECT_EQ(journal->report().promised, 5U);
+    EXPECT_EQ(journal->report().memo, (std::vector<u8>{7}));
+    ASSERT_TRUE(rig.run(journal->restart({})).has_value());
+    append();
+    reopen();
+    EXPECT_EQ(journal->report().memo, std::vector<u8>{}) << "of the former life nothing is said any more";
+}
+
+// A batch that was durable and whose identifier was not is relied upon after the mount; an older memo would say too
+// little.
+TEST_F(JournalTest, AMemoIsNeverOlderThanItsIdentifier) {
+    EXPECT_TRUE(rig.run(journal->append({record(1)}, {1})).has_value());
+    EXPECT_TRUE(rig.run(journal->append({record(2)}, {2})).has_value());
+    journal.reset();
+    media.kill();
+    media.fill(ring_slot(2), k_block_bytes, 0);
+    open();
+    expect_records(1, 2);
+    reopen();
+    EXPECT_EQ(journal->report().promised, 2U);
+    EXPECT_EQ(journal->report().memo, std::vector<u8>{});
+}
+
 TEST_F(JournalTest, AFailedWriteIsFinal) {
     append();
     media.fail_next_write();

@@ -21,8 +21,9 @@ u64 default_metadata_half(const LayoutRequest& request) {
 }
 
 u64 default_consensus_half(const LayoutRequest& request) {
+    // Never less than a catalog at its bounds takes (catalog/limits.h), on whatever it lies.
     if (!request.witness)
-        return std::clamp(round_up(request.device_bytes / 64, k_unit_bytes), 4 * k_mib, 64 * k_mib);
+        return std::clamp(round_up(request.device_bytes / 64, k_unit_bytes), 12 * k_mib, 64 * k_mib);
     // A witness has nothing else: all the rest of its small file.
     u64 const rest =
         round_down(request.device_bytes, k_block_bytes) - 4 * k_unit_bytes - 2 * k_witness_metadata_half;

@@ -47,7 +47,7 @@ struct FormatOptions {
 };
 // The smallest devices that format() takes with default options.
 inline constexpr u64 k_device_bytes_min = 64 * k_mib;
-inline constexpr u64 k_witness_bytes_min = 8 * k_mib;
+inline constexpr u64 k_witness_bytes_min = 32 * k_mib;
 
 // What the superblock says, without mounting.
 struct DeviceLabel {
