@@ -88,8 +88,8 @@ struct WatchBatch {
     std::vector<WatchEvent> events;
 };
 
-// A stream of changes. If the reader falls behind its bound, or the history was compacted, next() fails with
-// kOverloaded: read the range again and watch from its revision.
+// A stream of changes. If the reader falls behind its bound, the history was compacted, or this corelet lost touch
+// for longer than that, next() fails with kOverloaded: read the range again and watch from its revision.
 class Watch {
   public:
     virtual ~Watch() = default;

@@ -50,6 +50,7 @@ Task<Result<LeaseId>> MemoryCatalog::grant_lease(Duration ttl, Instant deadline)
     pb::CatalogCommand command;
     command.set_grant_lease_ttl_ns(static_cast<u64>(ttl.ns));
     CO_TRY(auto result, co_await run(std::move(command), deadline));
+    if (result.code() != 0) co_return fail(static_cast<Code>(result.code()), result.message());
     LeaseId const lease(result.lease());
     expiry_[lease] = clock_.now() + ttl;
     co_return lease;

@@ -8,6 +8,22 @@ namespace {
 constexpr Duration k_pull_wait = 1_s;
 constexpr Duration k_contact_fresh = 3_s;
 constexpr Duration k_try = 2_s;
+constexpr usize k_reply_body_max = 64 * k_kib;
+
+// Large answers go as a payload: a frame's body is bounded more narrowly, and they leave the urgent lane to others.
+Reply pack(const google::protobuf::MessageLite& message) {
+    Buffer bytes = encode_message(message);
+    if (bytes.size() <= k_reply_body_max) return Reply{std::move(bytes), {}};
+    Reply reply;
+    reply.payload = std::move(bytes);
+    return reply;
+}
+
+template <class M>
+Result<M> unpack(const Reply& reply) {
+    if (reply.payload.empty()) return decode_message<M>(reply.body);
+    return decode_message<M>(reply.payload.flatten());
+}
 }  // namespace
 
 RaftCatalog::RaftCatalog(Env& env, RpcNode& rpc, RaftNode* raft)
@@ -74,6 +90,7 @@ Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant 
     Error last{Code::kUnavailable, false, 0, "no voter of the catalog is known"};
     CoreletId next = leader();
     usize turn = 0;
+    std::set<CoreletId> hinted_to;
     for (;;) {
         if (next.is_zero()) {
             auto const all = voters();
@@ -91,7 +108,10 @@ Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant 
                 last.code == Code::kInvalid || last.code == Code::kNotFound || last.code == Code::kDenied;
             if (refused) co_return reply;
             CoreletId const hinted(last.code == Code::kNotLeader ? last.detail : 0);
-            next = hinted == next ? CoreletId{} : hinted;
+            // Two that take each other for the leader are not asked in a circle without a pause.
+            bool const again = hinted == next || !hinted_to.insert(hinted).second;
+            if (again) hinted_to.clear();
+            next = again ? CoreletId{} : hinted;
         }
         if (env_.clock.now() >= deadline) break;
         if (next.is_zero()) co_await env_.clock.sleep(100_ms);
@@ -103,9 +123,9 @@ Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant 
 Task<Result<pb::CatalogResult>> RaftCatalog::submit(pb::CatalogCommand command, Instant deadline) {
     *command.mutable_request() = next_request();
     CO_TRY(Reply reply, co_await ask_leader(catalog_method::k_commit, encode_message(command), deadline));
-    CO_TRY(auto result, decode_message<pb::CatalogResult>(reply.body));
+    CO_TRY(auto result, unpack<pb::CatalogResult>(reply));
     // What this corelet has done it also sees, if it holds the log.
-    if (holds_log())
+    if (holds_log() && result.revision() != 0)
         co_await raft_->hub().wait_beyond(Revision(result.revision() - 1), env_.clock,
                                           std::min(deadline, env_.clock.now() + 500_ms));
     co_return result;
@@ -123,7 +143,7 @@ Task<Result<RangeResult>> RaftCatalog::range(std::string prefix, Instant deadlin
     pb::CatalogRange message;
     message.set_prefix(prefix);
     CO_TRY(Reply reply, co_await ask_leader(catalog_method::k_range, encode_message(message), deadline));
-    CO_TRY(auto answer, decode_message<pb::CatalogRangeReply>(reply.body));
+    CO_TRY(auto answer, unpack<pb::CatalogRangeReply>(reply));
     RangeResult out;
     out.revision = Revision(answer.revision());
     for (const auto& item : answer.items()) out.items.push_back(decode_item(item));
@@ -134,6 +154,7 @@ Task<Result<LeaseId>> RaftCatalog::grant_lease(Duration ttl, Instant deadline) {
     pb::CatalogCommand command;
     command.set_grant_lease_ttl_ns(static_cast<u64>(ttl.ns));
     CO_TRY(auto result, co_await submit(std::move(command), deadline));
+    if (result.code() != 0) co_return fail(static_cast<Code>(result.code()), result.message());
     co_return LeaseId(result.lease());
 }
 
@@ -161,13 +182,22 @@ Task<Result<pb::CatalogResult>> RaftCatalog::propose_here(pb::CatalogCommand com
 
 Task<Result<Reply>> RaftCatalog::on_commit(Request request) {
     CO_TRY(auto command, decode_message<pb::CatalogCommand>(request.body));
+    bool const reads = command.has_transaction() && command.transaction().operations_size() == 0;
+    if (reads) co_return co_await on_read(decode_transaction(command.transaction()), request.deadline);
     CO_TRY(auto result, co_await propose_here(std::move(command), request.deadline));
     if (result.lease() != 0) {
         auto const granted = raft_->state().leases().find(LeaseId(result.lease()));
         if (granted != raft_->state().leases().end())
             expiry_[granted->first] = env_.clock.now() + granted->second.ttl;
     }
-    co_return Reply{encode_message(result), {}};
+    co_return pack(result);
+}
+
+// What changes nothing needs no entry of the log.
+Task<Result<Reply>> RaftCatalog::on_read(Transaction transaction, Instant deadline) {
+    if (!holds_log()) co_return fail(Code::kNotLeader, "this corelet has no part in the catalog", leader_hint_.v);
+    CO_TRY_VOID(co_await raft_->read_barrier(deadline));
+    co_return pack(raft_->state().read(transaction));
 }
 
 Task<Result<Reply>> RaftCatalog::on_range(Request request) {
@@ -178,27 +208,29 @@ Task<Result<Reply>> RaftCatalog::on_range(Request request) {
     RangeResult const found = raft_->state().range(message.prefix());
     reply.set_revision(found.revision.v);
     for (const KeyValue& item : found.items) encode_item(item, *reply.add_items());
-    co_return Reply{encode_message(reply), {}};
+    co_return pack(reply);
 }
 
-// Renewed only after a quorum round begun after the request; it counts at the holder from sending, so here from
-// arrival is enough.
-Task<Result<void>> RaftCatalog::renew_here(LeaseId lease, Instant arrived, Instant deadline) {
+// Renewed only after a quorum round begun after the request; it counts at the holder from sending, so here from now
+// on is enough. One whose end is on its way into the log is not: it might end although its holder was told that it
+// lives.
+Task<Result<void>> RaftCatalog::renew_here(LeaseId lease, Instant deadline) {
     if (!raft_ || !raft_->is_leader())
         co_return fail(Code::kNotLeader, "this corelet does not lead the catalog", leader().v);
+    raft::Term const term = raft_->term();
     CO_TRY_VOID(co_await raft_->read_barrier(deadline));
-    if (!raft_->is_leader()) co_return fail(Code::kNotLeader, "leadership changed", leader().v);
+    if (!raft_->is_leader() || raft_->term() != term)
+        co_return fail(Code::kNotLeader, "leadership changed", leader().v);
     auto const found = raft_->state().leases().find(lease);
     if (found == raft_->state().leases().end()) co_return fail(Code::kNotFound, "the lease has ended");
-    (void)arrived;
+    if (ending_.contains(lease)) co_return fail(Code::kUnavailable, "the lease has lapsed and is about to end");
     expiry_[lease] = env_.clock.now() + found->second.ttl;
     co_return {};
 }
 
 Task<Result<Reply>> RaftCatalog::on_renew(Request request) {
-    Instant const arrived = env_.clock.now();
     CO_TRY(auto message, decode_message<pb::CatalogRenew>(request.body));
-    CO_TRY_VOID(co_await renew_here(LeaseId(message.lease()), arrived, request.deadline));
+    CO_TRY_VOID(co_await renew_here(LeaseId(message.lease()), request.deadline));
     co_return Reply{};
 }
 
@@ -212,24 +244,33 @@ Task<Result<Reply>> RaftCatalog::on_pull(Request request) {
     reply.set_revision(state.revision().v);
     reply.set_leader(leader().v);
     for (CoreletId voter : voters()) reply.add_voters(voter.v);
-    auto const changes = after.is_zero() ? std::nullopt : state.changes_after(after);
-    if (changes && after <= state.revision()) {
+    // Who lags behind the one that asks has nothing to say to it.
+    if (after > state.revision()) co_return pack(reply);
+    auto const changes = after.is_zero() ? std::nullopt : state.changes_after(after, k_catalog_pull_bytes);
+    if (changes) {
         for (const CatalogState::Change& change : *changes) {
             auto* const out = reply.add_changes();
             encode_item(change.event.item, *out->mutable_item());
             out->set_deleted(change.event.deleted);
         }
+        // If that is a part of them, the rest comes when it is asked for.
+        if (!changes->empty()) {
+            Revision const told = changes->back().revision;
+            auto const rest = state.changes_after(told, 0);
+            if (rest && !rest->empty()) reply.set_revision(told.v);
+        }
     } else {
         reply.set_whole(true);
         for (const KeyValue& item : state.range("").items) encode_item(item, *reply.add_changes()->mutable_item());
     }
-    co_return Reply{encode_message(reply), {}};
+    co_return pack(reply);
 }
 
 // --- loops
 // ----------------------------------------------------------------------------------------------------------------
 
 bool RaftCatalog::learn(const pb::CatalogPullReply& reply) {
+    if (Revision(reply.revision()) < mirror_.revision()) return false;  // it lags behind
     mirror_.mirror(reply);
     std::vector<CoreletId> voters;
     for (u64 voter : reply.voters()) voters.push_back(CoreletId(voter));
@@ -250,7 +291,7 @@ Task<void> RaftCatalog::look_whether_removed() {
         auto const reply = co_await ask(member, catalog_method::k_pull, encode_message(message),
                                         env_.clock.now() + k_pull_wait + 1_s);
         if (!reply || !raft_->leader().is_zero()) continue;
-        auto const answer = decode_message<pb::CatalogPullReply>(reply->body);
+        auto const answer = unpack<pb::CatalogPullReply>(*reply);
         if (!answer || answer->leader() == 0) continue;
         std::vector<CoreletId> voters;
         for (u64 voter : answer->voters()) voters.push_back(CoreletId(voter));
@@ -282,11 +323,7 @@ Task<void> RaftCatalog::mirror_loop() {
             leader_known_ = env_.clock.now();
             continue;
         }
-        if (hub_on_log_) {
-            hub_on_log_ = false;
-            mirror_ = CatalogState();
-            hub_.follow(mirror_);
-        }
+        if (hub_on_log_) follow_mirror();
         std::vector<CoreletId> candidates;
         for (CoreletId voter : hints_)
             if (voter != rpc_.id()) candidates.push_back(voter);
@@ -294,19 +331,28 @@ Task<void> RaftCatalog::mirror_loop() {
             co_await env_.clock.sleep(200_ms);
             continue;
         }
-        CoreletId const whom = candidates[turn % candidates.size()];
-        pb::CatalogPull message;
-        message.set_after(mirror_.revision().v <= 1 ? 0 : mirror_.revision().v);
-        auto const reply = co_await ask(whom, catalog_method::k_pull, encode_message(message),
-                                        env_.clock.now() + k_pull_wait + 1_s);
-        bool good = false;
-        if (reply)
-            if (auto const decoded = decode_message<pb::CatalogPullReply>(reply->body)) good = learn(*decoded);
-        if (!good) {
-            ++turn;
-            co_await env_.clock.sleep(100_ms);
-        }
+        if (co_await pull_from(candidates[turn % candidates.size()])) continue;
+        ++turn;
+        co_await env_.clock.sleep(100_ms);
     }
+}
+
+// It goes on from what the log has brought so far.
+void RaftCatalog::follow_mirror() {
+    hub_on_log_ = false;
+    if (hints_.empty()) hints_ = raft_->configuration().voters;
+    mirror_ = raft_->state();
+    hub_.follow(mirror_);
+}
+
+Task<bool> RaftCatalog::pull_from(CoreletId whom) {
+    pb::CatalogPull message;
+    message.set_after(mirror_.revision().v <= 1 ? 0 : mirror_.revision().v);
+    auto const reply =
+        co_await ask(whom, catalog_method::k_pull, encode_message(message), env_.clock.now() + k_pull_wait + 1_s);
+    if (!reply || holds_log()) co_return false;
+    auto const decoded = unpack<pb::CatalogPullReply>(*reply);
+    co_return decoded&& learn(*decoded);
 }
 
 // A voter's watches hear of what its log applies.
@@ -326,23 +372,40 @@ Task<void> RaftCatalog::expiry_loop() {
         co_await env_.clock.sleep(250_ms);
         if (!raft_->is_leader()) {
             expiry_.clear();
+            ending_.clear();
             expiry_term_ = {};
             continue;
         }
         Instant const now = env_.clock.now();
-        bool const fresh = expiry_term_ != raft_->term();
-        if (fresh) {
+        if (expiry_term_ != raft_->term()) {
             expiry_.clear();
+            ending_.clear();
             expiry_term_ = raft_->term();
         }
-        pb::CatalogCommand command;
-        for (auto const& [lease, details] : raft_->state().leases()) {
+        std::vector<LeaseId> lapsed;
+        auto const& leases = raft_->state().leases();
+        for (auto const& [lease, details] : leases) {
             auto const [entry, added] = expiry_.try_emplace(lease, now + details.ttl);
-            if (!added && entry->second <= now) command.add_end_leases(lease.v);
+            if (!added && entry->second <= now && !ending_.contains(lease)) lapsed.push_back(lease);
         }
-        std::erase_if(expiry_, [&](const auto& entry) { return !raft_->state().leases().contains(entry.first); });
-        if (command.end_leases_size() != 0) (void)co_await propose_here(std::move(command), now + 2_s);
+        std::erase_if(expiry_, [&](const auto& entry) { return !leases.contains(entry.first); });
+        std::erase_if(ending_, [&](LeaseId lease) { return !leases.contains(lease); });
+        if (!lapsed.empty()) co_await end_lapsed(std::move(lapsed));
     }
+}
+
+// Once it is proposed it may end at any time, also if that is not heard of here.
+Task<void> RaftCatalog::end_lapsed(std::vector<LeaseId> lapsed) {
+    pb::CatalogCommand command;
+    for (LeaseId lease : lapsed) {
+        command.add_end_leases(lease.v);
+        ending_.insert(lease);
+    }
+    auto const ended = co_await propose_here(std::move(command), env_.clock.now() + 2_s);
+    if (ended || ended.error().code == Code::kTimeout) co_return;
+    log_info(env_.log, "catalog.lease_not_ended", ended.error().to_string());
+    if (ended.error().code != Code::kOverloaded) co_return;
+    for (LeaseId lease : lapsed) ending_.erase(lease);
 }
 
 }  // namespace corelet

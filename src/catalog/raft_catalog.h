@@ -35,7 +35,9 @@ class RaftCatalog final : public Catalog {
     [[nodiscard]] bool is_available() const override;
 
   private:
-    [[nodiscard]] bool holds_log() const { return raft_ && raft_->is_member() && !removed_; }
+    [[nodiscard]] bool holds_log() const {
+        return raft_ && raft_->is_member() && !removed_ && !raft_->has_failed();
+    }
     [[nodiscard]] Task<void> look_whether_removed();
     [[nodiscard]] const CatalogState& view() const { return hub_.state(); }
     [[nodiscard]] pb::RequestId next_request();
@@ -45,13 +47,17 @@ class RaftCatalog final : public Catalog {
     [[nodiscard]] Task<Result<pb::CatalogResult>> propose_here(pb::CatalogCommand command, Instant deadline);
 
     [[nodiscard]] Task<Result<Reply>> on_commit(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_read(Transaction transaction, Instant deadline);
     [[nodiscard]] Task<Result<Reply>> on_range(Request request);
     [[nodiscard]] Task<Result<Reply>> on_renew(Request request);
     [[nodiscard]] Task<Result<Reply>> on_pull(Request request);
-    [[nodiscard]] Task<Result<void>> renew_here(LeaseId lease, Instant arrived, Instant deadline);
+    [[nodiscard]] Task<Result<void>> renew_here(LeaseId lease, Instant deadline);
 
     [[nodiscard]] Task<void> mirror_loop();
     [[nodiscard]] Task<void> expiry_loop();
+    [[nodiscard]] Task<void> end_lapsed(std::vector<LeaseId> lapsed);
+    void follow_mirror();
+    [[nodiscard]] Task<bool> pull_from(CoreletId whom);
     [[nodiscard]] Task<void> relay_changes();
     [[nodiscard]] bool learn(const pb::CatalogPullReply& reply);
 
@@ -72,6 +78,8 @@ class RaftCatalog final : public Catalog {
     u64 next_number_ = 1;
     // Leader only: when each lease ends by this leader's clock. Refilled in full at each new leadership.
     std::map<LeaseId, Instant> expiry_;
+    // Whose end is proposed in this term: from then on they are not renewed, whatever becomes of the proposal.
+    std::set<LeaseId> ending_;
     raft::Term expiry_term_;
     Scope scope_;
 };

@@ -6,67 +6,34 @@
 namespace corelet {
 
 namespace {
-
-Journal::Record to_record(const raft::Persist& batch) {
-    std::string const bytes = raft::encode(batch);
-    return Journal::Record(bytes.begin(), bytes.end());
+constexpr Duration k_exchange = 2_s;
 }
-
-// The whole durable content as one batch.
-raft::Persist as_batch(const raft::Restored& durable) {
-    raft::Persist batch;
-    batch.hard_state = durable.hard_state;
-    batch.snapshot = durable.snapshot;
-    batch.reset_log = durable.snapshot.has_value();
-    batch.entries = durable.entries;
-    return batch;
-}
-
-}  // namespace
 
 Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, Journal& journal,
                                                         const Identities& identities, raft::Options options,
                                                         bool first) {
-    raft::Restored restored;
-    std::optional<Error> bad;
-    auto const take = [&](Bytes bytes) {
-        auto batch = raft::decode_persist(bytes);
-        if (!batch) {
-            if (!bad) bad = with_context(batch.error(), "the consensus log");
-            return;
-        }
-        raft::absorb(restored, *batch);
-    };
-    journal.replay([&](u64, Bytes state) { take(state); }, [&](u64, Bytes record) { take(record); });
-    if (bad) co_return std::unexpected(*bad);
-    if (first && journal.durable_number() == 0) {
-        raft::Configuration only;
-        only.voters = {rpc.id()};
-        restored = raft::bootstrap(only);
-        std::vector<Journal::Record> records;
-        records.push_back(to_record(as_batch(restored)));
-        CO_TRY_VOID(co_await journal.append(std::move(records)));
-    }
-    raft::Restored durable = restored;
-    auto core =
-        raft::Core::restore(rpc.id(), options, std::move(restored), env.random.fork("raft"), env.clock.now());
-    if (!core) co_return std::unexpected(core.error());
-    if (journal.is_rotten()) core->bar(raft::Bar::kForgotten);
-    auto node = std::unique_ptr<RaftNode>(
-        new RaftNode(env, rpc, journal, identities, std::move(*core), std::move(durable)));
-    co_return node;
+    CO_TRY(RaftMedia::Opened opened, co_await RaftMedia::open(&journal, rpc.id(), first));
+    if (opened.repaired_rot)
+        log_warning(
+            env.log, "raft.journal_rotten",
+            "the consensus log has rotted in part; it is supplied by the others before this corelet votes again");
+    CO_TRY(auto core,
+           raft::Core::restore(rpc.id(), options, opened.restored, env.random.fork("raft"), env.clock.now()));
+    if (!opened.forgotten.empty()) core.bar(raft::Bar::kForgotten);
+    co_return std::unique_ptr<RaftNode>(
+        new RaftNode(env, rpc, journal, identities, std::move(core), std::move(opened)));
 }
 
 RaftNode::RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core,
-                   raft::Restored durable)
+                   RaftMedia::Opened opened)
     : env_(env),
       rpc_(rpc),
-      journal_(journal),
       identities_(identities),
       core_(std::move(core)),
-      durable_(std::move(durable)),
+      forgotten_(std::move(opened.forgotten)),
+      never_promised_(opened.restored.hard_state.term.is_zero()),
+      media_(env, journal, std::move(opened.restored), media_events()),
       scope_(env.executor) {
-    durable_number_ = journal_.durable_number();
     rpc_.register_handler(raft_method::k_message, [this](Request r) { return on_message(std::move(r)); });
     rpc_.register_handler(raft_method::k_greeting, [this](Request r) { return on_greeting(std::move(r)); });
     bool const alone = configuration().voters.size() == 1 && configuration().is_voter(rpc_.id());
@@ -75,12 +42,33 @@ RaftNode::RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& i
         scope_.spawn(exchange_before_voting());
     }
     scope_.spawn(run());
-    scope_.spawn(persist_in_order());
 }
 
 RaftNode::~RaftNode() {
     rpc_.unregister_handler(raft_method::k_message);
     rpc_.unregister_handler(raft_method::k_greeting);
+}
+
+RaftMedia::Events RaftNode::media_events() {
+    RaftMedia::Events events;
+    events.durable = [this](u64 ticket, std::vector<raft::Message> after) {
+        if (ticket != 0) core_.persisted(ticket);
+        for (const raft::Message& message : after) send(message);
+        woken_ = true;
+        wake();
+    };
+    events.snapshot_saved = [this](const raft::Snapshot& snapshot) { core_.snapshot_saved(snapshot); };
+    events.failed = [this](const Error& error) {
+        log_warning(env_.log, "raft.journal_failed", error.to_string());
+        core_.fail_device();
+        woken_ = true;
+        wake();
+    };
+    events.wants_room = [this] {
+        room_wanted_ = true;
+        wake();
+    };
+    return events;
 }
 
 void RaftNode::bar(raft::Bar reason) {
@@ -107,50 +95,51 @@ Task<void> RaftNode::run() {
 void RaftNode::turn() {
     core_.tick(env_.clock.now());
     for (;;) {
-        raft::Effects effects = core_.take();
+        raft::Effects effects = core_.take(media_.takes_batches() ? raft::Journal::kReady : raft::Journal::kBusy);
         if (effects.empty()) break;
         carry_out(std::move(effects));
     }
-    if (core_.snapshot_due() && core_.applied() > 0)
-        (void)core_.save_snapshot(core_.applied(), raft::Payload(state_.encode_snapshot()));
-    if (journal_.wants_snapshot() && !compacting_) {
-        compacting_ = true;
-        scope_.spawn(compact());
+    if (state_.level() > k_catalog_level_known && !core_.failed()) {
+        // Two versions never apply one entry differently: this one stops here.
+        log_error(env_.log, "catalog.too_new",
+                  "the catalog is at feature level " + std::to_string(state_.level()) + "; update this corelet");
+        core_.fail_device();
     }
+    keep_journal_short();
 }
 
 void RaftNode::carry_out(raft::Effects effects) {
     for (const raft::Message& message : effects.send_now) send(message);
-    if (effects.persist) {
-        std::vector<Journal::Record> records;
-        records.push_back(to_record(*effects.persist));
-        auto const number = journal_.submit(std::move(records));
-        if (!number) {
-            log_warning(env_.log, "raft.journal_failed", number.error().to_string());
-            core_.fail_device();
-        } else {
-            pending_.push_back(
-                Pending{*std::move(effects.persist), *number, effects.ticket, std::move(effects.send_after)});
-            pending_wanted_.notify_one();
-        }
-    } else if (!effects.send_after.empty()) {
-        // Nothing new to persist, but earlier batches may be under way: wait for the newest.
-        pending_.push_back(Pending{{}, journal_.submitted_number(), 0, std::move(effects.send_after)});
-        pending_wanted_.notify_one();
+    if (effects.persist || !effects.send_after.empty()) {
+        // Without a batch of its own, what is sent waits for those before.
+        u64 const ticket = effects.persist ? effects.ticket : 0;
+        media_.put(std::move(effects.persist), ticket, std::move(effects.send_after));
     }
-    if (effects.install) {
-        if (auto const restored = state_.restore_snapshot(effects.install->state.bytes()); !restored)
-            CORELET_UNREACHABLE("a verified snapshot does not parse");
-        core_.applied(effects.install->last.index);
-        hub_.changed();
-    }
+    if (effects.install) install(*effects.install);
     for (const raft::Entry& entry : effects.apply) apply(entry);
     if (!effects.apply.empty()) {
         core_.applied(effects.apply.back().at.index);
         hub_.changed();
         woken_ = true;
     }
-    for (const raft::ReadState& read : effects.reads) {
+    answer_reads(effects.reads);
+}
+
+void RaftNode::install(const raft::Snapshot& snapshot) {
+    if (auto const restored = state_.restore_snapshot(snapshot.state.bytes()); !restored)
+        CORELET_UNREACHABLE("a verified snapshot does not parse");
+    // What was proposed there is decided, but not known here.
+    while (!proposals_.empty() && proposals_.begin()->first <= snapshot.last.index) {
+        proposals_.begin()->second.done->complete(
+            fail(Code::kTimeout, "it is not known whether the catalog committed it"));
+        proposals_.erase(proposals_.begin());
+    }
+    core_.applied(snapshot.last.index);
+    hub_.changed();
+}
+
+void RaftNode::answer_reads(const std::vector<raft::ReadState>& reads) {
+    for (const raft::ReadState& read : reads) {
         auto const found = reads_.find(read.context);
         if (found == reads_.end()) continue;
         if (read.index) {
@@ -176,36 +165,17 @@ void RaftNode::apply(const raft::Entry& entry) {
     proposals_.erase(found);
 }
 
-// A batch is durable, then what it implies may leave; one after the other, in the order of the journal.
-Task<void> RaftNode::persist_in_order() {
-    for (;;) {
-        while (pending_.empty()) co_await pending_wanted_.wait();
-        auto const durable = co_await journal_.wait_durable(pending_.front().number);
-        if (!durable) {
-            log_warning(env_.log, "raft.journal_failed", durable.error().to_string());
-            core_.fail_device();
-            co_return;
-        }
-        Pending const done = std::move(pending_.front());
-        pending_.pop_front();
-        if (done.ticket != 0) {
-            raft::absorb(durable_, done.batch);
-            durable_number_ = done.number;
-            core_.persisted(done.ticket);
-        }
-        for (const raft::Message& message : done.after) send(message);
-        woken_ = true;
-        wake();
+// A snapshot of the state machine takes the place of the log that it covers, before either is long.
+void RaftNode::keep_journal_short() {
+    if (core_.failed() || !media_.may_compact()) return;
+    bool const room = media_.wants_snapshot() || std::exchange(room_wanted_, false);
+    if (!room && !core_.snapshot_due()) return;
+    auto const snapshot = core_.snapshot_of(raft::Payload(state_.encode_snapshot()));
+    if (snapshot) {
+        media_.compact(*snapshot, core_.compact_floor(snapshot->last.index));
+    } else if (room) {
+        media_.compact(std::nullopt, 0);
     }
-}
-
-Task<void> RaftNode::compact() {
-    u64 const through = durable_number_;
-    auto const written = co_await journal_.snapshot(through, to_record(as_batch(durable_)));
-    if (!written) log_warning(env_.log, "raft.compaction_failed", written.error().to_string());
-    // Never one right after the other: the journal may be full of what is needed, or have failed for good.
-    co_await env_.clock.sleep(written ? 100_ms : 5_s);
-    compacting_ = false;
 }
 
 void RaftNode::send(const raft::Message& message) {
@@ -224,6 +194,7 @@ Task<Result<Reply>> RaftNode::on_message(Request request) {
     if (!message) co_return std::unexpected(message.error());
     if (message->from != request.from->corelet) co_return fail(Code::kDenied, "a raft message in another's name");
     core_.step(*message);
+    spoken_to_.notify_all();
     woken_ = true;
     wake();
     co_return Reply{};
@@ -281,15 +252,18 @@ void RaftNode::step_down() {
     wake();
 }
 
-// Two seconds with all voters that answer, at least enough to make a majority with itself.
+// Two seconds with all voters that answer, at least enough to make a majority with itself; they are asked again and
+// again, for another body may begin meanwhile. Who never promised anything needs no more than an answer of each.
 Task<void> RaftNode::exchange_before_voting() {
-    Instant const earliest = env_.clock.now() + 2_s;
+    Instant const earliest = env_.clock.now() + k_exchange;
     std::set<CoreletId> answered;
     bool doubted = false;
     for (;;) {
+        while (configuration().voters.empty()) co_await spoken_to_.wait();
+        std::vector<CoreletId> const voters = configuration().voters;
         Scope greetings(env_.executor);
-        for (CoreletId voter : configuration().voters)
-            if (voter != rpc_.id() && !answered.contains(voter)) greetings.spawn(greet(voter, &answered, &doubted));
+        for (CoreletId voter : voters)
+            if (voter != rpc_.id()) greetings.spawn(greet(voter, &answered, &doubted));
         co_await greetings.join();
         if (doubted) {
             // While another life of this identity is known it does not vote; perhaps it was another body, and that
@@ -299,9 +273,12 @@ Task<void> RaftNode::exchange_before_voting() {
             co_await env_.clock.sleep(1_s);
             continue;
         }
-        bool const everyone = answered.size() + 1 >= configuration().voters.size();
-        bool const majority = answered.size() + 1 >= configuration().majority();
-        if (majority && (everyone || env_.clock.now() >= earliest)) break;
+        // By the present configuration: it may have changed while the greetings were out.
+        auto const has_answered = [&](CoreletId voter) { return voter == rpc_.id() || answered.contains(voter); };
+        std::vector<CoreletId> const& now = configuration().voters;
+        auto const count = static_cast<usize>(std::count_if(now.begin(), now.end(), has_answered));
+        bool const enough = never_promised_ && count == now.size();
+        if (count >= configuration().majority() && (enough || env_.clock.now() >= earliest)) break;
         co_await env_.clock.sleep(200_ms);
     }
     core_.lift(raft::Bar::kMount);

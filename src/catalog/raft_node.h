@@ -1,8 +1,11 @@
 // The shell around raft::Core: journal, messages, state machine. One executor. Destroying it is a crash and safe.
 #pragma once
 
+#include <set>
+
+#include "catalog/limits.h"
+#include "catalog/raft_media.h"
 #include "catalog/watch_hub.h"
-#include "device/journal.h"
 #include "raft/core.h"
 #include "rt/env.h"
 #include "wire/rpc.h"
@@ -27,7 +30,8 @@ class RaftNode {
     };
 
     // Replays the journal and runs. With `first` and an empty journal this corelet becomes the only voter of a new
-    // group, durably. kCorrupt: the log contradicts itself.
+    // group, durably. A journal that has rotted is repaired from the others before it votes or acknowledges again
+    // (protocols 11). kCorrupt: the log contradicts itself. kNoSpace: the journal is too small.
     [[nodiscard]] static Task<Result<std::unique_ptr<RaftNode>>> start(Env& env, RpcNode& rpc, Journal& journal,
                                                                        const Identities& identities,
                                                                        raft::Options options, bool first);
@@ -50,6 +54,11 @@ class RaftNode {
     [[nodiscard]] const CatalogState& state() const { return state_; }
     [[nodiscard]] WatchHub& hub() { return hub_; }
     [[nodiscard]] raft::Core& core() { return core_; }
+    // Not empty: the journal has rotted and does not say what it had promised. This identity never votes again.
+    [[nodiscard]] const std::string& forgotten() const { return forgotten_; }
+    // It takes no part any more, for ever: its journal failed or has forgotten, or this version is too old for the
+    // catalog.
+    [[nodiscard]] bool has_failed() const { return core_.failed() || !forgotten_.empty(); }
     // The device has forgotten promises, or failed: no vote from here.
     void bar(raft::Bar reason);
 
@@ -58,24 +67,19 @@ class RaftNode {
         raft::Term term;
         std::shared_ptr<Completion<Result<pb::CatalogResult>>> done;
     };
-    // On its way to the media, with what may leave once it is there.
-    struct Pending {
-        raft::Persist batch;
-        u64 number = 0;  // of the journal
-        u64 ticket = 0;  // 0: no batch of its own, only messages that wait for those before
-        std::vector<raft::Message> after;
-    };
     RaftNode(Env& env, RpcNode& rpc, Journal& journal, const Identities& identities, raft::Core core,
-             raft::Restored durable);
+             RaftMedia::Opened opened);
+    [[nodiscard]] RaftMedia::Events media_events();
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] Task<void> run();
     void turn();
     void carry_out(raft::Effects effects);
+    void install(const raft::Snapshot& snapshot);
     void apply(const raft::Entry& entry);
-    [[nodiscard]] Task<void> persist_in_order();
+    void answer_reads(const std::vector<raft::ReadState>& reads);
+    void keep_journal_short();
     void send(const raft::Message& message);
     [[nodiscard]] Task<void> send_one(CoreletId to, Buffer body);
-    [[nodiscard]] Task<void> compact();
     [[nodiscard]] Task<void> exchange_before_voting();
     [[nodiscard]] Task<void> greet(CoreletId voter, std::set<CoreletId>* answered, bool* doubted);
     [[nodiscard]] Task<Result<Reply>> on_message(Request request);
@@ -83,14 +87,12 @@ class RaftNode {
 
     Env& env_;
     RpcNode& rpc_;
-    Journal& journal_;
     const Identities& identities_;
     raft::Core core_;
-    raft::Restored durable_;  // the fold of all durable batches: what compaction writes
-    u64 durable_number_ = 0;  // of the journal
-    bool compacting_ = false;
-    std::deque<Pending> pending_;
-    Notify pending_wanted_;
+    std::string forgotten_;
+    bool never_promised_ = false;  // nothing was in the journal when it started
+    bool room_wanted_ = false;     // a batch waits until the journal is shorter
+    Notify spoken_to_;             // a message has come
     CatalogState state_;
     WatchHub hub_{state_};
     std::map<raft::Index, Proposal> proposals_;
@@ -98,6 +100,7 @@ class RaftNode {
     u64 next_read_ = 1;
     Notify wanted_;
     bool woken_ = false;
+    RaftMedia media_;
     Scope scope_;
 };
 

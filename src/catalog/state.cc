@@ -2,18 +2,35 @@
 
 namespace corelet {
 
+namespace {
+usize size_of(const KeyValue& item) {
+    return item.key.size() + item.value.size() + k_catalog_item_bytes;
+}
+}  // namespace
+
 Result<void> check_transaction(const Transaction& transaction) {
-    if (transaction.operations.size() + transaction.compares.size() + transaction.reads.size() >
-        k_catalog_operations_max)
+    usize const parts = transaction.operations.size() + transaction.compares.size() + transaction.reads.size();
+    if (parts > k_catalog_operations_max)
         return fail(Code::kInvalid,
-                    "a transaction of more than " + std::to_string(k_catalog_operations_max) + " parts");
-    for (const Operation& operation : transaction.operations)
-        if (operation.key.empty() || operation.key.size() > k_catalog_key_bytes_max ||
-            operation.value.size() > k_catalog_value_bytes_max)
-            return fail(Code::kInvalid, "a key or value beyond its bound");
-    for (const Compare& compare : transaction.compares)
-        if (compare.key.empty() || compare.key.size() > k_catalog_key_bytes_max)
-            return fail(Code::kInvalid, "a key beyond its bound");
+                    "a transaction of more than " + std::to_string(k_catalog_operations_max) + " parts; split it",
+                    parts);
+    usize bytes = parts * k_catalog_item_bytes;
+    auto const fits = [&bytes](const std::string& key, const std::string& value) {
+        bytes += key.size() + value.size();
+        return !key.empty() && key.size() <= k_catalog_key_bytes_max;
+    };
+    bool keys = true;
+    for (const Operation& operation : transaction.operations) keys = fits(operation.key, operation.value) && keys;
+    for (const Compare& compare : transaction.compares) keys = fits(compare.key, compare.value) && keys;
+    for (const std::string& key : transaction.reads) keys = fits(key, {}) && keys;
+    if (!keys)
+        return fail(Code::kInvalid,
+                    "a key has between 1 and " + std::to_string(k_catalog_key_bytes_max) + " bytes");
+    if (bytes > k_catalog_transaction_bytes_max)
+        return fail(Code::kInvalid,
+                    "a transaction of " + std::to_string(bytes) + " bytes; the catalog takes " +
+                        std::to_string(k_catalog_transaction_bytes_max),
+                    bytes);
     return {};
 }
 
@@ -73,6 +90,9 @@ pb::CatalogResult CatalogState::apply(Bytes command) {
     pb::CatalogCommand parsed;
     if (!parsed.ParseFromArray(command.data(), static_cast<int>(command.size())))
         return refusal(Code::kInvalid, "malformed command");
+    if (parsed.level() > level_)
+        return refusal(Code::kUnsupported, "the catalog is at feature level " + std::to_string(level_) +
+                                               ", the command needs " + std::to_string(parsed.level()));
     if (parsed.has_request()) {
         if (const Done* const before = recall(parsed.request())) {
             pb::CatalogResult result = before->result;
@@ -80,22 +100,45 @@ pb::CatalogResult CatalogState::apply(Bytes command) {
             return result;
         }
     }
+    pb::CatalogResult result = run(parsed);
+    result.set_revision(revision_.v);
+    // A refusal changed nothing: a repeat may be judged anew.
+    if (parsed.has_request() && result.code() == 0) remember(parsed.request(), result);
+    return result;
+}
+
+pb::CatalogResult CatalogState::run(const pb::CatalogCommand& command) {
     pb::CatalogResult result;
-    if (parsed.has_transaction()) {
-        Transaction const transaction = decode_transaction(parsed.transaction());
+    if (command.has_transaction()) {
+        Transaction const transaction = decode_transaction(command.transaction());
         if (auto const valid = check_transaction(transaction); !valid)
             return refusal(valid.error().code, valid.error().message);
         result = run_transaction(transaction);
-    } else if (parsed.grant_lease_ttl_ns() != 0) {
+    } else if (command.grant_lease_ttl_ns() != 0) {
+        if (leases_.size() >= k_catalog_leases_max)
+            return refusal(Code::kNoSpace, "the catalog has no room for another lease");
         LeaseId const lease(next_lease_++);
-        leases_.emplace(lease, Lease{Duration{static_cast<i64>(parsed.grant_lease_ttl_ns())}, {}});
+        leases_.emplace(lease, Lease{Duration{static_cast<i64>(command.grant_lease_ttl_ns())}, {}});
         result.set_succeeded(true);
         result.set_lease(lease.v);
+    } else if (command.raise_level() != 0) {
+        if (command.raise_level() != level_ + 1)
+            return refusal(Code::kInvalid,
+                           "the feature level rises by one at a time, from " + std::to_string(level_));
+        level_ = command.raise_level();
+        result.set_succeeded(true);
     }
-    for (u64 lease : parsed.end_leases()) end_lease(LeaseId(lease));
-    if (parsed.end_leases_size() != 0) result.set_succeeded(true);
+    for (u64 lease : command.end_leases()) end_lease(LeaseId(lease));
+    if (command.end_leases_size() != 0) result.set_succeeded(true);
+    return result;
+}
+
+pb::CatalogResult CatalogState::read(const Transaction& transaction) const {
+    pb::CatalogResult result;
+    result.set_succeeded(std::all_of(transaction.compares.begin(), transaction.compares.end(),
+                                     [&](const Compare& c) { return holds(c); }));
     result.set_revision(revision_.v);
-    if (parsed.has_request()) remember(parsed.request(), result);
+    add_values(transaction, result);
     return result;
 }
 
@@ -114,15 +157,62 @@ bool CatalogState::holds(const Compare& compare) const {
     return false;
 }
 
+// How much larger the items are afterwards, at most: what a prefix deletes is not counted twice where a key is
+// named as well.
+i64 CatalogState::growth(const Transaction& transaction) const {
+    i64 grown = 0;
+    std::map<std::string_view, i64> now;  // of keys the transaction has touched
+    auto const size_now = [&](std::string_view key) {
+        auto const touched = now.find(key);
+        if (touched != now.end()) return touched->second;
+        const KeyValue* const item = find(key);
+        return item ? static_cast<i64>(size_of(*item)) : i64{0};
+    };
+    auto const becomes = [&](std::string_view key, i64 size) {
+        grown += size - size_now(key);
+        now[key] = size;
+    };
+    for (const Operation& operation : transaction.operations) {
+        switch (operation.kind) {
+            case Operation::Kind::kPut:
+                becomes(operation.key,
+                        static_cast<i64>(operation.key.size() + operation.value.size() + k_catalog_item_bytes));
+                break;
+            case Operation::Kind::kDelete:
+                becomes(operation.key, 0);
+                break;
+            case Operation::Kind::kDeletePrefix:
+                for (auto at = items_.lower_bound(operation.key);
+                     at != items_.end() && at->first.starts_with(operation.key); ++at)
+                    becomes(at->first, 0);
+                for (auto at = now.lower_bound(operation.key);
+                     at != now.end() && at->first.starts_with(operation.key); ++at)
+                    becomes(at->first, 0);
+                break;
+        }
+    }
+    return grown;
+}
+
+// Deletes pass, and whatever makes the catalog no larger.
+std::optional<pb::CatalogResult> CatalogState::why_not(const Transaction& transaction) const {
+    for (const Operation& operation : transaction.operations)
+        if (operation.kind == Operation::Kind::kPut && !operation.lease.is_zero() &&
+            !leases_.contains(operation.lease))
+            return refusal(Code::kInvalid, "lease " + std::to_string(operation.lease.v) + " does not exist");
+    i64 const grown = growth(transaction);
+    if (grown > 0 && bytes_ + static_cast<usize>(grown) > k_catalog_bytes_max)
+        return refusal(Code::kNoSpace, "the catalog is full: " + std::to_string(bytes_) + " of " +
+                                           std::to_string(k_catalog_bytes_max) + " bytes");
+    return std::nullopt;
+}
+
 pb::CatalogResult CatalogState::run_transaction(const Transaction& transaction) {
     bool const all = std::all_of(transaction.compares.begin(), transaction.compares.end(),
                                  [&](const Compare& c) { return holds(c); });
     pb::CatalogResult result;
     if (all) {
-        for (const Operation& operation : transaction.operations)
-            if (operation.kind == Operation::Kind::kPut && !operation.lease.is_zero() &&
-                !leases_.contains(operation.lease))
-                return refusal(Code::kInvalid, "lease " + std::to_string(operation.lease.v) + " does not exist");
+        if (auto refused = why_not(transaction)) return *std::move(refused);
         result.set_succeeded(true);
         if (!transaction.operations.empty()) revision_ = revision_.next();
         for (const Operation& operation : transaction.operations) {
@@ -153,6 +243,8 @@ void CatalogState::put(const Operation& operation) {
     if (item.key.empty()) {
         item.key = operation.key;
         item.create_revision = revision_;
+    } else {
+        bytes_ -= size_of(item);
     }
     if (!item.lease.is_zero() && item.lease != operation.lease)
         if (auto const old = leases_.find(item.lease); old != leases_.end()) old->second.keys.erase(operation.key);
@@ -160,7 +252,8 @@ void CatalogState::put(const Operation& operation) {
     item.mod_revision = revision_;
     item.lease = operation.lease;
     if (!operation.lease.is_zero()) leases_.at(operation.lease).keys.insert(operation.key);
-    note(item, false);
+    bytes_ += size_of(item);
+    note(item, false, revision_);
 }
 
 void CatalogState::erase(const std::string& key) {
@@ -170,8 +263,9 @@ void CatalogState::erase(const std::string& key) {
     KeyValue gone;
     gone.key = key;
     gone.mod_revision = revision_;
+    bytes_ -= size_of(found->second);
     items_.erase(found);
-    note(gone, true);
+    note(gone, true, revision_);
 }
 
 void CatalogState::erase_prefix(const std::string& prefix) {
@@ -191,19 +285,29 @@ void CatalogState::end_lease(LeaseId lease) {
     leases_.erase(lease);
 }
 
-void CatalogState::note(const KeyValue& item, bool deleted) {
-    history_.push_back(Change{revision_, WatchEvent{deleted, item}});
-    while (history_.size() > k_catalog_history_kept) {
+void CatalogState::note(const KeyValue& item, bool deleted, Revision revision) {
+    history_bytes_ += size_of(item);
+    history_.push_back(Change{revision, WatchEvent{deleted, item}});
+    while (history_.size() > k_catalog_history_kept ||
+           (history_bytes_ > k_catalog_history_bytes && history_.size() > 1)) {
+        history_bytes_ -= size_of(history_.front().event.item);
         history_from_ = history_.front().revision;
         history_.pop_front();
     }
 }
 
-std::optional<std::vector<CatalogState::Change>> CatalogState::changes_after(Revision from) const {
+std::optional<std::vector<CatalogState::Change>> CatalogState::changes_after(Revision from, usize bytes_max) const {
     if (from < history_from_) return std::nullopt;
-    auto const first =
-        std::partition_point(history_.begin(), history_.end(), [&](const Change& c) { return c.revision <= from; });
-    return std::vector<Change>(first, history_.end());
+    std::vector<Change> out;
+    usize bytes = 0;
+    for (auto at = std::partition_point(history_.begin(), history_.end(),
+                                        [&](const Change& c) { return c.revision <= from; });
+         at != history_.end(); ++at) {
+        if (bytes > bytes_max && at->revision != out.back().revision) break;
+        bytes += size_of(at->event.item);
+        out.push_back(*at);
+    }
+    return out;
 }
 
 const KeyValue* CatalogState::find(std::string_view key) const {
@@ -240,6 +344,7 @@ std::string CatalogState::encode_snapshot() const {
     pb::CatalogSnapshot out;
     out.set_revision(revision_.v);
     out.set_next_lease(next_lease_);
+    out.set_level(level_);
     for (auto const& [key, item] : items_) encode_item(item, *out.add_items());
     for (auto const& [id, lease] : leases_) {
         auto* const l = out.add_leases();
@@ -266,12 +371,14 @@ Result<void> CatalogState::restore_snapshot(Bytes snapshot) {
     revision_ = Revision(in.revision());
     history_from_ = revision_;
     next_lease_ = in.next_lease();
+    level_ = std::max(in.level(), 1U);
     for (const auto& lease : in.leases())
         leases_.emplace(LeaseId(lease.id()), Lease{Duration{static_cast<i64>(lease.ttl_ns())}, {}});
     for (const auto& encoded : in.items()) {
         KeyValue item = decode_item(encoded);
         if (auto const lease = leases_.find(item.lease); lease != leases_.end())
             lease->second.keys.insert(item.key);
+        bytes_ += size_of(item);
         std::string key = item.key;
         items_.emplace(std::move(key), std::move(item));
     }
@@ -289,14 +396,21 @@ Result<void> CatalogState::restore_snapshot(Bytes snapshot) {
 void CatalogState::mirror(const pb::CatalogPullReply& pulled) {
     if (Revision(pulled.revision()) < revision_ && !pulled.whole()) return;
     if (pulled.whole()) {
-        // What is gone is told as deleted, so that watches go on.
-        std::set<std::string> present;
-        for (const auto& change : pulled.changes()) present.insert(change.item().key());
-        std::vector<std::string> gone;
-        for (auto const& [key, item] : items_)
-            if (!present.contains(key)) gone.push_back(key);
-        revision_ = Revision(pulled.revision());
-        for (const std::string& key : gone) erase(key);
+        // What happened in between is not known, only what there is now: watches are told that they missed
+        // something.
+        items_.clear();
+        bytes_ = 0;
+        history_.clear();
+        history_bytes_ = 0;
+        for (const auto& change : pulled.changes()) {
+            KeyValue item = decode_item(change.item());
+            item.lease = {};  // leases are the voters' matter
+            bytes_ += size_of(item);
+            std::string key = item.key;
+            items_.emplace(std::move(key), std::move(item));
+        }
+        history_from_ = revision_ = Revision(pulled.revision());
+        return;
     }
     for (const auto& change : pulled.changes()) {
         KeyValue item = decode_item(change.item());
@@ -308,19 +422,13 @@ void CatalogState::mirror(const pb::CatalogPullReply& pulled) {
             revision_ = present;
             continue;
         }
-        const KeyValue* const known = find(item.key);
-        if (known && known->mod_revision == item.mod_revision) continue;
-        item.lease = {};  // leases are the voters' matter
-        std::string const key = item.key;
-        items_[key] = item;
-        history_.push_back(
-            Change{pulled.whole() ? Revision(pulled.revision()) : item.mod_revision, WatchEvent{false, item}});
+        item.lease = {};
+        if (const KeyValue* const known = find(item.key)) bytes_ -= size_of(*known);
+        bytes_ += size_of(item);
+        note(item, false, item.mod_revision);
+        items_[item.key] = item;
     }
     revision_ = std::max(revision_, Revision(pulled.revision()));
-    while (history_.size() > k_catalog_history_kept) {
-        history_from_ = history_.front().revision;
-        history_.pop_front();
-    }
 }
 
 }  // namespace corelet

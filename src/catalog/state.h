@@ -8,16 +8,14 @@
 #include "base/bytes.h"
 #include "catalog/catalog.h"
 #include "catalog/catalog.pb.h"
+#include "catalog/limits.h"
 
 namespace corelet {
 
-inline constexpr usize k_catalog_key_bytes_max = 1024;
-inline constexpr usize k_catalog_value_bytes_max = 4 * k_mib;
-inline constexpr usize k_catalog_operations_max = 1024;
-inline constexpr usize k_catalog_requests_kept =
-    8192;                                              // results remembered, so that a repeat finds its own success
-inline constexpr usize k_catalog_history_kept = 8192;  // changes remembered for watches
+// The feature level that this version knows. A catalog above it must not be applied by this version.
+inline constexpr u32 k_catalog_level_known = 1;
 
+// kInvalid, with what is too large.
 [[nodiscard]] Result<void> check_transaction(const Transaction& transaction);
 void encode_transaction(const Transaction& transaction, pb::CatalogTransaction& out);
 [[nodiscard]] Transaction decode_transaction(const pb::CatalogTransaction& in);
@@ -26,10 +24,16 @@ void encode_item(const KeyValue& item, pb::CatalogItem& out);
 
 class CatalogState {
   public:
-    // Applies one entry of the log. A malformed one changes nothing and says so in the result.
+    // Applies one entry of the log. One that is malformed, beyond a bound, or of a level that is not committed
+    // changes nothing and says so in the result's code (kInvalid, kNoSpace, kUnsupported).
     [[nodiscard]] pb::CatalogResult apply(Bytes command);
+    // What the transaction would give without its operations: for reads, which need no entry of the log.
+    [[nodiscard]] pb::CatalogResult read(const Transaction& transaction) const;
 
     [[nodiscard]] Revision revision() const { return revision_; }
+    [[nodiscard]] u32 level() const { return level_; }
+    // Of all items, as bounded by k_catalog_bytes_max.
+    [[nodiscard]] usize bytes() const { return bytes_; }
     [[nodiscard]] const KeyValue* find(std::string_view key) const;
     [[nodiscard]] RangeResult range(std::string_view prefix) const;
     struct Lease {
@@ -42,8 +46,9 @@ class CatalogState {
         Revision revision;
         WatchEvent event;
     };
-    // Changes after `from`, oldest first; empty optional if some of them are no longer kept.
-    [[nodiscard]] std::optional<std::vector<Change>> changes_after(Revision from) const;
+    // Changes after `from`, oldest first, whole revisions, at least one, until they exceed `bytes_max`; empty
+    // optional if some of them are no longer kept.
+    [[nodiscard]] std::optional<std::vector<Change>> changes_after(Revision from, usize bytes_max = SIZE_MAX) const;
 
     [[nodiscard]] std::string encode_snapshot() const;
     // Replaces everything. kCorrupt leaves the state as it was.
@@ -63,19 +68,25 @@ class CatalogState {
     void erase(const std::string& key);
     void erase_prefix(const std::string& prefix);
     void end_lease(LeaseId lease);
-    void note(const KeyValue& item, bool deleted);
+    void note(const KeyValue& item, bool deleted, Revision revision);
+    [[nodiscard]] pb::CatalogResult run(const pb::CatalogCommand& command);
     [[nodiscard]] pb::CatalogResult run_transaction(const Transaction& transaction);
+    [[nodiscard]] std::optional<pb::CatalogResult> why_not(const Transaction& transaction) const;
+    [[nodiscard]] i64 growth(const Transaction& transaction) const;
     void remember(const pb::RequestId& request, const pb::CatalogResult& result);
     [[nodiscard]] const Done* recall(const pb::RequestId& request) const;
     void add_values(const Transaction& transaction, pb::CatalogResult& result) const;
 
     Revision revision_{1};
     u64 next_lease_ = 1;
+    u32 level_ = 1;
     std::map<std::string, KeyValue, std::less<>> items_;
+    usize bytes_ = 0;
     std::map<LeaseId, Lease> leases_;
     std::deque<Done> done_;
     std::map<std::pair<u64, u64>, pb::CatalogResult> done_index_;
     std::deque<Change> history_;
+    usize history_bytes_ = 0;
     Revision history_from_{1};  // changes after it are all kept
 };
 

@@ -72,7 +72,7 @@ Task<Result<void>> NodeServices::start() {
     rpc_options.insecure = config.insecure;
     rpc = std::make_unique<RpcNode>(env, *policy, rpc_options, this);
     Journal& journal = store->consensus_journal();
-    CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, {}, config.bootstrap));
+    CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, catalog_raft_options(), config.bootstrap));
     catalog = std::make_unique<RaftCatalog>(env, *rpc, raft.get());
     policy->set_records([this](CoreletId id) { return recorded_life(id); });
     spaces = std::make_unique<CatalogSpaces>(*catalog);

@@ -26,6 +26,8 @@ Options Chaos::options(u64 seed) {
     u64 const reach = Prng(seed).fork("reach").next();
     Options options;
     options.trailing_entries = random.below(50);
+    options.trailing_bytes = random.chance(1, 2) ? random.below(2000) : 256 * k_kib;
+    options.persist_bytes_max = random.chance(1, 2) ? random.between(1, 400) : 1 * k_mib;
     options.snapshot_due_entries = reach & kSnapshots ? 10 + random.below(200) : 1'000'000;
     options.snapshot_chunk_bytes = 300;
     options.appends_in_flight_max = random.between(1, 8);

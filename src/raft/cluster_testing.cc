@@ -383,9 +383,11 @@ void Cluster::snapshot(CoreletId id, usize padding) {
     Member& member = members_.at(id);
     if (!member.core || member.chain.index == 0) return;
     CORELET_ASSERT(member.chain.index == member.core->applied());
-    if (member.core->save_snapshot(member.chain.index, member.chain.save(padding))) {
-        plan(0_s, Wake{id, member.life, true, false});
-    }
+    Result<Snapshot> const snapshot = member.core->snapshot_of(member.chain.save(padding));
+    if (!snapshot) return;
+    // Durable at once; what the journal still holds comes after it.
+    absorb(member.media, *snapshot, member.core->compact_floor(snapshot->last.index));
+    member.core->snapshot_saved(*snapshot);
 }
 
 void Cluster::hasten(CoreletId id) {

@@ -136,28 +136,31 @@ Effects Core::take(Journal journal) {
 }
 
 void Core::collect_persist(Effects& effects) {
-    Log::Unissued unissued = log_.take_unissued();
+    Log::Unissued unissued = log_.take_unissued(options_.persist_bytes_max);
     bool const promised =
         issued_.term != hard_.term || issued_.vote != hard_.vote || issued_.repairing != hard_.repairing;
-    if (unissued.empty() && !promised && !to_save_ && !to_install_) return;
-    CORELET_ASSERT(!(to_save_ && to_install_));
+    if (unissued.empty() && !promised && !to_install_) return;
     Persist persist;
     Batch batch;
-    persist.hard_state = batch.hard = issued_ = hard_;
+    persist.hard_state = hard_;
+    if (log_.any_unissued()) {
+        // A first part: it must not claim to have what comes with the next.
+        persist.hard_state.commit = std::min(hard_.commit, log_.issued());
+        persist.hard_state.repairing = issued_.repairing;
+    }
+    batch.hard = issued_ = persist.hard_state;
     if (to_install_) {
         CORELET_ASSERT(log_.snapshot() && log_.base() == log_.snapshot()->last);
         persist.snapshot = log_.snapshot();
         persist.reset_log = true;
         persist.compact_to = log_.base().index;
         batch.install = log_.base();
-    } else if (to_save_) {
-        persist.compact_to = compact_floor(to_save_->last.index);
-        persist.snapshot = batch.saved = std::exchange(to_save_, std::nullopt);
     }
     to_install_ = false;
     persist.truncate_from = unissued.truncate_from;
     persist.entries = std::move(unissued.entries);
-    batch.last = log_.last().index;
+    batch.last = log_.issued();
+    persist.last = {log_.term_at(log_.issued()).value(), log_.issued()};
     batch.ticket = ++ticket_;
     in_flight_.push_back(std::move(batch));
     effects.persist = std::move(persist);
@@ -167,7 +170,7 @@ void Core::collect_persist(Effects& effects) {
 // While the journal is busy it may also be in none yet.
 void Core::collect_sends(Effects& effects, Journal journal) {
     effects.send_now = std::exchange(out_now_, {});
-    if (journal == Journal::kBusy) return;
+    if (journal == Journal::kBusy || log_.any_unissued()) return;
     effects.send_after = std::exchange(out_durable_, {});
     if (!in_flight_.empty()) return;
     effects.send_now.insert(effects.send_now.end(), std::make_move_iterator(effects.send_after.begin()),
@@ -205,7 +208,7 @@ void Core::batch_durable(const Batch& batch) {
     CORELET_ASSERT(batch.hard.term >= durable_.term);
     durable_ = batch.hard;
     log_.mark_durable(batch.last);
-    snapshot_durable(batch);
+    install_durable(batch);
     own_vote_durable();
     if (role_ == Role::kLeader) advance_commit();
 }
@@ -238,9 +241,9 @@ void Core::fail_device() {
 
 bool Core::snapshot_due() const {
     Index const floor = log_.snapshot() ? log_.snapshot()->last.index : 0;
-    if (applied_ <= floor || to_save_ || to_install_) return false;
+    if (applied_ <= floor || to_install_) return false;
     return applied_ - floor > options_.snapshot_due_entries ||
-           (log_.bytes() > options_.snapshot_due_bytes && applied_ - floor > options_.trailing_entries);
+           log_.bytes() > options_.snapshot_due_bytes + options_.trailing_bytes;
 }
 
 std::vector<Core::Peer> Core::peers() const {

@@ -62,9 +62,13 @@ class Core {
     [[nodiscard]] Result<> read_index(u64 context);
     // Leader only: hands leadership to a voter, once that has everything. Given up after an election timeout.
     [[nodiscard]] Result<> transfer(CoreletId target);
-    // The state machine, serialised, at `index` (applied). Becomes the snapshot that the log is compacted to, once
-    // it is durable. kConflict: not newer than the one there is, or than one under way.
-    [[nodiscard]] Result<> save_snapshot(Index index, Payload state);
+    // The state machine, serialised as it stands at applied(), as a snapshot that the shell may make durable at its
+    // leisure: nothing waits for it. kConflict: not newer than the one there is. kInvalid: too long.
+    [[nodiscard]] Result<Snapshot> snapshot_of(Payload state) const;
+    // A snapshot of one's own is durable: the log is compacted to it. An older one than there is changes nothing.
+    void snapshot_saved(const Snapshot& snapshot);
+    // Entries up to here need not be kept, neither here nor on media, behind a snapshot at `last`.
+    [[nodiscard]] Index compact_floor(Index last) const;
 
     void bar(Bar reason);
     void lift(Bar reason);
@@ -110,8 +114,7 @@ class Core {
         u64 ticket = 0;
         HardState hard;
         Index last = 0;
-        std::optional<Snapshot> saved;    // of our own making
-        std::optional<Position> install;  // from a leader
+        std::optional<Position> install;  // a snapshot from a leader
     };
     struct Assembly {
         CoreletId from;
@@ -222,8 +225,7 @@ class Core {
     [[nodiscard]] bool assemble(CoreletId from, const SnapshotChunk& chunk);
     void complete_assembly(const Message& message, const SnapshotChunk& chunk);
     void install(Snapshot snapshot);
-    [[nodiscard]] Index compact_floor(Index last) const;
-    void snapshot_durable(const Batch& batch);
+    void install_durable(const Batch& batch);
 
     // repair.cc
     void ask_for_repair();
@@ -250,7 +252,6 @@ class Core {
     Configurations configurations_;
     std::deque<Batch> in_flight_;
     u64 ticket_ = 0;
-    std::optional<Snapshot> to_save_;
     bool to_install_ = false;              // the log was reset to a snapshot that is not handed to the journal yet
     std::optional<Snapshot> installable_;  // durable, and not handed to the state machine yet
 

@@ -141,12 +141,11 @@ TEST(Core, LogWithoutSnapshotsIsBounded) {
         last = core.propose(Payload(std::string(100, 'x')));
     }
     EXPECT_EQ(last.error().code, Code::kOverloaded);
-    ASSERT_TRUE(core.save_snapshot(core.applied(), Payload("state")));
-    EXPECT_EQ(core.save_snapshot(core.applied(), Payload("state")).error().code, Code::kConflict);
-    Effects const effects = core.take();
-    ASSERT_TRUE(effects.persist && effects.persist->snapshot);
+    Result<Snapshot> const snapshot = core.snapshot_of(Payload("state"));
+    ASSERT_TRUE(snapshot);
     EXPECT_FALSE(core.propose(Payload(std::string(100, 'x')))) << "not before the snapshot is durable";
-    core.persisted(effects.ticket);
+    core.snapshot_saved(*snapshot);
+    EXPECT_EQ(core.snapshot_of(Payload("state")).error().code, Code::kConflict);
     EXPECT_TRUE(core.propose(Payload(std::string(100, 'x'))));
 }
 

@@ -35,6 +35,15 @@ void absorb(Restored& durable, const Persist& batch) {
     }
 }
 
+void absorb(Restored& durable, const Snapshot& snapshot, Index compact_to) {
+    CORELET_ASSERT(compact_to <= snapshot.last.index);
+    if (durable.snapshot && durable.snapshot->last.index >= snapshot.last.index) return;
+    CORELET_ASSERT(!durable.entries.empty() && durable.entries.back().at.index >= snapshot.last.index,
+                   "a snapshot of what is not durable");
+    durable.snapshot = snapshot;
+    drop_up_to(durable.entries, compact_to);
+}
+
 Restored bootstrap(const Configuration& configuration) {
     CORELET_ASSERT(configuration.well_formed() && !configuration.voters.empty());
     Restored first;

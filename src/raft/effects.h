@@ -11,11 +11,12 @@ namespace corelet::raft {
 // entries.
 struct Persist {
     HardState hard_state;
-    std::optional<Snapshot> snapshot;  // replaces the former one
+    std::optional<Snapshot> snapshot;  // replaces the former one; from a leader or a peer
     bool reset_log = false;            // with the snapshot: no entry stored before counts any more
-    Index compact_to = 0;              // with the snapshot: entries up to here may be dropped
+    Index compact_to = 0;              // with the snapshot: entries up to here are dropped
     Index truncate_from = 0;           // not zero: entries from here on, stored before, are void
     std::vector<Entry> entries;        // follow each other
+    Position last;                     // where the log ends with it; for the shell's Promise, not encoded
 };
 
 // What lies on media: the fold of all durable batches. Also what a core starts from.
@@ -31,6 +32,9 @@ struct Restored {
 };
 // The batch becomes part of what lies on media.
 void absorb(Restored& durable, const Persist& batch);
+// A snapshot of the own state machine becomes part of it, and entries up to `compact_to` go. It says nothing new,
+// so its place among the batches is free; an older one than there is changes nothing.
+void absorb(Restored& durable, const Snapshot& snapshot, Index compact_to);
 // What the first voters of a group start from, to be persisted before the core is made: one entry with their names.
 [[nodiscard]] Restored bootstrap(const Configuration& configuration);
 

@@ -77,11 +77,11 @@ void Log::truncate_from(Index first) {
     check();
 }
 
-Log::Unissued Log::take_unissued() {
+Log::Unissued Log::take_unissued(usize bytes_max) {
     Unissued out;
     out.truncate_from = std::exchange(void_from_, 0);
-    for (Index index = issued_ + 1; index <= last().index; ++index) out.entries.push_back(entry_at(index));
-    issued_ = last().index;
+    out.entries = slice(issued_ + 1, last().index, bytes_max);
+    issued_ += out.entries.size();
     check();
     return out;
 }

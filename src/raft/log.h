@@ -40,7 +40,10 @@ class Log {
         std::vector<Entry> entries;
         [[nodiscard]] bool empty() const { return truncate_from == 0 && entries.empty(); }
     };
-    [[nodiscard]] Unissued take_unissued();
+    // At least one entry, if there is one, more while they fit into `bytes_max`.
+    [[nodiscard]] Unissued take_unissued(usize bytes_max);
+    [[nodiscard]] bool any_unissued() const { return issued_ < last().index; }
+    [[nodiscard]] Index issued() const { return issued_; }
     // Up to `index` it is durable as it stands here.
     void mark_durable(Index index);
     [[nodiscard]] Index durable() const { return durable_; }

@@ -27,6 +27,8 @@ struct Options {
     usize log_bytes_max = 256 * k_mib;
     // Handed out to be applied at once; at least one entry.
     usize apply_bytes_max = 4 * k_mib;
+    // Entries of one batch of the journal: at least one, more while they fit. The rest goes into the next batch.
+    usize persist_bytes_max = 1 * k_mib;
     // Reads not decided yet, own and forwarded; beyond it they are refused (kOverloaded).
     usize reads_max = 4096;
     // Rounds of heartbeats for reads that are out at once; later reads share the next one.
@@ -37,11 +39,12 @@ struct Options {
 
     usize snapshot_chunk_bytes = 256 * k_kib;
     usize snapshot_bytes_max = 512 * k_mib;
-    // A snapshot is due when the log after the last one is longer than this.
+    // A snapshot is due when the log, but for what trails, is longer than this.
     usize snapshot_due_bytes = 16 * k_mib;
     u64 snapshot_due_entries = 10'000;
-    // Entries kept behind a snapshot for followers that lag a little.
+    // Entries kept behind a snapshot for followers that lag a little: no more than either.
     u64 trailing_entries = 1'000;
+    usize trailing_bytes = 256 * k_kib;
     // A learner is promoted when it lags by no more entries than this.
     u64 promote_lag_max = 64;
 };

@@ -10,6 +10,8 @@
 namespace corelet::raft::testing {
 namespace {
 
+constexpr usize k_all = 1 * k_gib;
+
 Entry command(u64 term, Index index) {
     return make_entry({Term(term), index}, EntryKind::kCommand, Payload("data"));
 }
@@ -18,13 +20,13 @@ TEST(Log, KeepsTrackOfWhatIsHandedOutAndDurable) {
     Log log;
     for (Index i = 1; i <= 5; ++i) log.append(command(1, i));
     EXPECT_EQ(log.durable(), 0u);
-    EXPECT_EQ(log.take_unissued().entries.size(), 5u);
-    EXPECT_TRUE(log.take_unissued().empty());
+    EXPECT_EQ(log.take_unissued(k_all).entries.size(), 5u);
+    EXPECT_TRUE(log.take_unissued(k_all).empty());
     log.mark_durable(4);
     log.truncate_from(3);
     EXPECT_EQ(log.durable(), 2u);
     log.append(command(2, 3));
-    Log::Unissued const unissued = log.take_unissued();
+    Log::Unissued const unissued = log.take_unissued(k_all);
     EXPECT_EQ(unissued.truncate_from, 3u);
     ASSERT_EQ(unissued.entries.size(), 1u);
     EXPECT_EQ(unissued.entries[0].at, (Position{Term(2), 3}));
@@ -33,10 +35,22 @@ TEST(Log, KeepsTrackOfWhatIsHandedOutAndDurable) {
 TEST(Log, TruncationOfWhatWasNeverHandedOutIsNotSaid) {
     Log log;
     log.append(command(1, 1));
-    (void)log.take_unissued();
+    (void)log.take_unissued(k_all);
     log.append(command(1, 2));
     log.truncate_from(2);
-    EXPECT_TRUE(log.take_unissued().empty());
+    EXPECT_TRUE(log.take_unissued(k_all).empty());
+}
+
+TEST(Log, HandsOutInPartsOfBoundedSize) {
+    Log log;
+    for (Index i = 1; i <= 5; ++i) log.append(command(1, i));
+    usize const one = log.entry_at(1).bytes();
+    EXPECT_EQ(log.take_unissued(1).entries.size(), 1u);
+    EXPECT_TRUE(log.any_unissued());
+    EXPECT_EQ(log.take_unissued(3 * one).entries.size(), 3u);
+    EXPECT_EQ(log.issued(), 4u);
+    EXPECT_EQ(log.take_unissued(3 * one).entries.size(), 1u);
+    EXPECT_FALSE(log.any_unissued());
 }
 
 TEST(Log, SlicesByBytesButNeverEmpty) {
@@ -52,7 +66,7 @@ TEST(Log, SlicesByBytesButNeverEmpty) {
 TEST(Log, CompactsAndForgetsTermsBelowItsBase) {
     Log log;
     for (Index i = 1; i <= 9; ++i) log.append(command(i < 5 ? 1 : 2, i));
-    (void)log.take_unissued();
+    (void)log.take_unissued(k_all);
     log.mark_durable(9);
     log.compact(make_snapshot({Term(2), 7}, {}, Payload("s")), 4);
     EXPECT_EQ(log.base(), (Position{Term(1), 4}));

@@ -8,8 +8,8 @@ namespace {
 
 constexpr Instant k_start{1'000'000'000};
 
-Core core_of(CoreletId self, Restored media) {
-    return *Core::restore(self, {}, std::move(media), Prng(self.v), k_start);
+Core core_of(CoreletId self, Restored media, const Options& options = {}) {
+    return *Core::restore(self, options, std::move(media), Prng(self.v), k_start);
 }
 
 // All that it wants to say, once everything is durable and applied.
@@ -132,12 +132,10 @@ TEST(Rules, OwnVoteCountsOnlyOnceItIsDurable) {
 
 TEST(Rules, OlderBatchDoesNotMakeTheOwnVoteDurable) {
     Core core = core_of(k_1, with_log(1, {}, 1));
-    Effects const first = core.take();
-    ASSERT_EQ(first.apply.size(), 1u);
-    core.applied(1);
-    ASSERT_TRUE(core.save_snapshot(1, Payload("state")));
+    core.step({k_2, k_1, Term(2), HeartbeatResponse{}});
     Effects const older = core.take();
-    core.tick(k_start);
+    ASSERT_TRUE(older.persist);
+    core.tick(core.next_tick());
     Effects const newer = core.take();
     ASSERT_LT(older.ticket, newer.ticket);
     core.persisted(older.ticket);
@@ -192,10 +190,56 @@ TEST(Rules, SnapshotHoldsTheConfigurationOfItsIndex) {
     Core leader = leader_of(3);
     ASSERT_EQ(leader.applied(), 2u);
     ASSERT_TRUE(leader.propose_change({ChangeKind::kAddLearner, k_4}));
-    ASSERT_TRUE(leader.save_snapshot(2, Payload("state")));
-    Effects const effects = leader.take();
-    ASSERT_TRUE(effects.persist && effects.persist->snapshot);
-    EXPECT_TRUE(effects.persist->snapshot->configuration.learners.empty());
+    Result<Snapshot> const snapshot = leader.snapshot_of(Payload("state"));
+    ASSERT_TRUE(snapshot);
+    EXPECT_EQ(snapshot->last, (Position{Term(2), 2}));
+    EXPECT_TRUE(snapshot->configuration.learners.empty());
+}
+
+// A batch of which only the first part is durable claims neither to have repaired the log nor to have committed
+// what comes with the next part.
+TEST(Rules, FirstPartOfABatchPromisesNothingOfTheRest) {
+    Options options;
+    options.persist_bytes_max = 1;
+    Core core = core_of(k_2, with_log(3, {}, 1), options);
+    settle(core);
+    Append append{{Term(1), 1}, {}, 3, 3};
+    append.entries = {make_entry({Term(2), 2}, EntryKind::kCommand, Payload("a")),
+                      make_entry({Term(2), 3}, EntryKind::kCommand, Payload("b"))};
+    core.step({k_1, k_2, Term(2), append});
+    Effects const first = core.take();
+    ASSERT_TRUE(first.persist && first.persist->entries.size() == 1);
+    EXPECT_EQ(first.persist->hard_state.commit, 2u);
+    EXPECT_TRUE(first.send_after.empty()) << "the acknowledgement waits for the last part";
+    core.persisted(first.ticket);
+    Effects const second = core.take();
+    ASSERT_TRUE(second.persist && second.persist->entries.size() == 1);
+    EXPECT_EQ(second.persist->hard_state.commit, 3u);
+    ASSERT_EQ(second.send_after.size(), 1u);
+    EXPECT_EQ(std::get<AppendResponse>(second.send_after[0].body).match, 3u);
+
+    Restored media = with_log(3, {}, 1);
+    absorb(media, *first.persist);
+    EXPECT_TRUE(Core::restore(k_2, options, media, Prng(1), k_start).has_value());
+}
+
+TEST(Rules, FirstPartOfARepairLeavesItRotten) {
+    Options options;
+    options.persist_bytes_max = 1;
+    Core core = core_of(k_1, rotten(with_log(5, {3, 3, 3}, 3), 2), options);
+    core.tick(core.next_tick());
+    settle(core);
+    RepairResponse supplied{core.log().last(), {Term(3), 4}, false, {}, {}};
+    supplied.entries = {make_entry({Term(3), 3}, EntryKind::kCommand, Payload("a")),
+                        make_entry({Term(3), 4}, EntryKind::kCommand, Payload("b"))};
+    core.step({k_2, k_1, Term(3), supplied});
+    ASSERT_FALSE(core.barred());
+    Effects const first = core.take();
+    ASSERT_TRUE(first.persist && first.persist->entries.size() == 1);
+    EXPECT_EQ(first.persist->hard_state.repairing, (Position{Term(3), 4}));
+    Effects const second = core.take();
+    ASSERT_TRUE(second.persist);
+    EXPECT_EQ(second.persist->hard_state.repairing, Position{});
 }
 
 TEST(Rules, SnapshotIsInstalledOnlyOnceItIsDurableAlsoIfAnotherFollows) {

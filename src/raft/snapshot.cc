@@ -5,35 +5,40 @@
 
 namespace corelet::raft {
 
-Result<> Core::save_snapshot(Index index, Payload state) {
+Result<Snapshot> Core::snapshot_of(Payload state) const {
     if (failed_) return fail(Code::kIo, "the device has failed");
-    CORELET_ASSERT(index > 0 && index <= applied_, "a snapshot of what is not applied");
     if (state.size() > options_.snapshot_bytes_max) return fail(Code::kInvalid, "snapshot too long", state.size());
-    bool const under_way =
-        to_save_ || to_install_ ||
-        std::any_of(in_flight_.begin(), in_flight_.end(), [](auto& batch) { return batch.saved.has_value(); });
-    bool const newer = !log_.snapshot() || log_.snapshot()->last.index < index;
-    if (under_way || !newer) return fail(Code::kConflict, "a newer snapshot is there or under way");
-    std::optional<Term> const term = log_.term_at(index);
+    bool const newer = applied_ > 0 && (!log_.snapshot() || log_.snapshot()->last.index < applied_);
+    if (!newer) return fail(Code::kConflict, "a snapshot as new as this is there");
+    std::optional<Term> const term = log_.term_at(applied_);
     CORELET_ASSERT(term.has_value());
-    to_save_ = make_snapshot({*term, index}, configurations_.at(index), std::move(state));
-    return {};
+    return make_snapshot({*term, applied_}, configurations_.at(applied_), std::move(state));
 }
 
 Index Core::compact_floor(Index last) const {
-    return last > options_.trailing_entries ? last - options_.trailing_entries : 0;
+    CORELET_ASSERT(last <= log_.last().index);
+    Index floor = last;
+    usize kept = 0;
+    while (floor > log_.base().index && last - floor < options_.trailing_entries) {
+        kept += log_.entry_at(floor).bytes();
+        if (kept > options_.trailing_bytes) break;
+        --floor;
+    }
+    return floor;
 }
 
-void Core::snapshot_durable(const Batch& batch) {
+void Core::snapshot_saved(const Snapshot& snapshot) {
+    if (failed_ || (log_.snapshot() && log_.snapshot()->last.index >= snapshot.last.index)) return;
+    CORELET_ASSERT(snapshot.last.index <= std::min(applied_, log_.durable()), "a snapshot of what is not applied");
+    CORELET_ASSERT(log_.matches(snapshot.last), "a snapshot of applied entries that are not in the log");
+    log_.compact(snapshot, compact_floor(snapshot.last.index));
+    configurations_.compact(snapshot.last.index);
+}
+
+void Core::install_durable(const Batch& batch) {
     // Unless another one has come since, whose batch is still out.
     bool const current = batch.install && log_.snapshot() && log_.snapshot()->last == *batch.install;
     if (current) installable_ = log_.snapshot();
-    if (!batch.saved) return;
-    const Snapshot& saved = *batch.saved;
-    if (log_.snapshot() && log_.snapshot()->last.index >= saved.last.index) return;
-    CORELET_ASSERT(log_.matches(saved.last), "a snapshot of applied entries that are not in the log");
-    log_.compact(saved, compact_floor(saved.last.index));
-    configurations_.compact(saved.last.index);
 }
 
 void Core::start_transfer(CoreletId to, Progress& peer) {
@@ -144,7 +149,6 @@ void Core::install(Snapshot snapshot) {
         configurations_.reset(last, snapshot.configuration);
         log_.reset(std::move(snapshot));
         hard_.commit = last;
-        to_save_.reset();
         installable_.reset();
         to_install_ = true;
         for (Batch& batch : in_flight_) batch.last = 0;
