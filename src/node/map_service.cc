@@ -1,5 +1,6 @@
 #include "node/map_service.h"
 
+#include "catalog/limits.h"
 #include "node/node.pb.h"
 #include "node/node_methods.h"
 #include "wire/message.h"
@@ -9,6 +10,9 @@ namespace corelet {
 namespace {
 constexpr const char* k_note = "map";
 constexpr Duration k_catalog_first = 100_ms;
+// One value of the catalog, and one note of the device.
+constexpr usize k_map_bytes_max = 768 * k_kib;
+static_assert(k_map_bytes_max < k_catalog_transaction_bytes_max);
 }  // namespace
 
 MapService::MapService(Env& env, Catalog& catalog, Store& store, RpcNode& rpc)
@@ -154,6 +158,11 @@ Task<Result<void>> MapService::change(mesh::MapEvent event, Instant deadline) {
             co_return {};
         }
         auto const bytes = mesh::encode_map(next);
+        if (bytes.size() > k_map_bytes_max)
+            co_return fail(Code::kNoSpace,
+                           "the map would have " + std::to_string(bytes.size()) + " bytes, of " +
+                               std::to_string(k_map_bytes_max) +
+                               ": too many corelets or pools for one mesh, or tables not settled yet");
         Transaction transaction;
         transaction.require_revision(k_key, item->mod_revision).put(k_key, std::string(bytes.begin(), bytes.end()));
         CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));

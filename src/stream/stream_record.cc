@@ -84,6 +84,12 @@ Task<Result<void>> StreamRecord::update(std::function<bool(pb::Stream&)> change,
             co_return fail(Code::kFenced, "the stream is owned at epoch " + std::to_string(next.epoch()),
                            next.epoch());
         if (!change(next)) co_return fail(Code::kConflict, "the change no longer applies");
+        if (usize const bytes = next.ByteSizeLong();
+            bytes > k_stream_record_bytes_max && bytes > value_.ByteSizeLong())
+            co_return fail(Code::kOverloaded, "the catalog's record of the stream would have " +
+                                                  std::to_string(bytes) + " bytes, for " +
+                                                  std::to_string(next.segments_size()) +
+                                                  " segments: packing must catch up first");
         Transaction transaction;
         transaction.require_revision(stream_key(space_), revision_)
             .put(stream_key(space_), next.SerializeAsString());

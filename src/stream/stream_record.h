@@ -3,11 +3,19 @@
 #pragma once
 
 #include "catalog/catalog.h"
+#include "catalog/limits.h"
 #include "rt/sync.h"
 #include "stream/segment.h"
 #include "stream/stream.pb.h"
 
 namespace corelet {
+
+// The record is one value of a catalog that holds little (catalog/limits.h): some 60 bytes a segment and the root.
+// Beyond the first bound no further standby is listed until packing has caught up; beyond the second it does not
+// grow for any reason.
+inline constexpr usize k_stream_record_listing_bytes = 256 * k_kib;
+inline constexpr usize k_stream_record_bytes_max = 512 * k_kib;
+static_assert(k_stream_record_bytes_max < k_catalog_transaction_bytes_max);
 
 [[nodiscard]] std::string stream_key(SpaceId space);
 // Present while the corelet has a session; attached to its lease.
@@ -25,9 +33,9 @@ class StreamRecord {
     // owner's own, or by force. kUnavailable: its owner's session lives. kNotFound: no such stream.
     [[nodiscard]] Task<Result<void>> take(CoreletId owner, LeaseId session, bool force, Instant deadline);
     // Applies `change` to the present record and commits it; repeats against a newer record while this owner still
-    // owns it. kFenced: another epoch has it. `change` may be called several times; false from it aborts with
-    // kConflict. `alive`: corelets that must hold a session in the same transaction (protocols 5.2); kConflict: one
-    // does not.
+    // owns it. kFenced: another epoch has it. kOverloaded: the record would outgrow its bound. `change` may be
+    // called several times; false from it aborts with kConflict. `alive`: corelets that must hold a session in the
+    // same transaction (protocols 5.2); kConflict: one does not.
     [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline,
                                             std::vector<CoreletId> alive = {});
     [[nodiscard]] const pb::Stream& value() const { return value_; }

@@ -313,6 +313,9 @@ Task<void> StreamOwner::look_for_space() {
 }
 
 Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
+    if (record_->value().ByteSizeLong() > k_stream_record_listing_bytes)
+        co_return fail(Code::kOverloaded, std::to_string(record_->value().segments_size()) +
+                                              " segments are listed: packing must catch up first");
     ReplicaPort::PrepareRequest request;
     wish = at_home(std::move(wish));
     request.segment = LogSegment{wish.id, deps_.env.random.next(), wish.replicas};
