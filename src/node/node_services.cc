@@ -126,6 +126,11 @@ Task<Result<void>> NodeServices::start() {
         CO_TRY(Address actual, rpc->listen(address, ListenOptions{.replace = true}));
         listening.push_back(std::move(actual));
     }
+    // Also what an earlier mount has found out, or this one: a start gives no promise back.
+    if (store->has_forgotten())
+        forgotten(store->forgotten_reason());
+    else if (!raft->forgotten().empty())
+        forgotten(raft->forgotten());
     scope_.spawn(enter_mesh());
     scope_.spawn(remember_voters());
     scope_.spawn(watch_identities());

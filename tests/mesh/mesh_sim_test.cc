@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "device/layout.h"
 #include "tests/mesh/ready_mesh.h"
 
 namespace corelet {
@@ -88,6 +89,27 @@ TEST(MeshSim, AllLosePowerAtOnceAndServeAgainByThemselves) {
     ASSERT_TRUE(r.world.run_until([&] { return r.mesh.server_of("v").has_value(); }, 60_s)) << why(r.world);
     EXPECT_TRUE(check(r.mesh, "v", 0, 60)) << why(r.world);
     EXPECT_TRUE(fill(r.mesh, "v", 60, 10)) << why(r.world);
+}
+
+// Its metadata have rotted and were rebuilt: whom it had voted for is not the question any more, neither now nor
+// after it is mounted again.
+TEST(MeshSim, ADeviceThatForgotNeverVotesAgain) {
+    sim::World world(5);
+    SimMesh mesh(world, {});
+    ASSERT_TRUE(mesh.up()) << why(world);
+    mesh.machine(1).crash();
+    sim::MediaFile& device = *mesh.machine(1).media().find(mesh.device_path(1));
+    Layout const layout = *plan_layout({mesh.options().device_bytes, false, 0, 0});
+    for (u64 half : layout.metadata_area(1).half_offset) device.flip_bit(half + 20, 1);
+    for (int round = 0; round < 3; ++round) {
+        mesh.start(1);
+        ASSERT_TRUE(world.run_until([&] { return mesh.node(1) != nullptr; }, 20_s)) << why(world);
+        EXPECT_TRUE(mesh.node(1)->services().store->has_forgotten());
+        world.run_for(15_s);
+        EXPECT_TRUE(mesh.node(1)->services().raft->core().barred()) << round;
+        mesh.machine(1).crash();
+    }
+    EXPECT_FALSE(world.failed()) << why(world);
 }
 
 TEST(MeshSim, TwoLostForGoodAreHealedOnTheRest) {
