@@ -20,6 +20,7 @@ struct MakeArguments {
     std::string location;
     std::string seed;
     std::string out_after;
+    std::string cache;
     std::vector<std::string> listen;
     std::string admin_key;
     bool witness = false;
@@ -57,6 +58,9 @@ Result<NewCorelet> describe(const Context& context, const MakeArguments& argumen
     }
     if (!arguments.out_after.empty()) {
         TRY(wanted.config.out_after, parse_duration(arguments.out_after));
+    }
+    if (!arguments.cache.empty()) {
+        TRY(wanted.config.cache_bytes, parse_size(arguments.cache));
     }
     for (const std::string& text : arguments.listen) {
         TRY(Address address, parse_listen(text, arguments.insecure));
@@ -145,6 +149,9 @@ void add_make_options(CLI::App& command, MakeArguments& arguments) {
         .add_option("--out-after", arguments.out_after,
                     "rebuild what a lost corelet held after so long (default 10min)")
         ->type_name("TIME");
+    command
+        .add_option("--cache", arguments.cache, "memory for the blocks of each volume served here (default 256M)")
+        ->type_name("SIZE");
     command.add_flag("--insecure", arguments.insecure, "listen beyond this host without TLS");
     command.add_flag("--force", arguments.force, "format a device that is formatted already");
 }

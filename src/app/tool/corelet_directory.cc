@@ -42,6 +42,7 @@ Result<CoreletConfig> parse_config(const Json& json, const std::string& director
     TRY(config.seeds, parse_addresses(json.at("seeds")));
     config.export_directory = json.value("export_directory", directory);
     config.out_after = Duration{json.value("out_after_ms", i64{600'000}) * 1'000'000};
+    config.cache_bytes = json.value("cache_bytes", config.cache_bytes);
     config.bootstrap = json.value("bootstrap", false);
     config.insecure = json.value("insecure", false);
     return config;
@@ -83,6 +84,7 @@ NodeConfig CoreletConfig::to_node_config(const std::string& directory) const {
     out.bootstrap = bootstrap;
     out.insecure = insecure;
     out.out_after = out_after;
+    out.cache_bytes = cache_bytes;
     return out;
 }
 
@@ -114,6 +116,7 @@ Result<void> save_config(const std::string& directory, const CoreletConfig& conf
               {"seeds", texts(config.seeds)},
               {"export_directory", config.export_directory},
               {"out_after_ms", config.out_after.ms()},
+              {"cache_bytes", config.cache_bytes},
               {"bootstrap", config.bootstrap},
               {"insecure", config.insecure}};
     return replace_file(directory + "/" + k_config_file, json.dump(2) + "\n");

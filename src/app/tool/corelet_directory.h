@@ -27,6 +27,7 @@ struct CoreletConfig {
     std::vector<Address> seeds;
     std::string export_directory;  // absolute; of default NBD sockets
     Duration out_after = 600_s;
+    u64 cache_bytes = NodeConfig{}.cache_bytes;  // of blocks, for each volume served here
     bool bootstrap = false;
     bool insecure = false;
 

@@ -26,6 +26,7 @@ struct UpArguments {
     u32 zones = 4;
     std::string size = "4G";
     std::string out_after = "5s";
+    std::string cache;
     std::string net = "unix";
     std::string timeout = "60s";
     std::vector<std::string> given;  // the options that were typed
@@ -54,6 +55,9 @@ Result<LabPlan> plan_of(const Context& context, const UpArguments& arguments) {
     plan.zones = arguments.zones;
     TRY(plan.size_bytes, parse_size(arguments.size));
     TRY(plan.out_after, parse_duration(arguments.out_after));
+    if (!arguments.cache.empty()) {
+        TRY(plan.cache_bytes, parse_size(arguments.cache));
+    }
     if (arguments.net != "unix" && arguments.net != "tcp")
         return fail(Code::kInvalid, "'" + arguments.net + "' is no net; choose unix or tcp");
     plan.tcp = arguments.net == "tcp";
@@ -257,6 +261,10 @@ void add_lab_commands(CLI::App& app, Context& context) {
         ->add_option("--out-after", up_arguments->out_after,
                      "rebuild what a lost corelet held after so long (default 5s)")
         ->type_name("TIME");
+    up_command
+        ->add_option("--cache", up_arguments->cache,
+                     "memory for the blocks of each volume, at its owner (default 256M)")
+        ->type_name("SIZE");
     up_command->add_option("--net", up_arguments->net, "unix sockets, or tcp with a network namespace each (root)")
         ->type_name("unix|tcp");
     up_command->add_option("--timeout", up_arguments->timeout, "wait so long for health ok (default 60s)")

@@ -22,6 +22,7 @@ Result<Lab> parse_lab(const Json& json, const std::string& directory) {
     lab.mesh = MeshId(mesh);
     lab.size_bytes = json.at("size_bytes").get<u64>();
     lab.out_after = Duration{json.at("out_after_ms").get<i64>() * 1'000'000};
+    lab.cache_bytes = json.value("cache_bytes", lab.cache_bytes);
     lab.tcp = json.at("net").get<std::string>() == "tcp";
     lab.network = json.value("network", std::string());
     lab.cut_off = json.value("cut_off", std::vector<u32>());
@@ -84,6 +85,7 @@ Result<void> save_lab(const Lab& lab) {
               {"mesh", hex64(lab.mesh.v)},
               {"size_bytes", lab.size_bytes},
               {"out_after_ms", lab.out_after.ms()},
+              {"cache_bytes", lab.cache_bytes},
               {"net", lab.tcp ? "tcp" : "unix"},
               {"network", lab.network},
               {"bridge", lab.tcp ? bridge_of(lab) : std::string()},  // for people who look at their interfaces
@@ -103,6 +105,7 @@ Result<Lab> plan_lab(const LabPlan& plan) {
     lab.directory = plan.directory;
     lab.size_bytes = plan.size_bytes;
     lab.out_after = plan.out_after;
+    lab.cache_bytes = plan.cache_bytes;
     lab.tcp = plan.tcp;
     for (u32 i = 1; i <= count; ++i) {
         LabMember member;
@@ -127,6 +130,7 @@ CoreletConfig member_config(const Lab& lab, const LabMember& member) {
     config.role = member.role;
     config.export_directory = lab.directory;
     config.out_after = lab.out_after;
+    config.cache_bytes = lab.cache_bytes;
     if (lab.tcp) {
         config.listen.push_back(lab.peer_address(member));
         config.insecure = true;  // its network has no other inhabitants

@@ -21,6 +21,7 @@ struct Lab {
     MeshId mesh;
     u64 size_bytes = 0;  // of each storage corelet's device
     Duration out_after = 5_s;
+    u64 cache_bytes = NodeConfig{}.cache_bytes;  // of blocks, for each volume at its owner
     bool tcp = false;
     std::string network;       // with tcp: the first three numbers of the members' addresses, "10.77.3"
     std::vector<u32> cut_off;  // members apart from the others, ascending
@@ -43,6 +44,7 @@ struct LabPlan {
     u32 zones = 4;
     u64 size_bytes = 4 * k_gib;
     Duration out_after = 5_s;
+    u64 cache_bytes = NodeConfig{}.cache_bytes;
     bool tcp = false;
 };
 // Who is where: zones in turn, each corelet in a chassis of its own. kInvalid: counts out of bounds, or a directory
