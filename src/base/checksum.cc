@@ -99,6 +99,11 @@ u32 crc32c_combine(u32 crc_a, u32 crc_b, u64 length_b) {
     return multiply(shift_operator(length_b), crc_a) ^ crc_b;
 }
 
+u32 crc32c_of_blocks(std::span<const u32> block_crcs, u32 continued_from) {
+    for (u32 const block : block_crcs) continued_from = k_block_shift(continued_from) ^ block;
+    return continued_from;
+}
+
 u32 crc32c_zero_block() {
     static constexpr u32 k_zero_block_crc = 0x98F94189;  // checked by a test against crc32c() of a zero block
     return k_zero_block_crc;

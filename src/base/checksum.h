@@ -19,6 +19,9 @@ namespace corelet {
 [[nodiscard]] std::vector<u32> block_crcs(const BufferChain& chain);
 // CRC of a || b from the CRCs of a and of b and b's length.
 [[nodiscard]] u32 crc32c_combine(u32 crc_a, u32 crc_b, u64 length_b);
+// CRC of a run of 4 KiB blocks from theirs, without touching the data; `continued_from`: the CRC of what stands
+// before.
+[[nodiscard]] u32 crc32c_of_blocks(std::span<const u32> block_crcs, u32 continued_from = 0);
 // CRC of 4096 zero bytes: a block never written reads as zeros and has this checksum.
 [[nodiscard]] u32 crc32c_zero_block();
 

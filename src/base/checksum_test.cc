@@ -44,4 +44,13 @@ TEST(BlockCrc, EqualsTheCrcOfPlaceAndData) {
 }
 
 }  // namespace
+TEST(Checksum, OfBlocksIsThatOfTheirBytes) {
+    Buffer data = Buffer::allocate(3 * k_block_bytes);
+    for (usize i = 0; i < data.size(); ++i) data.mutable_data()[i] = static_cast<u8>(i * 7 + i / 4096);
+    u32 const before = crc32c(data.bytes().first(100));
+    EXPECT_EQ(crc32c_of_blocks(block_crcs(BufferChain(data))), crc32c(data.bytes()));
+    EXPECT_EQ(crc32c_of_blocks(block_crcs(BufferChain(data)), before), crc32c(data.bytes(), before));
+    EXPECT_EQ(crc32c_of_blocks({}, before), before);
+}
+
 }  // namespace corelet

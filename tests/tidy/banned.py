@@ -21,7 +21,7 @@ CALLS = (
      r"|\bd?rand48\s*\(|\bget(random|entropy)\s*\(|\bstd::rand\b", "host", ()),
     ("a thread", r"\bstd::(thread|jthread|async|mutex|shared_mutex|recursive_mutex|condition_variable\w*|future|promise"
      r"|counting_semaphore|barrier|latch)\b|\bpthread_\w+", "host", ()),
-    ("thread_local", r"\bthread_local\b", None, ("rt",)),
+    ("thread_local", r"\bthread_local\b", None, ("base", "rt")),
     ("std::hash, whose values are not pinned (base/hash.h is)", r"\bstd::hash\b", "lookup-only", ("base",)),
     ("the process and its environment", r"(?<![\w.>:])(getpid|getenv|setenv)\s*\("
      r"|(?:\bstd|(?<!\w))::(getpid|getenv|setenv|fork|exec[lv]\w*|kill|system)\s*\(", "host", ()),
