@@ -1,5 +1,6 @@
 #include "chunk/fragment_server.h"
 
+#include "base/checksum.h"
 #include "chunk/chunk.pb.h"
 #include "ec/geometry.h"
 #include "wire/message.h"
@@ -90,6 +91,8 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
     options.space = message.system() ? SpaceClass::kSystem : SpaceClass::kClient;
     options.io = io_class(request.traffic);
     options.repair = message.rebuilt();
+    // What comes from this process is the memory that its checksums were just made of.
+    options.verified = request.is_local;
     std::vector<u32> crcs(message.block_crcs().begin(), message.block_crcs().end());
     // Counted in a guard, so that a dropped handler does not stay counted.
     struct UnderWay {
@@ -127,12 +130,15 @@ Task<Result<Reply>> FragmentServer::read(Request request) {
         co_return std::unexpected(data.error());
     }
     pb::ReadFragmentReply reply;
+    // Unverified: whoever reads has the checksums of the blocks and compares, here and on the way alike.
+    u32 payload_crc = 0;
     if (options.verify) {
         for (u32 crc : data->block_crcs) reply.add_block_crcs(crc);
         CO_TRY(FragmentHeader const header, co_await store_.read_fragment_header(id, options.io));
         reply.set_chunk_bytes(header.chunk_data_bytes);
+        payload_crc = crc32c_of_blocks(data->block_crcs);
     }
-    co_return Reply{encode_message(reply), std::move(data->data)};
+    co_return Reply{encode_message(reply), std::move(data->data), payload_crc};
 }
 
 Task<Result<Reply>> FragmentServer::stat(Request request) {

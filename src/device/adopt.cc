@@ -9,11 +9,11 @@ constexpr u64 k_piece_bytes = 1 * k_mib;
 }  // namespace
 
 Task<Result<void>> StoreCore::adopt_segment(SegmentId segment, FragmentId id, FragmentHeader header,
-                                            std::vector<u32> block_crcs) {
+                                            std::vector<u32> block_crcs, bool verified) {
     CO_TRY_VOID(may_change());
     if (header.k != 1) co_return fail(Code::kInvalid, "only chunks with k = 1 are adopted in place");
     if (header.opaque.size() > k_fragment_opaque_bytes_max) co_return fail(Code::kInvalid, "opaque is above 1 KiB");
-    co_return co_await detached(do_adopt(segment, id, std::move(header), std::move(block_crcs)));
+    co_return co_await detached(do_adopt(segment, id, std::move(header), std::move(block_crcs), verified));
 }
 
 Task<Result<std::vector<u32>>> StoreCore::crcs_of_segment(SegmentId id, u64 end) {
@@ -28,7 +28,7 @@ Task<Result<std::vector<u32>>> StoreCore::crcs_of_segment(SegmentId id, u64 end)
 }
 
 Task<Result<void>> StoreCore::do_adopt(SegmentId segment, FragmentId id, FragmentHeader header,
-                                       std::vector<u32> block_crcs) {
+                                       std::vector<u32> block_crcs, bool verified) {
     auto const segment_lock = co_await segment_locks_.lock(segment);
     auto const fragment_lock = co_await fragment_locks_.lock(id);
     CO_TRY_VOID(may_change());
@@ -38,7 +38,12 @@ Task<Result<void>> StoreCore::do_adopt(SegmentId segment, FragmentId id, Fragmen
         co_return fail(Code::kInvalid, "only a sealed segment of up to 64 MiB that is not empty is adopted");
     if (meta_.fragments().find(id)) co_return fail(Code::kExists, "the fragment is here");
     u64 const end = entry->end;
-    CO_TRY(std::vector<u32> const crcs, co_await crcs_of_segment(segment, end));
+    std::vector<u32> crcs = block_crcs;
+    if (!verified) {
+        CO_TRY(crcs, co_await crcs_of_segment(segment, end));
+    }
+    if (crcs.size() != end / k_block_bytes)
+        co_return fail(Code::kInvalid, "one checksum for each block of the segment");
     if (!block_crcs.empty() && block_crcs != crcs)
         co_return fail(Code::kCorrupt, "the segment does not hold what it should");
     CO_TRY_VOID(may_change());

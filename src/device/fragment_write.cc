@@ -87,7 +87,8 @@ Task<Result<void>> StoreCore::do_put(FragmentId id, FragmentHeader header, Buffe
 Task<Result<void>> StoreCore::put_locked(FragmentId id, FragmentHeader header, BufferChain data,
                                          std::vector<u32> block_crcs, PutOptions options, Reservation* promised) {
     auto const lock = co_await fragment_locks_.lock(id);
-    if (block_crcs_of(data) != block_crcs) co_return fail(Code::kCorrupt, "the data do not match their checksums");
+    if (!options.verified && block_crcs_of(data) != block_crcs)
+        co_return fail(Code::kCorrupt, "the data do not match their checksums");
     StoredHeader stored;
     stored.entry = make_entry(id, header, block_crcs);
     CO_TRY(bool const here, co_await is_here(id, &stored.entry, &block_crcs, options.repair));

@@ -207,8 +207,8 @@ Task<Result<void>> Store::drop_segment(SegmentId id) {
     return core_->drop_segment(id);
 }
 Task<Result<void>> Store::adopt_segment(SegmentId segment, FragmentId id, FragmentHeader header,
-                                        std::vector<u32> block_crcs) {
-    return core_->adopt_segment(segment, id, std::move(header), std::move(block_crcs));
+                                        std::vector<u32> block_crcs, bool verified) {
+    return core_->adopt_segment(segment, id, std::move(header), std::move(block_crcs), verified);
 }
 
 }  // namespace corelet

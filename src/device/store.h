@@ -89,6 +89,9 @@ struct PutOptions {
     // The fragment is here and damaged: write the same bytes to a new place. Refused (kExists) when what is here
     // has a readable header that names other bytes.
     bool repair = false;
+    // The checksums were made of this very memory just now: the data are not passed over again before they are
+    // written.
+    bool verified = false;
 };
 
 class Store {
@@ -198,10 +201,11 @@ class Store {
     [[nodiscard]] std::vector<SegmentInfo> list_segments() const;
     [[nodiscard]] Task<Result<void>> drop_segment(SegmentId id);
     // A sealed segment becomes the fragment `id` in place. Its bytes are read once for their checksums;
-    // `block_crcs`, unless empty, must equal them (kCorrupt). kInvalid if not sealed, kExists if the fragment is
-    // here.
+    // `block_crcs`, unless empty, must equal them (kCorrupt). With `verified` the caller has compared all of it
+    // with `block_crcs` when it was written, in this mount, and nothing is read. kInvalid if not sealed, kExists if
+    // the fragment is here.
     [[nodiscard]] Task<Result<void>> adopt_segment(SegmentId segment, FragmentId id, FragmentHeader header,
-                                                   std::vector<u32> block_crcs);
+                                                   std::vector<u32> block_crcs, bool verified = false);
 
   private:
     explicit Store(std::unique_ptr<StoreCore> core);

@@ -80,7 +80,7 @@ class StoreCore {
     [[nodiscard]] Task<Result<BufferChain>> read_segment(SegmentId id, u64 offset, u64 length, IoClass io);
     [[nodiscard]] Task<Result<void>> drop_segment(SegmentId id);
     [[nodiscard]] Task<Result<void>> adopt_segment(SegmentId segment, FragmentId id, FragmentHeader header,
-                                                   std::vector<u32> block_crcs);
+                                                   std::vector<u32> block_crcs, bool verified);
 
     // --- store_core.cc
     // Runs an operation to its end whatever becomes of the caller.
@@ -176,7 +176,7 @@ class StoreCore {
     [[nodiscard]] Task<Result<SegmentInfo>> do_seal(SegmentId id, u64 end);
     [[nodiscard]] Task<Result<void>> do_drop(SegmentId id);
     [[nodiscard]] Task<Result<void>> do_adopt(SegmentId segment, FragmentId id, FragmentHeader header,
-                                              std::vector<u32> block_crcs);
+                                              std::vector<u32> block_crcs, bool verified);
     [[nodiscard]] Task<Result<std::vector<u32>>> crcs_of_segment(SegmentId id, u64 end);
     void forget_runtime(SegmentId id);
 

@@ -168,5 +168,30 @@ TEST_F(StoreTest, AdoptsASealedSegmentInPlace) {
     EXPECT_EQ(store->space().used_bytes, used - 4 * k_unit_bytes) << "three of data, one of header";
 }
 
+TEST_F(StoreTest, AdoptsWhatWasVerifiedWithoutReadingIt) {
+    SegmentId const id = segment(3, 1);
+    ASSERT_TRUE(prepare(id, 256 * k_kib).has_value());
+    ASSERT_TRUE(write(id, 0, 8, 40).has_value());
+    ASSERT_TRUE(rig.run(store->seal_segment(id, 40 * k_block_bytes)).has_value());
+    FragmentHeader header;
+    header.chunk_data_bytes = 40 * k_block_bytes;
+    FragmentId const as{id, 2};
+    EXPECT_EQ(rig.run(store->adopt_segment(id, as, header, crcs_of(pattern(8, 39)), true)).error().code,
+              Code::kInvalid);
+    auto const bytes_read = [&] {
+        u64 bytes = 0;
+        for (const auto& counters : store->telemetry().reads) bytes += counters.bytes;
+        return bytes;
+    };
+    u64 const before = bytes_read();
+    ASSERT_TRUE(rig.run(store->adopt_segment(id, as, header, crcs_of(pattern(8, 40)), true)).has_value());
+    EXPECT_EQ(bytes_read(), before);
+    for (int round = 0; round < 2; ++round, remount()) {
+        auto const data = read(as, 0, 40 * k_block_bytes);
+        ASSERT_TRUE(data.has_value()) << data.error().to_string();
+        EXPECT_TRUE(std::ranges::equal(data->data.flatten().bytes(), pattern(8, 40).bytes()));
+    }
+}
+
 }  // namespace
 }  // namespace corelet

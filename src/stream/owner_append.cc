@@ -81,8 +81,8 @@ void OwnerCore::send_record(Instant now, OwnerEffects& out) {
     sent_ = record.number;
     open_used_ = true;
     for (const Replica& replica : replicas_)
-        out.push_back(
-            owner_effect::SendRecord{open_->id, replica.id, record.number, encoded.header.offset, encoded.bytes});
+        out.push_back(owner_effect::SendRecord{open_->id, replica.id, record.number, encoded.header.offset,
+                                               encoded.bytes, encoded.bytes_crc});
     in_flight_.push_back(std::move(record));
     CORELET_ASSERT(in_flight_.size() <= options_.pipeline_records);
 }

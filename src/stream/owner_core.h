@@ -21,6 +21,7 @@ struct SendRecord {
     RecordNumber number;
     u64 offset = 0;
     BufferChain bytes;
+    u32 bytes_crc = 0;
 };
 // Ask the replica to renew its promise. `sent` names the message: the promise counts from it.
 struct SendHeartbeat {
@@ -58,10 +59,9 @@ struct Stopped {
     Error error;
 };
 }  // namespace owner_effect
-using OwnerEffect =
-    std::variant<owner_effect::SendRecord, owner_effect::SendHeartbeat, owner_effect::Acknowledge,
-                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby, owner_effect::Measure,
-                 owner_effect::Stopped>;
+using OwnerEffect = std::variant<owner_effect::SendRecord, owner_effect::SendHeartbeat, owner_effect::Acknowledge,
+                                 owner_effect::Ended, owner_effect::Refused, owner_effect::NeedStandby,
+                                 owner_effect::Measure, owner_effect::Stopped>;
 using OwnerEffects = std::vector<OwnerEffect>;
 
 struct OwnerOptions {

@@ -25,10 +25,10 @@ class ReplicaPort {
         bool system = false;
     };
     [[nodiscard]] virtual Task<Result<void>> prepare(CoreletId replica, PrepareRequest request) = 0;
-    // Success: the record and all before it are on media there. Takes its place in the order of appends when
-    // called, not when awaited.
+    // `record_crc`: of all its bytes. Success: the record and all before it are on media there. Takes its place in
+    // the order of appends when called, not when awaited.
     [[nodiscard]] virtual Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset,
-                                                    BufferChain record) = 0;
+                                                    BufferChain record, u32 record_crc) = 0;
     [[nodiscard]] virtual Task<Result<void>> heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) = 0;
     // The owner's last word at its epoch: promises end.
     [[nodiscard]] virtual Task<Result<void>> release(CoreletId replica, SegmentId segment, Epoch epoch) = 0;

@@ -63,12 +63,14 @@ EncodedRecord encode_record(RecordHeader header, u64 salt, std::span<const LogEn
     for (const StatedEnd& end : header.ends) w.put(end.seq).put(end.end_bytes).put(end.last_record);
     u64 block = header.offset / k_block_bytes + header.header_blocks;
     BufferChain data;
+    u32 data_crc = 0;
     for (const LogEntry* entry : entries) {
         CORELET_ASSERT(entry->blocks.size() == entry->crcs.size() * k_block_bytes);
         out.entry_first_block.push_back(static_cast<u32>(block));
         w.put_bytes(entry->meta).put(static_cast<u32>(entry->crcs.size()));
         for (u32 crc : entry->crcs) w.put(bind_block_crc(crc, block_place(header.segment, salt, block++)));
         data.append(entry->blocks);
+        data_crc = crc32c_of_blocks(entry->crcs, data_crc);
     }
     CORELET_ASSERT(w.size() <= header.header_blocks * k_block_bytes);
 
@@ -76,6 +78,7 @@ EncodedRecord encode_record(RecordHeader header, u64 salt, std::span<const LogEn
     std::memcpy(head.mutable_data(), w.data().data(), w.size());
     header.crc = header_crc(head, header.segment, salt);
     std::memcpy(head.mutable_data() + k_crc_offset, &header.crc, sizeof header.crc);
+    out.bytes_crc = crc32c_combine(crc32c(head), data_crc, data.size());
     out.header = std::move(header);
     out.bytes.append(std::move(head));
     out.bytes.append(data);
@@ -199,7 +202,8 @@ Result<DecodedRecord> decode_record(const Buffer& bytes, SegmentId segment, u64 
     return out;
 }
 
-Result<RecordHeader> verify_record(const BufferChain& bytes, SegmentId segment, u64 salt, u64 offset) {
+Result<VerifiedRecord> verify_record(const BufferChain& bytes, SegmentId segment, u64 salt, u64 offset,
+                                     bool blocks) {
     if (bytes.empty()) return fail(Code::kInvalid, "empty record");
     // The header is contiguous in all records we send; an odd split costs a copy.
     ParsedHeader parsed;
@@ -211,13 +215,22 @@ Result<RecordHeader> verify_record(const BufferChain& bytes, SegmentId segment, 
         head = bytes.slice(0, header.error().detail).flatten();
         header = parse_header(head, segment, salt, offset, &parsed);
     }
-    if (!header) return header;
+    if (!header) return std::unexpected(header.error());
     if (bytes.size() != header->size_bytes()) return fail(Code::kInvalid, "record size differs from its header");
     u64 const head_bytes = u64{header->header_blocks} * k_block_bytes;
-    parsed.header = *header;
-    TRY(auto plain, verify_blocks(bytes.slice(head_bytes, bytes.size() - head_bytes), parsed, salt));
-    (void)plain;
-    return header;
+    parsed.header = *std::move(header);
+    VerifiedRecord out;
+    out.block_crcs = block_crcs(BufferChain(head.slice(0, head_bytes)));
+    std::vector<u32> plain = parsed.stored_crcs;
+    if (blocks) {
+        TRY(plain, verify_blocks(bytes.slice(head_bytes, bytes.size() - head_bytes), parsed, salt));
+    } else {
+        u64 block = offset / k_block_bytes + parsed.header.header_blocks;
+        for (u32& crc : plain) crc = unbind_block_crc(crc, block_place(segment, salt, block++));
+    }
+    out.block_crcs.insert(out.block_crcs.end(), plain.begin(), plain.end());
+    out.header = std::move(parsed.header);
+    return out;
 }
 
 }  // namespace corelet

@@ -42,6 +42,7 @@ struct RecordHeader {
 struct EncodedRecord {
     RecordHeader header;  // completed: sizes and crc
     BufferChain bytes;
+    u32 bytes_crc = 0;                   // CRC32C of `bytes`, as a payload
     std::vector<u32> entry_first_block;  // per entry: its first data block, counted from the segment's start
 };
 
@@ -64,7 +65,13 @@ struct DecodedRecord {
 };
 // The whole record, all blocks verified (protocols 4.1: header and all blocks verify, or it is not there).
 [[nodiscard]] Result<DecodedRecord> decode_record(const Buffer& bytes, SegmentId segment, u64 salt, u64 offset);
-// Verifies without building entries; what a replica does with each record that arrives.
-[[nodiscard]] Result<RecordHeader> verify_record(const BufferChain& bytes, SegmentId segment, u64 salt, u64 offset);
+// Verifies without building entries; what a replica does with each record that arrives. With `blocks` false only
+// the header: what comes from the same process is the memory that the checksums were just made of.
+struct VerifiedRecord {
+    RecordHeader header;
+    std::vector<u32> block_crcs;  // plain, of all its blocks, those of the header first
+};
+[[nodiscard]] Result<VerifiedRecord> verify_record(const BufferChain& bytes, SegmentId segment, u64 salt,
+                                                   u64 offset, bool blocks = true);
 
 }  // namespace corelet

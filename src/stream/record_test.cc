@@ -105,5 +105,20 @@ TEST(Record, ChainsSplitAnywhereVerify) {
     EXPECT_TRUE(verify_record(odd, s.segment, s.salt, 0));
 }
 
+TEST(Record, ChecksumsOfAllBlocksComeWithTheVerdict) {
+    Sample const s(9, 25);
+    auto const whole = verify_record(s.record.bytes, s.segment, s.salt, 0);
+    ASSERT_TRUE(whole);
+    EXPECT_EQ(whole->block_crcs, block_crcs(s.record.bytes));
+    EXPECT_EQ(s.record.bytes_crc, crc32c_chain(s.record.bytes));
+    // Of the same process: what the header says of the data is believed, the header is not.
+    auto const believed = verify_record(s.record.bytes, s.segment, s.salt, 0, false);
+    ASSERT_TRUE(believed);
+    EXPECT_EQ(believed->block_crcs, whole->block_crcs);
+    Buffer bad = Buffer::copy_of(s.bytes());
+    bad.mutable_data()[40] ^= 1;
+    EXPECT_FALSE(verify_record(BufferChain(bad), s.segment, s.salt, 0, false));
+}
+
 }  // namespace
 }  // namespace corelet

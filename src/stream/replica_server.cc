@@ -9,6 +9,8 @@ namespace {
 
 constexpr u64 k_scan_bytes = k_mib;
 constexpr u64 k_read_bytes_max = 16 * k_mib;
+constexpr usize k_verified_blocks_max = 64 * k_mib / k_block_bytes;  // what is longer is not adopted
+constexpr usize k_verified_segments_max = 64;
 constexpr u8 k_adopted_positions = 9;  // copies of a replicated chunk, at most
 
 template <class M>
@@ -34,7 +36,9 @@ struct ReplicaServer::Replica {
     bool broken = false;   // a write failed: nothing after it may count
     Code why = Code::kIo;  // it failed
     Mutex scanning;
-    u64 durable_end = 0;  // all before it is on media
+    u64 durable_end = 0;          // all before it is on media
+    std::vector<u32> block_crcs;  // plain, of what was verified on arrival and is on media, from the start on; ends
+                                  // short after a restart
     Notify progress;
     u64 capacity = 0;
     Mutex growing;
@@ -139,7 +143,9 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
     CO_TRY(auto message, decode_message<pb::AppendRecord>(request.body));
     SegmentId const id = id_of(message);
     CO_TRY(ReplicaPtr replica, co_await open(id));
-    CO_TRY(RecordHeader header, verify_record(request.payload, id, replica->salt, message.offset()));
+    CO_TRY(VerifiedRecord verified,
+           verify_record(request.payload, id, replica->salt, message.offset(), !request.is_local));
+    RecordHeader const& header = verified.header;
     CoreletId const owner = request.from->corelet;
     CO_TRY_VOID(replica->core.check_writer(header.epoch, owner));
     if (replica->broken) co_return fail(replica->why, "an earlier record of this segment could not be written");
@@ -168,6 +174,7 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
     if (replica->broken) co_return fail(replica->why, "an earlier record of this segment could not be written");
     CORELET_ASSERT(replica->durable_end == header.offset);
     replica->durable_end = end;
+    note_verified(*replica, header.offset, verified.block_crcs);
     replica->progress.notify_all();
     co_return empty_reply();
 }
@@ -240,6 +247,34 @@ Task<Result<Reply>> ReplicaServer::read_adopted(SegmentId segment, u64 offset, u
     co_return fail(Code::kUnknown, "segment " + to_string(segment) + " is not here");
 }
 
+void ReplicaServer::note_verified(Replica& replica, u64 offset, const std::vector<u32>& block_crcs) {
+    std::vector<u32>& known = replica.block_crcs;
+    bool const follows = known.size() == offset / k_block_bytes;
+    if (follows && known.size() + block_crcs.size() <= k_verified_blocks_max)
+        known.insert(known.end(), block_crcs.begin(), block_crcs.end());
+}
+
+// From its sealing to its adoption, which is soon or never.
+void ReplicaServer::keep_verified(SegmentId segment, u64 end_bytes) {
+    auto const found = replicas_.find(segment);
+    if (found == replicas_.end() || found->second->block_crcs.size() < end_bytes / k_block_bytes) return;
+    if (verified_.size() >= k_verified_segments_max) verified_.erase(verified_.begin());
+    std::vector<u32>& crcs = found->second->block_crcs;
+    crcs.resize(end_bytes / k_block_bytes);
+    verified_[segment] = std::move(crcs);
+}
+
+// Empty: not all of it was verified in this mount.
+std::vector<u32> ReplicaServer::take_verified(SegmentId segment, u64 end_bytes) {
+    keep_verified(segment, end_bytes);  // its sealing may come later
+    auto const found = verified_.find(segment);
+    if (found == verified_.end()) return {};
+    std::vector<u32> crcs = std::move(found->second);
+    verified_.erase(found);
+    if (crcs.size() != end_bytes / k_block_bytes) return {};
+    return crcs;
+}
+
 Task<Result<Reply>> ReplicaServer::adopt(Request request) {
     CO_TRY(auto message, decode_message<pb::AdoptSegment>(request.body));
     SegmentId const id = id_of(message);
@@ -247,14 +282,17 @@ Task<Result<Reply>> ReplicaServer::adopt(Request request) {
         co_return fail(Code::kInvalid, "position out of bounds");
     FragmentId const fragment{id, static_cast<u8>(message.position())};
     if (store_.fragment_info(fragment)) co_return empty_reply();  // asked again
-    CO_TRY_VOID(co_await verify_to(id, message.end_bytes()));
+    // Verified when it came, and on media since: as good as any chunk that was put. After a restart it is read.
+    std::vector<u32> crcs = take_verified(id, message.end_bytes());
+    bool const known = !crcs.empty();
+    if (!known) CO_TRY_VOID(co_await verify_to(id, message.end_bytes()));
     CO_TRY_VOID(co_await store_.seal_segment(id, message.end_bytes()));
     FragmentHeader header;
     header.k = 1;
     header.m = static_cast<u8>(message.m());
     header.chunk_data_bytes = message.end_bytes();
     header.map_epoch = request.map_epoch;
-    CO_TRY_VOID(co_await store_.adopt_segment(id, fragment, std::move(header), {}));
+    CO_TRY_VOID(co_await store_.adopt_segment(id, fragment, std::move(header), std::move(crcs), known));
     replicas_.erase(id);
     co_return empty_reply();
 }
@@ -262,6 +300,7 @@ Task<Result<Reply>> ReplicaServer::adopt(Request request) {
 Task<Result<Reply>> ReplicaServer::seal(Request request) {
     CO_TRY(auto message, decode_message<pb::SealSegment>(request.body));
     CO_TRY(SegmentInfo info, co_await store_.seal_segment(id_of(message), message.end_bytes()));
+    keep_verified(info.id, message.end_bytes());
     replicas_.erase(info.id);  // no more appends; scanned anew if ever asked
     co_return empty_reply();
 }
@@ -278,6 +317,7 @@ Task<Result<Reply>> ReplicaServer::drop(Request request) {
 
 Task<Result<void>> ReplicaServer::drop_dead(SegmentId segment) {
     replicas_.erase(segment);
+    verified_.erase(segment);
     co_return co_await store_.drop_segment(segment);
 }
 
@@ -324,7 +364,8 @@ Task<Result<void>> await_append(Task<Result<Reply>> call) {
 
 // All appends of a segment travel in one lane, and a call takes its place in it now, so that they arrive in order.
 // The record carries its own checksums.
-Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record) {
+Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record,
+                                          u32 record_crc) {
     pb::AppendRecord message;
     message.set_space(segment.space.v);
     message.set_seq(segment.seq);
@@ -332,6 +373,7 @@ Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, 
     CallOptions options;
     options.deadline = clock_.now() + 10_s;
     options.lane = Lane::kPrompt;
+    options.payload_crc = record_crc;
     return await_append(
         rpc_.call(replica, stream_method::k_append, encode_message(message), std::move(record), options));
 }

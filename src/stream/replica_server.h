@@ -54,6 +54,9 @@ class ReplicaServer {
     [[nodiscard]] Task<Result<Reply>> seal(Request request);
     [[nodiscard]] Task<Result<Reply>> drop(Request request);
     [[nodiscard]] Task<Result<Reply>> adopt(Request request);
+    static void note_verified(Replica& replica, u64 offset, const std::vector<u32>& block_crcs);
+    void keep_verified(SegmentId segment, u64 end_bytes);
+    [[nodiscard]] std::vector<u32> take_verified(SegmentId segment, u64 end_bytes);
     [[nodiscard]] Task<Result<Reply>> read_adopted(SegmentId segment, u64 offset, u64 length);
 
     Env& env_;
@@ -63,6 +66,7 @@ class ReplicaServer {
     Instant mounted_;
     std::function<Result<void>()> gate_ = [] { return Result<void>{}; };
     std::map<SegmentId, ReplicaPtr> replicas_;
+    std::map<SegmentId, std::vector<u32>> verified_;  // of sealed segments: checksums of their blocks; bounded
 };
 
 // Replicas on other corelets (and the own one, which skips the socket) by RPC.
@@ -70,8 +74,8 @@ class RpcReplicaPort final : public ReplicaPort {
   public:
     RpcReplicaPort(RpcNode& rpc, Clock& clock) : rpc_(rpc), clock_(clock) {}
     [[nodiscard]] Task<Result<void>> prepare(CoreletId replica, PrepareRequest request) override;
-    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset,
-                                            BufferChain record) override;
+    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record,
+                                            u32 record_crc) override;
     [[nodiscard]] Task<Result<void>> heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) override;
     [[nodiscard]] Task<Result<void>> release(CoreletId replica, SegmentId segment, Epoch epoch) override;
     [[nodiscard]] Task<Result<FenceAnswer>> fence(CoreletId replica, SegmentId segment, Epoch epoch,

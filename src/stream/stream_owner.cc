@@ -146,7 +146,8 @@ void StreamOwner::execute(OwnerEffects effects) {
 }
 
 void StreamOwner::carry_out(owner_effect::SendRecord& effect) {
-    auto append = deps_.replicas.append(effect.replica, effect.segment, effect.offset, std::move(effect.bytes));
+    auto append = deps_.replicas.append(effect.replica, effect.segment, effect.offset, std::move(effect.bytes),
+                                        effect.bytes_crc);
     scope_.spawn(await_record(effect.segment, effect.replica, effect.number, std::move(append)));
 }
 void StreamOwner::carry_out(owner_effect::SendHeartbeat& effect) {

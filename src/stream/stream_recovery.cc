@@ -289,7 +289,7 @@ Task<Result<void>> Recovery::write_own() {
         EncodedRecord encoded = encode_record(std::move(next), own_->salt, entries);
         std::vector<Task<Result<void>>> writes;
         for (CoreletId replica : own_->replicas)
-            writes.push_back(deps_.replicas.append(replica, own_->id, own_end_, encoded.bytes));
+            writes.push_back(deps_.replicas.append(replica, own_->id, own_end_, encoded.bytes, encoded.bytes_crc));
         auto const written = co_await join_all<Result<void>>(std::move(writes));
         for (const auto& result : written)
             if (!result) co_return result;

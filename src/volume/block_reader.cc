@@ -63,8 +63,8 @@ Task<Result<BufferChain>> BlockReader::fetch(u64 seq, u32 first_block, std::vect
             co_await chunks_.clock().sleep(backoff(attempt));
             continue;
         }
-        if (got->size() != crcs.size() * k_block_bytes || block_crcs(*got) != crcs)
-            co_return fail(Code::kCorrupt, "block: checksum", seq);
+        // Log and chunks compare with the checksums they were given.
+        CORELET_ASSERT(got->size() == crcs.size() * k_block_bytes, "a read of another length");
         co_return got;
     }
 }

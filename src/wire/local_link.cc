@@ -97,6 +97,7 @@ void LocalLink::hand_over(PendingCall& call) {
     request.body = std::move(call.body);
     request.payload_crc = call.options.payload_crc;
     request.payload = std::move(call.payload);
+    request.is_local = true;
     if (served.silent) {
         call.finish(Reply{});
     } else {
