@@ -10,6 +10,48 @@ namespace corelet {
 namespace {
 constexpr Duration k_round_least = 20_ms;
 constexpr Duration k_round_most = 500_ms;
+constexpr usize k_encode_bytes = 32 * k_kib;  // of each fragment at once: what was read stays near
+
+// The first bytes of each chain, of one length, that are contiguous in all of them; the chains are consumed by it.
+class Stripe {
+  public:
+    explicit Stripe(const std::vector<BufferChain>& chains)
+        : chains_(chains), part_(chains.size()), offset_(chains.size()) {}
+    [[nodiscard]] std::vector<Bytes> next(usize most) {
+        usize length = most;
+        for (usize i = 0; i < chains_.size(); ++i)
+            length = std::min(length, chains_[i].parts()[part_[i]].size() - offset_[i]);
+        std::vector<Bytes> out;
+        for (usize i = 0; i < chains_.size(); ++i) {
+            const Buffer& part = chains_[i].parts()[part_[i]];
+            out.push_back(part.bytes().subspan(offset_[i], length));
+            offset_[i] += length;
+            if (offset_[i] < part.size()) continue;
+            ++part_[i];
+            offset_[i] = 0;
+        }
+        return out;
+    }
+
+  private:
+    const std::vector<BufferChain>& chains_;
+    std::vector<usize> part_, offset_;
+};
+
+std::vector<Buffer> encode_parity(const ec::Codec& coder, const std::vector<BufferChain>& data) {
+    usize const bytes = data.front().size();
+    std::vector<Buffer> parity;
+    for (unsigned i = 0; i < coder.m(); ++i) parity.push_back(Buffer::allocate(bytes));
+    Stripe stripe(data);
+    for (usize at = 0; at < bytes;) {
+        std::vector<Bytes> const sources = stripe.next(std::min(k_encode_bytes, bytes - at));
+        std::vector<MutableBytes> out;
+        for (Buffer& buffer : parity) out.push_back(buffer.mutable_bytes().subspan(at, sources.front().size()));
+        coder.encode(sources, out);
+        at += sources.front().size();
+    }
+    return parity;
+}
 }  // namespace
 
 // One chunk on its way to its homes. Fragments that are durable somewhere stay so when the table changes under the
@@ -19,7 +61,8 @@ struct MeshChunks::Spread {
     ChunkId chunk;
     mesh::Redundancy redundancy;
     u64 chunk_bytes = 0;
-    std::vector<Buffer> fragments;  // one for all copies of a replicated chunk
+    ChunkPutOptions options;
+    std::vector<BufferChain> fragments;  // one for all copies of a replicated chunk
     std::vector<std::vector<u32>> crcs;
     std::set<std::pair<u8, CoreletId>> durable;
     std::set<std::pair<u8, CoreletId>> refused;  // full, or its device fails: not waited for
@@ -47,8 +90,8 @@ bool MeshChunks::can_put(PoolId pool_id) const {
     return false;
 }
 
-Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data,
-                                                               std::vector<u32> crcs) {
+Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool& pool, ChunkId chunk,
+                                                               BufferChain data, std::vector<u32> crcs) {
     auto spread = std::make_shared<Spread>();
     spread->pool = pool.id;
     spread->chunk = chunk;
@@ -62,13 +105,7 @@ Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool&
     TRY(auto geometry, ec::ChunkGeometry::make(data.size(), spread->redundancy.k));
     TRY(ec::Codec* const coder, codec(spread->redundancy));
     spread->fragments = geometry.split(data);
-    std::vector<Bytes> const sources(spread->fragments.begin(), spread->fragments.end());
-    std::vector<MutableBytes> parity;
-    for (unsigned i = 0; i < spread->redundancy.m; ++i) {
-        spread->fragments.push_back(Buffer::allocate(geometry.fragment_bytes()));
-        parity.push_back(spread->fragments.back().mutable_bytes());
-    }
-    coder->encode(sources, parity);
+    for (Buffer& parity : encode_parity(*coder, spread->fragments)) spread->fragments.emplace_back(std::move(parity));
     // Data fragments carry the checksums that came with the data (padding is zeros); parity gets its own here.
     u64 const blocks = geometry.fragment_bytes() / k_block_bytes;
     for (unsigned position = 0; position < spread->redundancy.k; ++position) {
@@ -77,7 +114,7 @@ Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool&
             own[i] = crcs[position * blocks + i];
     }
     for (unsigned position = spread->redundancy.k; position < spread->redundancy.width(); ++position)
-        spread->crcs.push_back(block_crcs(BufferChain(spread->fragments[position])));
+        spread->crcs.push_back(block_crcs(spread->fragments[position]));
     return spread;
 }
 
@@ -107,19 +144,20 @@ MeshChunks::Standing MeshChunks::standing_of(const Spread& spread) const {
 // does not answer is asked again until it does, or the map has it as down: data are let go from the log only when
 // that much is durable.
 Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
-                                             TrafficClass traffic) {
+                                             ChunkPutOptions options) {
     CORELET_ASSERT(data.size() % k_block_bytes == 0 && crcs.size() == data.size() / k_block_bytes);
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
     if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
     u64 const bytes = data.size();
-    CO_TRY(std::shared_ptr<Spread> const spread, cut_up(*pool, chunk, data.flatten(), std::move(crcs)));
+    CO_TRY(std::shared_ptr<Spread> const spread, cut_up(*pool, chunk, std::move(data), std::move(crcs)));
+    spread->options = options;
     Instant const patience = env_.clock.now() + options_.put_patience;
     for (Duration pause = k_round_least;; pause = std::min(pause * 2, k_round_most)) {
         if (!standing_of(*spread).in_service)
             co_return fail(Code::kUnavailable, "chunk " + to_string(chunk) +
                                                    ": its slot has fewer members in service than a put needs");
-        CO_TRY_VOID(co_await put_round(spread, traffic));
+        CO_TRY_VOID(co_await put_round(spread));
         Standing const standing = standing_of(*spread);
         bool const enough = standing.least != 0 && standing.durable >= standing.least;
         bool const waits =
@@ -136,7 +174,7 @@ Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, Buff
 }
 
 // Asks everybody in service who has it not yet, once. An error: this will not succeed at any later time.
-Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread, TrafficClass traffic) {
+Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread) {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(spread->pool);
     if (!pool) co_return fail(Code::kUnavailable, "the pool is gone");
@@ -153,7 +191,8 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread, Traffic
         puts.push_back(put_fragment(
             member,
             FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
-                        spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece], traffic, false}));
+                        spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece],
+                        spread->options.traffic, spread->options.may_use_reserve, false}));
     }
     auto const results = co_await join_all<Result<void>>(std::move(puts));
     for (usize i = 0; i < results.size(); ++i) {
@@ -184,15 +223,15 @@ Task<Result<void>> MeshChunks::put_fragment(CoreletId at, FragmentPut put) {
     message.set_chunk_bytes(put.chunk_bytes);
     message.set_table_epoch(put.table->epoch().v);
     message.set_table_hash(put.table->hash());
-    // Packing and healing make room or safety: both may use the reserve.
-    message.set_system(true);
+    message.set_system(put.may_use_reserve);
     message.set_rebuilt(put.rebuilt);
     message.mutable_block_crcs()->Assign(put.crcs.begin(), put.crcs.end());
     CallOptions options;
     options.deadline = env_.clock.now() + options_.fragment_timeout * 2;
     options.traffic = put.traffic;
+    options.payload_crc = crc32c_of_blocks(put.crcs);
     auto const reply =
-        co_await rpc_.call(at, chunk_method::k_put, encode_message(message), BufferChain(put.data), options);
+        co_await rpc_.call(at, chunk_method::k_put, encode_message(message), std::move(put.data), options);
     if (!reply) co_return std::unexpected(reply.error());
     co_return {};
 }

@@ -14,6 +14,11 @@
 
 namespace corelet {
 
+struct ChunkPutOptions {
+    TrafficClass traffic = TrafficClass::kClient;
+    bool may_use_reserve = false;  // packing, healing and what makes room
+};
+
 struct ChunkPutResult {
     MapEpoch map_epoch;         // the table it was put by
     u32 fragments_durable = 0;  // of k + m; at least the pool's write quorum
@@ -29,7 +34,7 @@ class Chunks {
     // the missing rest is heal work. The same id with the same bytes is fine (a retry); with others kExists.
     // kUnavailable: fewer than the write quorum in service (wait; data stays in the log). kNoSpace.
     [[nodiscard]] virtual Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,
-                                                           std::vector<u32> crcs, TrafficClass traffic) = 0;
+                                                           std::vector<u32> crcs, ChunkPutOptions options) = 0;
 
     // Bytes [offset, offset + length) of the chunk's data, 4 KiB-aligned. Each block is checked against
     // `expected_crcs` (plain CRC of each block of the range) if given, else against the fragments' own; what fails

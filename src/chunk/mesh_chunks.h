@@ -36,7 +36,7 @@ class MeshChunks final : public Chunks {
           late_(env.executor) {}
 
     [[nodiscard]] Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,
-                                                   std::vector<u32> crcs, TrafficClass traffic) override;
+                                                   std::vector<u32> crcs, ChunkPutOptions options) override;
     [[nodiscard]] Task<Result<BufferChain>> get(PoolId pool, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
                                                 std::vector<u32> expected_crcs, TrafficClass traffic) override;
     [[nodiscard]] Task<Result<void>> remove(PoolId pool, std::vector<ChunkId> chunks, Epoch epoch) override;
@@ -72,9 +72,10 @@ class MeshChunks final : public Chunks {
         mesh::TablePtr table;
         mesh::Redundancy redundancy;
         u64 chunk_bytes = 0;
-        Buffer data;
+        BufferChain data;
         std::vector<u32> crcs;
         TrafficClass traffic = TrafficClass::kClient;
+        bool may_use_reserve = true;
         bool rebuilt = false;
     };
     [[nodiscard]] Task<Result<void>> put_fragment(CoreletId at, FragmentPut put);
@@ -83,9 +84,9 @@ class MeshChunks final : public Chunks {
     // chunk_put.cc
     struct Spread;
     struct Standing;
-    [[nodiscard]] Result<std::shared_ptr<Spread>> cut_up(const mesh::Pool& pool, ChunkId chunk, Buffer data,
+    [[nodiscard]] Result<std::shared_ptr<Spread>> cut_up(const mesh::Pool& pool, ChunkId chunk, BufferChain data,
                                                          std::vector<u32> crcs);
-    [[nodiscard]] Task<Result<void>> put_round(std::shared_ptr<Spread> spread, TrafficClass traffic);
+    [[nodiscard]] Task<Result<void>> put_round(std::shared_ptr<Spread> spread);
     [[nodiscard]] Standing standing_of(const Spread& spread) const;
     [[nodiscard]] Task<Result<void>> remove_at(CoreletId at, Buffer body);
 

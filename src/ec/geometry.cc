@@ -40,18 +40,14 @@ Result<std::vector<FragmentRange>> ChunkGeometry::locate(u64 offset, u64 length)
     return parts;
 }
 
-std::vector<Buffer> ChunkGeometry::split(const Buffer& chunk) const {
+std::vector<BufferChain> ChunkGeometry::split(const BufferChain& chunk) const {
     CORELET_ASSERT(chunk.size() == data_bytes_);
-    std::vector<Buffer> fragments;
+    std::vector<BufferChain> fragments;
     for (unsigned i = 0; i < k_; ++i) {
         u64 const filled = filled_bytes(i);
-        if (filled == fragment_bytes_) {
-            fragments.push_back(chunk.slice(fragment_bytes_ * i, fragment_bytes_));
-            continue;
-        }
-        Buffer padded = Buffer::zeroed(fragment_bytes_);
-        if (filled > 0) std::memcpy(padded.mutable_data(), chunk.data() + fragment_bytes_ * i, filled);
-        fragments.push_back(std::move(padded));
+        BufferChain fragment = filled > 0 ? chunk.slice(fragment_bytes_ * i, filled) : BufferChain();
+        if (filled < fragment_bytes_) fragment.append(Buffer::zeroed(fragment_bytes_ - filled));
+        fragments.push_back(std::move(fragment));
     }
     return fragments;
 }

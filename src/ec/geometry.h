@@ -39,9 +39,9 @@ class ChunkGeometry {
     // kInvalid. For k = 1 they name position 0; any other holds the same.
     [[nodiscard]] Result<std::vector<FragmentRange>> locate(u64 offset, u64 length) const;
 
-    // The k data fragments of `chunk` (data_bytes() long): slices that share its memory, but for those that need
-    // zeros.
-    [[nodiscard]] std::vector<Buffer> split(const Buffer& chunk) const;
+    // The k data fragments of `chunk` (data_bytes() long): slices that share its memory, zeros after them where
+    // they are needed.
+    [[nodiscard]] std::vector<BufferChain> split(const BufferChain& chunk) const;
 
   private:
     ChunkGeometry(u64 data_bytes, unsigned k);

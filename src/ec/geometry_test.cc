@@ -45,7 +45,8 @@ TEST(ChunkGeometry, SplitAndLocateAgree) {
         auto const geometry = ChunkGeometry::make(data_bytes, static_cast<unsigned>(rng.between(1, 16))).value();
         Buffer chunk = Buffer::allocate(data_bytes);
         for (u8& byte : chunk.mutable_bytes()) byte = static_cast<u8>(rng.next());
-        auto const fragments = geometry.split(chunk);
+        std::vector<Buffer> fragments;
+        for (const BufferChain& fragment : geometry.split(chunk)) fragments.push_back(fragment.flatten());
         ASSERT_EQ(fragments.size(), geometry.k());
         for (unsigned i = 0; i < geometry.k(); ++i) {
             ASSERT_EQ(fragments[i].size(), geometry.fragment_bytes());

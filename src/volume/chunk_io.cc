@@ -16,7 +16,7 @@ Duration backoff(u32 attempt) {
 Task<Result<void>> ChunkIo::put(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
     CORELET_ASSERT(crcs.size() * k_block_bytes == data.size());
     for (u32 attempt = 0;; ++attempt) {
-        auto const put = co_await chunks_.put(pool_, {space_, seq}, data, crcs, traffic);
+        auto const put = co_await chunks_.put(pool_, {space_, seq}, data, crcs, ChunkPutOptions{traffic, true});
         if (put) {
             bytes_put_ += data.size();
             co_return Result<void>{};
@@ -30,6 +30,15 @@ Task<Result<void>> ChunkIo::put(u64 seq, BufferChain data, std::vector<u32> crcs
                         [&] { return fmt::format("chunk {}: {}", hex64(seq), error.to_string()); });
         co_await clock_.sleep(backoff(attempt));
     }
+}
+
+Task<Result<bool>> ChunkIo::put_whole(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
+    u64 const bytes = data.size();
+    auto const put = co_await chunks_.put(pool_, {space_, seq}, std::move(data), std::move(crcs),
+                                          ChunkPutOptions{traffic, false});
+    if (!put) co_return std::unexpected(put.error());
+    bytes_put_ += bytes;
+    co_return put->complete;
 }
 
 Task<Result<BufferChain>> ChunkIo::get(u64 seq, u64 chunk_blocks, u64 first, u64 count,

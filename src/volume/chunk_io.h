@@ -16,6 +16,10 @@ class ChunkIo {
 
     // Until the write quorum has it. Ends only with success or an error that time does not heal.
     [[nodiscard]] Task<Result<void>> put(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic);
+    // Once, of client data that may not take the reserve. True: all of its fragments are durable; false: not all of
+    // them.
+    [[nodiscard]] Task<Result<bool>> put_whole(u64 seq, BufferChain data, std::vector<u32> crcs,
+                                               TrafficClass traffic);
     // Blocks [first, first + count) of a chunk. What is retryable is tried again; kUnknown a few times (a fragment
     // may be on its way), then returned: it proves nothing by itself.
     [[nodiscard]] Task<Result<BufferChain>> get(u64 seq, u64 chunk_blocks, u64 first, u64 count,

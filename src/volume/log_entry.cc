@@ -7,7 +7,15 @@ namespace corelet {
 namespace {
 
 constexpr u8 k_version = 1;
-enum class Kind : u8 { kWrite = 1, kClear = 2, kPacked = 3, kCondemned = 4, kAdopted = 5, kResized = 6 };
+enum class Kind : u8 {
+    kWrite = 1,
+    kClear = 2,
+    kPacked = 3,
+    kCondemned = 4,
+    kAdopted = 5,
+    kResized = 6,
+    kPlaced = 7
+};
 
 void begin(Writer& out, Kind kind) {
     out.put(k_version).put(static_cast<u8>(kind));
@@ -47,6 +55,10 @@ void encode(Writer& out, const volume_entry::Adopted& adopted) {
 void encode(Writer& out, const volume_entry::Resized& resized) {
     begin(out, Kind::kResized);
     out.put(resized.size_bytes);
+}
+void encode(Writer& out, const volume_entry::Placed& placed) {
+    begin(out, Kind::kPlaced);
+    out.put(placed.ticket).put(placed.chunk).put(placed.chunk_blocks).put(static_cast<u8>(placed.given_up ? 1 : 0));
 }
 
 std::unexpected<Error> malformed(const char* what) {
@@ -109,6 +121,14 @@ Result<VolumeEntry> decode_body(Kind kind, Reader& in) {
             resized.size_bytes = in.get<u64>();
             if (resized.size_bytes > k_volume_bytes_max) return malformed("size beyond the largest volume");
             return resized;
+        }
+        case Kind::kPlaced: {
+            volume_entry::Placed placed;
+            placed.ticket = in.get<u64>();
+            placed.chunk = in.get<u64>();
+            placed.chunk_blocks = in.get<u32>();
+            placed.given_up = in.get<u8>() != 0;
+            return placed;
         }
     }
     return fail(Code::kUnsupported, "volume log entry of a kind that this version does not know",

@@ -39,9 +39,18 @@ struct Adopted {
 struct Resized {
     u64 size_bytes = 0;
 };
+// The chunk is durable: each block its index names has its contents there now. Given up: the chunk may exist,
+// nothing is in it.
+struct Placed {
+    u64 ticket = 0;
+    u64 chunk = 0;
+    u32 chunk_blocks = 0;
+    bool given_up = false;
+};
 }  // namespace volume_entry
-using VolumeEntry = std::variant<volume_entry::Write, volume_entry::Clear, volume_entry::Packed,
-                                 volume_entry::Condemned, volume_entry::Adopted, volume_entry::Resized>;
+using VolumeEntry =
+    std::variant<volume_entry::Write, volume_entry::Clear, volume_entry::Packed, volume_entry::Condemned,
+                 volume_entry::Adopted, volume_entry::Resized, volume_entry::Placed>;
 
 inline constexpr usize k_condemned_max = 4096;  // containers an entry
 inline constexpr usize k_extents_max = 2048;    // runs an entry

@@ -294,14 +294,7 @@ Task<Result<void>> Packer::put_chunk(std::vector<IndexEntry> entries, Buffer dat
         core_.state.puts_in_flight.erase(index.chunk);
         co_return put;
     }
-    struct Announced {
-        VolumeCore& core;
-        u64 chunk;
-        Announced(VolumeCore& c, const ChunkIndex& i) : core(c), chunk(i.chunk) {
-            core.packing.emplace(i.chunk, &i);
-        }
-        ~Announced() { core.packing.erase(chunk); }
-    } const announced(core_, index);
+    PackingNote const note(core_, index);
     for (u32 attempt = 0;; ++attempt) {
         auto const appended = co_await core_.append(packed, {}, {}, true);
         if (appended) break;

@@ -6,7 +6,20 @@ namespace corelet {
 
 namespace {
 constexpr Duration k_detach_patience = 5_s;
+
+// The chunk whose index says what the entry does, if it is of such a kind.
+struct IndexedChunk {
+    u64 seq = 0;
+    u32 blocks = 0;
+};
+std::optional<IndexedChunk> indexed_chunk(const VolumeEntry& entry) {
+    if (auto const* packed = std::get_if<volume_entry::Packed>(&entry))
+        return IndexedChunk{packed->chunk, packed->chunk_blocks};
+    auto const* placed = std::get_if<volume_entry::Placed>(&entry);
+    if (!placed || placed->given_up) return std::nullopt;
+    return IndexedChunk{placed->chunk, placed->chunk_blocks};
 }
+}  // namespace
 
 Volume::Volume(VolumeDeps deps, VolumeOptions options)
     : core_(deps, options),
@@ -14,6 +27,7 @@ Volume::Volume(VolumeDeps deps, VolumeOptions options)
       read_bytes_(std::max<u64>(options.read_bytes_in_flight, 64 * k_block_bytes)),
       packer_(core_),
       checkpointer_(core_),
+      direct_(core_, in_flight_, locks_, workers_),
       requests_(deps.executor),
       workers_(deps.executor) {}
 
@@ -21,6 +35,7 @@ Volume::~Volume() {
     // The log may still tell of entries that are on their way.
     closing_ = true;
     serving_ = false;
+    direct_.close();
 }
 
 Task<Result<void>> Volume::restore(std::string root, RecordNumber position) {
@@ -53,10 +68,14 @@ void Volume::apply(RecordNumber record, const LogEntry& entry, LogPlace place) {
     }
     CORELET_ASSERT(decoded.has_value(), "an entry of our own");
     const ChunkIndex* index = nullptr;
-    if (auto const* packed = std::get_if<volume_entry::Packed>(&*decoded)) {
-        auto const known = core_.packing.find(packed->chunk);
+    if (auto const chunk = indexed_chunk(*decoded)) {
+        auto const known = core_.packing.find(chunk->seq);
         CORELET_ASSERT(known != core_.packing.end(), "a packed chunk of our own");
         index = known->second;
+    }
+    if (auto const* placed = std::get_if<volume_entry::Placed>(&*decoded)) {
+        in_flight_.acknowledged(placed->ticket);
+        core_.log_bytes_since_checkpoint += u64{placed->chunk_blocks} * k_block_bytes;
     }
     if (auto const* write = std::get_if<volume_entry::Write>(&*decoded)) in_flight_.acknowledged(write->ticket);
     if (auto const* clear = std::get_if<volume_entry::Clear>(&*decoded)) in_flight_.acknowledged(clear->ticket);
@@ -93,8 +112,8 @@ Task<Result<void>> Volume::replay(Replayed event) {
         co_return Result<void>{};
     }
     std::optional<ChunkIndex> index;
-    if (auto const* packed = std::get_if<volume_entry::Packed>(&event.entry)) {
-        CO_TRY(index, co_await core_.chunks.get_index(packed->chunk, packed->chunk_blocks, TrafficClass::kClient));
+    if (auto const chunk = indexed_chunk(event.entry)) {
+        CO_TRY(index, co_await core_.chunks.get_index(chunk->seq, chunk->blocks, TrafficClass::kClient));
     }
     bool const create = !std::holds_alternative<volume_entry::Packed>(event.entry) &&
                         !(std::holds_alternative<volume_entry::Clear>(event.entry) &&

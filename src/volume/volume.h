@@ -11,6 +11,7 @@
 
 #include "volume/block_device.h"
 #include "volume/checkpointer.h"
+#include "volume/direct_writer.h"
 #include "volume/in_flight.h"
 #include "volume/packer.h"
 
@@ -102,6 +103,7 @@ class Volume final : public BlockDevice, public LogSink {
     bool closing_ = false;
     Packer packer_;
     Checkpointer checkpointer_;
+    DirectWriter direct_;
     Scope requests_;
     Scope workers_;
 };

@@ -35,6 +35,8 @@ struct VolumeOptions {
     u32 garbage_permille_max = 350;  // of the data chunks: above, cleaning runs in any case
     usize small_chunks_max = 16;     // more small chunks than this are merged
     Duration reclaim_wait = 5_s;     // a write that meets a full pool waits so long for cleaning to get on
+    u64 direct_bytes_min =
+        256 * k_kib;  // k > 1: writes of so much go straight to chunks, if they make a large one; 0: never
 };
 
 struct VolumeStats {
@@ -52,6 +54,7 @@ struct VolumeStats {
     u64 chunk_bytes_written = 0;  // packing, cleaning and map; before redundancy
     u64 checkpoints = 0;
     u64 chunks_packed = 0, chunks_removed = 0, segments_released = 0, segments_adopted = 0, chunks_cleaned = 0;
+    u64 chunks_placed = 0;
     // Bytes written, before redundancy, for 1,000 that clients wrote; 0 if they wrote nothing.
     [[nodiscard]] u64 write_amplification_permille() const {
         return client_bytes_written == 0 ? 0
@@ -91,7 +94,7 @@ class VolumeCore {
     std::optional<Error> stop_reason;
     Event stopped;
 
-    // Chunks whose Packed entry is on its way: what it relocates.
+    // Chunks whose Packed or Placed entry is on its way: what it moves or writes.
     std::map<u64, const ChunkIndex*> packing;
     Notify pack_wanted;
     Notify checkpoint_wanted;
@@ -104,6 +107,21 @@ class VolumeCore {
     u64 records_since_checkpoint = 0;
     u64 checkpoint_generation = 0;  // of the root that reads rest on
     VolumeStats counters;           // those that only count up
+};
+
+// While it lives the index is at hand for the entry that names the chunk.
+class PackingNote {
+  public:
+    PackingNote(VolumeCore& core, const ChunkIndex& index) : core_(core), chunk_(index.chunk) {
+        core_.packing.emplace(chunk_, &index);
+    }
+    PackingNote(const PackingNote&) = delete;
+    PackingNote& operator=(const PackingNote&) = delete;
+    ~PackingNote() { core_.packing.erase(chunk_); }
+
+  private:
+    VolumeCore& core_;
+    u64 chunk_;
 };
 
 }  // namespace corelet

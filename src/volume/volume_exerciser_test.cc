@@ -14,7 +14,8 @@ struct Plan {
     u32 crashes = 4;
     bool faults = true;
     bool adopts = false;
-    bool hot = false;  // all on a few blocks, most of it parts of blocks
+    bool direct = false;  // writes of two blocks and more go straight to chunks
+    bool hot = false;     // all on a few blocks, most of it parts of blocks
     u64 capacity_bytes = UINT64_MAX;
     bool random_order = true;  // of ready tasks
 };
@@ -92,6 +93,7 @@ class Exerciser {
         options.write_bytes_in_flight = 4 * k_mib + 4 * k_kib;
         options.small_chunks_max = 6;
         options.reclaim_wait = 1_s;
+        options.direct_bytes_min = plan.direct ? 8 * k_kib : 0;
         return options;
     }
 
@@ -129,6 +131,7 @@ class Exerciser {
         u64 const kind = draw->below(100);
         u64 length = draw->chance(1, 2) ? 4096 : 512 * draw->between(1, draw->chance(1, 20) ? 512 : 48);
         if (plan_.hot) length = 512 * draw->between(1, 12);
+        if (plan_.direct && draw->chance(1, 2)) length = 4096 * draw->between(2, plan_.hot ? 3 : 16);
         u64 offset = base + draw->below(region_bytes() - length + 1) / 512 * 512;
         if (draw->chance(1, plan_.hot ? 5 : 2)) {
             offset = offset / 4096 * 4096;
@@ -301,6 +304,47 @@ TEST(VolumeExerciser, AdoptedInPlace) {
         adopted += exerciser.stats.segments_adopted;
     }
     EXPECT_GT(adopted, 0U);
+}
+
+// Beside small ones, parts of blocks, cleaning, refusals and crashes.
+TEST(VolumeExerciser, StraightToChunks) {
+    u64 placed = 0, orphans = 0;
+    for (u64 seed = 500; seed < 540 && !HasFailure(); ++seed) {
+        Exerciser exerciser({.seed = seed, .clients = 12, .direct = true});
+        exerciser.run();
+        placed += exerciser.stats.chunks_placed;
+        orphans += exerciser.orphans;
+    }
+    EXPECT_GT(placed, 500U);
+    EXPECT_GT(orphans, 0U) << "no crash ever fell between a put and its record: the test is too tame";
+}
+
+TEST(VolumeExerciser, StraightToChunksOnAFewHotBlocks) {
+    u64 placed = 0;
+    for (u64 seed = 600; seed < 630 && !HasFailure(); ++seed) {
+        Exerciser exerciser(
+            {.seed = seed, .clients = 16, .operations = 800, .crashes = 1, .direct = true, .hot = true});
+        exerciser.run();
+        placed += exerciser.stats.chunks_placed;
+    }
+    EXPECT_GT(placed, 100U);
+}
+
+TEST(VolumeExerciser, StraightToChunksNearlyFull) {
+    u64 placed = 0, refused = 0;
+    for (u64 seed = 700; seed < 720 && !HasFailure(); ++seed) {
+        Exerciser exerciser({.seed = seed,
+                             .clients = 12,
+                             .operations = 600,
+                             .crashes = 2,
+                             .direct = true,
+                             .capacity_bytes = (10 + seed % 3 * 4) * k_mib});
+        exerciser.run();
+        placed += exerciser.stats.chunks_placed;
+        refused += exerciser.refused;
+    }
+    EXPECT_GT(placed, 0U);
+    EXPECT_GT(refused, 0U);
 }
 
 }  // namespace

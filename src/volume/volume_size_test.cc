@@ -27,8 +27,8 @@ class SyntheticVolume final : public Chunks {
     [[nodiscard]] const std::string& root() const { return root_; }
 
     [[nodiscard]] Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,
-                                                   std::vector<u32> crcs, TrafficClass traffic) override {
-        return world_.put(pool, chunk, std::move(data), std::move(crcs), traffic);
+                                                   std::vector<u32> crcs, ChunkPutOptions options) override {
+        return world_.put(pool, chunk, std::move(data), std::move(crcs), options);
     }
     [[nodiscard]] Task<Result<BufferChain>> get(PoolId pool, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
                                                 std::vector<u32> expected_crcs, TrafficClass traffic) override {

@@ -12,8 +12,7 @@ std::vector<u64> VolumeState::leaves_of(const VolumeEntry& entry, const ChunkInd
         for (const Extent& extent : write->extents) append_leaves(extent, leaves);
     } else if (auto const* clear = std::get_if<volume_entry::Clear>(&entry)) {
         for (const Extent& extent : clear->extents) append_leaves(extent, leaves);
-    } else if (std::holds_alternative<volume_entry::Packed>(entry)) {
-        CORELET_ASSERT(index != nullptr);
+    } else if (index) {
         for (const IndexEntry& block : index->entries) append_leaves({block.lba, 1}, leaves);
     }
     return leaves;
@@ -29,6 +28,8 @@ Result<void> VolumeState::apply(RecordNumber record, const VolumeEntry& entry, L
         apply_clear(*clear);
     } else if (auto const* packed = std::get_if<volume_entry::Packed>(&entry)) {
         done = apply_packed(*packed, index);
+    } else if (auto const* placed = std::get_if<volume_entry::Placed>(&entry)) {
+        done = apply_placed(*placed, index);
     } else if (auto const* adopted = std::get_if<volume_entry::Adopted>(&entry)) {
         done = apply_adopted(*adopted);
     } else if (auto const* condemned = std::get_if<volume_entry::Condemned>(&entry)) {
@@ -102,6 +103,26 @@ Result<void> VolumeState::apply_packed(const volume_entry::Packed& packed, const
         cache.rename(block.old_container, block.old_block, packed.chunk, new_block);
         replace(block.lba, {packed.chunk, new_block, block.crc});
         containers.gain(*containers.find(packed.chunk), new_block, block.lba, block.crc);
+    }
+    return {};
+}
+
+// Later entries of the index win over earlier ones: writes of one chunk may overlap.
+Result<void> VolumeState::apply_placed(const volume_entry::Placed& placed, const ChunkIndex* index) {
+    if (containers.find(placed.chunk)) return fail(Code::kCorrupt, "volume log: placed chunk", placed.chunk);
+    u32 const index_blocks = index ? index_blocks_for(index->entries.size()) : 0;
+    u64 const named = index ? index_blocks + index->entries.size() : 0;
+    CORELET_ASSERT(placed.given_up == (index == nullptr));
+    if (named > placed.chunk_blocks) return fail(Code::kCorrupt, "volume log: placed chunk", placed.chunk);
+    // Given up it is dead from the start: whatever there is of it is deleted as all dead chunks are.
+    Container& chunk = containers.add(placed.chunk, ContainerKind::kChunk, placed.chunk_blocks);
+    puts_in_flight.erase(placed.chunk);
+    for (u32 i = 0; index && i < index->entries.size(); ++i) {
+        const IndexEntry& block = index->entries[i];
+        BlockEntry const old = map.entry(block.lba);
+        if (old.has_data()) cache.erase(old.container, old.block);
+        replace(block.lba, {placed.chunk, index_blocks + i, block.crc});
+        containers.gain(chunk, index_blocks + i, block.lba, block.crc);
     }
     return {};
 }

@@ -18,10 +18,11 @@ class VolumeState {
     VolumeState(Executor& executor, ChunkIo& chunks, u64 map_cache_bytes, u64 block_cache_bytes,
                 u32 small_chunk_blocks);
 
-    // Leaves that must be held (those that exist; for Write all) when the entry is applied. `index`: of a packed
-    // chunk.
+    // Leaves that must be held (those that exist; for Write and Placed all) when the entry is applied. `index`: of
+    // a packed or placed chunk.
     [[nodiscard]] static std::vector<u64> leaves_of(const VolumeEntry& entry, const ChunkIndex* index);
-    // kCorrupt: an entry that cannot follow this state; only replay meets one. `index`: of a packed chunk.
+    // kCorrupt: an entry that cannot follow this state; only replay meets one. `index`: of a packed or placed
+    // chunk.
     [[nodiscard]] Result<void> apply(RecordNumber record, const VolumeEntry& entry, LogPlace place,
                                      const std::vector<u32>& crcs, const ChunkIndex* index);
     void segment_ended(u64 segment, u64 end_bytes) { containers.end_segment(segment, end_bytes); }
@@ -39,6 +40,7 @@ class VolumeState {
     [[nodiscard]] Result<void> apply_write(const volume_entry::Write& write, LogPlace place,
                                            const std::vector<u32>& crcs);
     [[nodiscard]] Result<void> apply_packed(const volume_entry::Packed& packed, const ChunkIndex* index);
+    [[nodiscard]] Result<void> apply_placed(const volume_entry::Placed& placed, const ChunkIndex* index);
     [[nodiscard]] Result<void> apply_adopted(const volume_entry::Adopted& adopted);
     void apply_clear(const volume_entry::Clear& clear);
     // Puts the entry and settles the accounts of the place that the block had.

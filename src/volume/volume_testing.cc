@@ -47,7 +47,7 @@ bool FakeWorld::admits(u64 bytes) const {
 }
 
 Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
-                                            TrafficClass) {
+                                            ChunkPutOptions) {
     ++puts;
     co_await delay();
     EXPECT_EQ(block_crcs(data), crcs);
@@ -64,7 +64,7 @@ Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain d
     chunks[chunk.seq] = Buffer::copy_of(data.flatten());
     co_await delay();
     if (failing) co_return fail(Code::kTimeout, "answer lost");
-    co_return ChunkPutResult{MapEpoch(1), 6, true};
+    co_return ChunkPutResult{MapEpoch(1), 6, !puts_incomplete};
 }
 
 Task<Result<BufferChain>> FakeWorld::get(PoolId, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,

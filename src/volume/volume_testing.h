@@ -65,7 +65,7 @@ class FakeWorld final : public Chunks {
     };
 
     [[nodiscard]] Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,
-                                                   std::vector<u32> crcs, TrafficClass traffic) override;
+                                                   std::vector<u32> crcs, ChunkPutOptions options) override;
     [[nodiscard]] Task<Result<BufferChain>> get(PoolId pool, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
                                                 std::vector<u32> expected_crcs, TrafficClass traffic) override;
     [[nodiscard]] Task<Result<void>> remove(PoolId pool, std::vector<ChunkId> ids, Epoch epoch) override;
@@ -82,6 +82,7 @@ class FakeWorld final : public Chunks {
     Prng prng;
     FakeFaults faults;
     bool pool_up = true;
+    bool puts_incomplete = false;  // a member of every slot is away
     u64 capacity_bytes = UINT64_MAX;
 
     std::deque<Entry> log;            // acknowledged, after the checkpoint

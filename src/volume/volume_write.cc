@@ -71,7 +71,13 @@ Task<Result<void>> Volume::write_all(u64 offset, BufferChain data) {
 // One entry of the log; again, if the pool was full and cleaning gave room.
 Task<Result<void>> Volume::write_piece(u64 offset, BufferChain data) {
     std::vector<u32> crcs;
-    if (is_whole(offset, data.size())) crcs = block_crcs(data);
+    bool const whole = is_whole(offset, data.size());
+    if (whole) crcs = block_crcs(data);
+    auto const presence = whole ? direct_.announce(data.size()) : DirectWriter::Presence();
+    if (presence.is_large()) {
+        CO_TRY(bool const written, co_await direct_.write(covering(offset, data.size()), data, crcs));
+        if (written) co_return Result<void>{};
+    }
     for (u32 attempt = 0;; ++attempt) {
         bool const admitted = !core_.deps.space || core_.deps.space->may_write(core_.options.pool);
         Result<void> done = fail(Code::kNoSpace, "the pool is full");
