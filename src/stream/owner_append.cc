@@ -31,15 +31,16 @@ void OwnerCore::submit(u64 request, LogEntry entry, Instant now, bool may_be_ref
 }
 
 // While a record is in flight, small requests gather for the next one; large ones are sent beside it.
-bool OwnerCore::should_send() const {
+bool OwnerCore::should_send(Instant now) const {
     if (pending_.empty() || !open_ || stopped_ || want_roll_ || stuck_) return false;
-    if (in_flight_.empty()) return true;
+    if (in_flight_.empty())
+        return !is_gathering() || now >= gather_until_ || pending_bytes_ >= options_.pipeline_bytes;
     return in_flight_.size() < options_.pipeline_records && pending_bytes_ >= options_.pipeline_bytes;
 }
 
 void OwnerCore::flush(Instant now, OwnerEffects& out) {
     if (want_roll_ && in_flight_.empty()) maybe_roll_for_size(now, out);
-    while (should_send()) send_record(now, out);
+    while (should_send(now)) send_record(now, out);
 }
 
 void OwnerCore::send_record(Instant now, OwnerEffects& out) {
@@ -115,6 +116,8 @@ void OwnerCore::acknowledge_ready(Instant now, OwnerEffects& out) {
         blocked_since_.reset();
         if (recent_latencies_.size() == k_latencies_kept) recent_latencies_.erase(recent_latencies_.begin());
         recent_latencies_.push_back(now - record.sent);
+        company_ = record.requests.size() + pending_.size();
+        gather_until_ = now + std::min(options_.gather_max, (now - record.sent) / 4);
         for (usize i = 0; i < record.requests.size(); ++i) {
             Request& request = record.requests[i];
             out.push_back(owner_effect::Acknowledge{

@@ -70,6 +70,9 @@ struct OwnerOptions {
     Duration idle_roll = 2_s;    // an open segment with data and nothing new for so long is ended, to be packed
     usize pipeline_records = 4;  // records in flight
     usize pipeline_bytes = 128 * k_kib;  // beside records in flight another leaves only when so much waits
+    // After an acknowledgement those who were answered are likely to come again: so long, and a fourth of what a
+    // record takes, at most, is waited for as many as there were.
+    Duration gather_max = 200_us;
 };
 
 // Where the stream stands when this owner begins.
@@ -133,6 +136,10 @@ class OwnerCore {
     [[nodiscard]] u64 open_bytes() const { return end_bytes_; }
     [[nodiscard]] const std::vector<LogSegment>& standbys() const { return standbys_; }
     [[nodiscard]] usize waiting_requests() const { return pending_.size(); }
+    // What waits could leave, and waits for company until next_tick() at most.
+    [[nodiscard]] bool is_gathering() const {
+        return in_flight_.empty() && !pending_.empty() && pending_.size() < company_;
+    }
     [[nodiscard]] bool is_stuck() const { return stuck_; }
     // Since when requests wait and none was acknowledged; empty while none waits.
     [[nodiscard]] std::optional<Instant> blocked_since() const { return blocked_since_; }
@@ -168,7 +175,7 @@ class OwnerCore {
     // owner_append.cc
     void send_record(Instant now, OwnerEffects& out);
     void acknowledge_ready(Instant now, OwnerEffects& out);
-    [[nodiscard]] bool should_send() const;
+    [[nodiscard]] bool should_send(Instant now) const;
     // owner_roll.cc
     void open(LogSegment segment, Instant now);
     void roll_for_failure(Instant now, OwnerEffects& out);
@@ -209,6 +216,8 @@ class OwnerCore {
     std::deque<InFlight> in_flight_;
     std::deque<Request> pending_;
     usize pending_bytes_ = 0;
+    usize company_ = 0;  // requests that were under way at the last acknowledgement
+    Instant gather_until_;
     std::vector<StatedEnd> uncommitted_ends_;  // in the order of use
     std::vector<LogSegment> standbys_;
     std::map<CoreletId, LatencyHint> latency_hints_;

@@ -42,6 +42,7 @@ void OwnerCore::tick(Instant now, OwnerEffects& out) {
     if (stopped_) return;
     check_answers(now, out);
     send_heartbeats(now, out);
+    flush(now, out);
     bool const idle = in_flight_.empty() && pending_.empty() && now - last_activity_ >= options_.idle_roll;
     if (idle && open_used_) request_roll(now, out);
 }
@@ -50,6 +51,7 @@ void OwnerCore::tick(Instant now, OwnerEffects& out) {
 Instant OwnerCore::next_tick() const {
     Instant next = last_activity_ + options_.idle_roll;
     if (!open_used_ || !in_flight_.empty() || !pending_.empty()) next = Instant{INT64_MAX / 2};
+    if (is_gathering() && open_ && !stuck_ && !want_roll_ && !stopped_) next = std::min(next, gather_until_);
     for (const Replica& replica : replicas_) {
         if (auto const oldest = oldest_unanswered(replica); oldest && !replica.failed) {
             next = std::min(next, *oldest + options_.times.no_answer);

@@ -223,6 +223,7 @@ Task<void> StreamOwner::await_record(SegmentId segment, CoreletId replica, Recor
         core_.failed(segment, replica, answer.error(), now(), effects);
     }
     execute(std::move(effects));
+    if (core_.is_gathering()) tick_wanted_.notify_one();
     if (readable_.has_waiters() && may_serve()) readable_.notify_all();
 }
 
