@@ -33,6 +33,8 @@ struct NodeConfig {
     u64 segment_target_bytes = 64 * k_mib;
     u64 cache_bytes = 256 * k_mib;  // of blocks, for each volume owned
     u64 page_cache_bytes = 64 * k_mib;
+    u64 direct_write_bytes = 256 * k_kib;  // of one write that may go straight to a chunk; 0: none does
+    u64 direct_chunk_bytes = 0;            // the least of such a chunk; 0: a quarter of the pool's chunks
     std::string version = "0.1.0";
     std::string io_engine;  // what the world does I/O with, for status; empty: not said
 };

@@ -227,6 +227,8 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     options.chunk_bytes = pool->spec.chunk_bytes;
     options.map_cache_bytes = config_.page_cache_bytes;
     options.block_cache_bytes = config_.cache_bytes;
+    options.direct_bytes_min = config_.direct_write_bytes;
+    options.direct_chunk_bytes_min = config_.direct_chunk_bytes;
     auto mounted = std::make_shared<Serving::Mounted>();
     VolumeDeps volume_deps{env_.executor, env_.clock, env_.log, chunks_, mounted.get(), this};
     mounted->volume = std::make_unique<Volume>(volume_deps, options);

@@ -16,7 +16,12 @@ u32 BlockCache::bucket(u64 container, u32 block) const {
     return static_cast<u32>(mix64(container ^ (u64{block} << 36)) & (buckets_.size() - 1));
 }
 
+u32& BlockCache::kept_of(u64 container) {
+    return kept_[mix64(container) % kept_.size()];
+}
+
 u32 BlockCache::find(u64 container, u32 block) const {
+    if (kept_[mix64(container) % kept_.size()] == 0) return k_nil;
     u32 at = buckets_[bucket(container, block)];
     while (at != k_nil && (frames_[at].container != container || frames_[at].block != block)) at = frames_[at].next;
     return at;
@@ -27,6 +32,7 @@ void BlockCache::link(u32 frame) {
     frames_[frame].next = head;
     frames_[frame].used = true;
     head = frame;
+    ++kept_of(frames_[frame].container);
     ++used_;
 }
 
@@ -35,6 +41,7 @@ void BlockCache::unlink(u32 frame) {
     while (*at != frame) at = &frames_[*at].next;
     *at = frames_[frame].next;
     frames_[frame].used = false;
+    --kept_of(frames_[frame].container);
     --used_;
 }
 

@@ -4,6 +4,7 @@
 // Contents are copied in and out: a small read never keeps a large buffer alive, and the bound is exact.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -41,6 +42,7 @@ class BlockCache {
     };
     [[nodiscard]] u32 bucket(u64 container, u32 block) const;
     [[nodiscard]] u32 find(u64 container, u32 block) const;
+    [[nodiscard]] u32& kept_of(u64 container);
     [[nodiscard]] u32 take_frame();
     void link(u32 frame);
     void unlink(u32 frame);
@@ -51,6 +53,8 @@ class BlockCache {
     u32 frames_max_;
     std::vector<Frame> frames_;
     std::vector<u32> buckets_;
+    // Blocks kept of the containers of each hash: most lookups of what was never kept, as of a long run, end here.
+    std::array<u32, 4096> kept_{};
     std::vector<std::unique_ptr<u8[]>> slabs_;
     u32 free_ = k_nil;
     u32 hand_ = 0;

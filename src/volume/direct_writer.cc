@@ -42,10 +42,12 @@ Task<Result<bool>> DirectWriter::write(Extent extent, BufferChain data, std::vec
 
 void DirectWriter::consider() {
     // Less than this would be a small chunk, to be merged with others later.
-    u64 const least = core_.options.chunk_bytes / 4;
+    const VolumeOptions& options = core_.options;
+    u64 const least =
+        options.direct_chunk_bytes_min != 0 ? options.direct_chunk_bytes_min : options.chunk_bytes / 4;
     while (!queue_.empty() && !closed_) {
         CORELET_ASSERT(queued_bytes_ <= present_bytes_, "a write that was not announced");
-        u64 const enough = puts_ == 0 ? least : core_.options.chunk_bytes / 2;
+        u64 const enough = puts_ == 0 ? least : 2 * least;
         if (puts_ < k_puts_at_once && queued_bytes_ >= enough && !core_.is_stopped()) {
             ++puts_;
             scope_.spawn(run(next_batch()));

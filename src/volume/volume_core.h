@@ -37,6 +37,7 @@ struct VolumeOptions {
     Duration reclaim_wait = 5_s;     // a write that meets a full pool waits so long for cleaning to get on
     u64 direct_bytes_min =
         256 * k_kib;  // k > 1: writes of so much go straight to chunks, if they make a large one; 0: never
+    u64 direct_chunk_bytes_min = 0;  // the least that such a chunk holds; 0: a quarter of chunk_bytes
 };
 
 struct VolumeStats {

@@ -46,6 +46,9 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.heal_round = options_.heal_round;
     config.cache_bytes = 4 * k_mib;
     config.page_cache_bytes = 8 * k_mib;
+    // What a client writes at once is small here: some of it goes straight to chunks all the same.
+    config.direct_write_bytes = 8 * k_kib;
+    config.direct_chunk_bytes = 8 * k_kib;
     return config;
 }
 
