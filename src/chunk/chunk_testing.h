@@ -162,7 +162,7 @@ class ChunkWorld {
     [[nodiscard]] Result<ChunkPutResult> put(usize writer, ChunkId chunk, Buffer data) {
         auto crcs = block_crcs(BufferChain(data));
         return run(writer, at(writer).chunks->put(k_pool, chunk, BufferChain(std::move(data)), std::move(crcs),
-                                                  TrafficClass::kClient));
+                                                  ChunkPutOptions{}));
     }
     [[nodiscard]] Result<Buffer> get(usize reader, ChunkId chunk, const Buffer& whole, u64 offset, u64 length,
                                      bool with_crcs = true) {

@@ -193,7 +193,7 @@ TEST(ChunkPuts, WaitsForWhoeverIsInService) {
                               std::shared_ptr<std::optional<Result<ChunkPutResult>>> out) {
             auto crcs = block_crcs(BufferChain(bytes));
             out->emplace(
-                co_await chunks->put(k_pool, k_chunk, BufferChain(bytes), std::move(crcs), TrafficClass::kClient));
+                co_await chunks->put(k_pool, k_chunk, BufferChain(bytes), std::move(crcs), ChunkPutOptions{}));
         }
     };
     world.machine(writer).spawn(Put::run(world.at(writer).chunks.get(), data, result));

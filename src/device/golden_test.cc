@@ -84,7 +84,7 @@ TEST(DeviceGolden, JournalIdentifierAndHalfHeader) {
     constexpr std::string_view k_identifier =
         "434a493101000000 0500000000000000 0807060504030201 2b00000000000000 6867666564636261 00*4048 "
         "3d4251ccfc9c7cd4";
-    BatchIdentifier const identifier{5, 0x0102030405060708, 43, 0x6162636465666768};
+    BatchIdentifier const identifier{5, 0x0102030405060708, 43, 0x6162636465666768, {}};
     EXPECT_EQ(golden(encode_identifier(identifier)), k_identifier);
     EXPECT_EQ(decode_identifier(from_golden(k_identifier), identifier.key), identifier);
     constexpr std::string_view k_header =

@@ -180,6 +180,36 @@ Result<void> check_path_is_free(const NodeServices& node, const AttachWish& wish
     return {};
 }
 
+// Until the volume is served as this attachment wants it, or its owner says why it cannot be. `renewed`: the
+// attachment is a new one.
+Task<Result<Json>> await_served(NodeServices& node, pb::Volume volume, bool renewed) {
+    std::string const name = volume.name();
+    u64 const attachment = volume.attachment();
+    Instant const until = node.env.clock.now() + 20_s;
+    while (node.env.clock.now() < until) {
+        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
+        bool const parsed = item && *item && volume.ParseFromString((*item)->value);
+        bool const told = parsed && volume.attachment() == attachment && !volume.export_error().empty();
+        if (told && (renewed || volume.uri().empty()))
+            co_return fail(Code::kUnavailable, "volume '" + name +
+                                                   "' cannot be reached there: " + volume.export_error() +
+                                                   (volume.uri().empty() ? "" : "; it stays at " + volume.uri()) +
+                                                   "; choose another address: corelet volume attach " + name +
+                                                   " --nbd unix:PATH or HOST:PORT");
+        if (parsed && !volume.uri().empty() && !volume.move_wanted()) {
+            // The record may name where a corelet served it that has died since.
+            auto const info = co_await volume_info(node, name);
+            if (info && info->value("served", false) && info->value("uri", std::string()) == volume.uri())
+                co_return Json{{"name", name},
+                               {"uri", volume.uri()},
+                               {"attached_to", to_string(CoreletId(volume.attached_to()))}};
+        }
+        co_await node.env.clock.sleep(50_ms);
+    }
+    co_return fail(Code::kTimeout, "volume '" + name + "' is attached but not served yet; `corelet volume info " +
+                                       name + "` says what it waits for");
+}
+
 Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
     CO_TRY(AttachWish const wish, attach_wish(arguments));
     std::string const name = wish.name, listen = wish.listen;
@@ -227,30 +257,7 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
         return {};
     };
     CO_TRY(pb::Volume volume, co_await change_volume(node, name, change));
-    u64 const attachment = volume.attachment();
-    Instant const until = node.env.clock.now() + 20_s;
-    while (node.env.clock.now() < until) {
-        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
-        bool const parsed = item && *item && volume.ParseFromString((*item)->value);
-        bool const told = parsed && volume.attachment() == attachment && !volume.export_error().empty();
-        if (told && (renewed || volume.uri().empty()))
-            co_return fail(Code::kUnavailable, "volume '" + name +
-                                                   "' cannot be reached there: " + volume.export_error() +
-                                                   (volume.uri().empty() ? "" : "; it stays at " + volume.uri()) +
-                                                   "; choose another address: corelet volume attach " + name +
-                                                   " --nbd unix:PATH or HOST:PORT");
-        if (parsed && !volume.uri().empty() && !volume.move_wanted()) {
-            // The record may name where a corelet served it that has died since.
-            auto const info = co_await volume_info(node, name);
-            if (info && info->value("served", false) && info->value("uri", std::string()) == volume.uri())
-                co_return Json{{"name", name},
-                               {"uri", volume.uri()},
-                               {"attached_to", to_string(CoreletId(volume.attached_to()))}};
-        }
-        co_await node.env.clock.sleep(50_ms);
-    }
-    co_return fail(Code::kTimeout, "volume '" + name + "' is attached but not served yet; `corelet volume info " +
-                                       name + "` says what it waits for");
+    co_return co_await await_served(node, std::move(volume), renewed);
 }
 
 Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {

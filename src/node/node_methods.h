@@ -4,7 +4,7 @@
 #include "wire/rpc.h"
 
 namespace corelet::node_method {
-inline constexpr Method k_introduce{
-    0x0901};  // what mesh it is, its map, the voters: for newcomers, and for who has an older map
+// What mesh it is, its map, the voters: for newcomers, and for who has an older map.
+inline constexpr Method k_introduce{0x0901};
 inline constexpr Method k_admin{0x0902};
 }  // namespace corelet::node_method

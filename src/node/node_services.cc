@@ -65,6 +65,20 @@ NodeServices::NodeServices(Env& the_env, NodeConfig the_config, std::unique_ptr<
 
 NodeServices::~NodeServices() = default;
 
+void NodeServices::start_gossip() {
+    Gossip::Callbacks callbacks;
+    callbacks.forgotten = [this](std::string reason) { forgotten(std::move(reason)); };
+    callbacks.two_bodies = [this] {
+        if (!other_body_seen_) log_warning(env.log, "node.other_body", "the same device image is mounted twice");
+        other_body_seen_ = env.clock.now();
+        raft->bar(raft::Bar::kTwoBodies);
+    };
+    callbacks.confirmed_down = [this](CoreletId id) {
+        if (volumes) volumes->corelet_lost(id);
+    };
+    gossip = std::make_unique<Gossip>(env, *rpc, *store, *maps, *policy, config.mesh, std::move(callbacks));
+}
+
 Task<Result<void>> NodeServices::start() {
     policy = std::make_unique<PeerPolicy>(config.mesh, *store);
     RpcOptions rpc_options;
@@ -83,17 +97,7 @@ Task<Result<void>> NodeServices::start() {
         while (r.remaining() >= 8) voters.push_back(r.get<CoreletId>());
         catalog->set_voter_hints(std::move(voters));
     }
-    Gossip::Callbacks callbacks;
-    callbacks.forgotten = [this](std::string reason) { forgotten(std::move(reason)); };
-    callbacks.two_bodies = [this] {
-        if (!other_body_seen_) log_warning(env.log, "node.other_body", "the same device image is mounted twice");
-        other_body_seen_ = env.clock.now();
-        raft->bar(raft::Bar::kTwoBodies);
-    };
-    callbacks.confirmed_down = [this](CoreletId id) {
-        if (volumes) volumes->corelet_lost(id);
-    };
-    gossip = std::make_unique<Gossip>(env, *rpc, *store, *maps, *policy, config.mesh, std::move(callbacks));
+    start_gossip();
     placement = std::make_unique<MapLogPlacement>(*maps, store->identity());
     placement->attach(&gossip->membership());
     if (config.role == mesh::Role::kStorage) {

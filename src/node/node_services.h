@@ -75,6 +75,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     std::string own_trouble;  // why this corelet no longer takes part; empty: it does
 
   private:
+    void start_gossip();
     void forgotten(std::string reason);
     [[nodiscard]] Task<void> mark_forgotten(std::string reason);
     void map_changed();

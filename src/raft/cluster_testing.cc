@@ -32,10 +32,10 @@ std::string describe(const Message& message) {
 }  // namespace
 
 Cluster::Cluster(u64 seed, const Options& options, const Weather& weather)
-    : random(Prng(seed).fork("cluster")),
+    : random(Prng(seed).fork("cluster")),  // host: a member of ours
       options_(options),
       weather_(weather),
-      now_{1'000'000'000} {}  // host: a member of ours
+      now_{1'000'000'000} {}
 
 Duration Cluster::drawn(Duration low, Duration high) {
     return {static_cast<i64>(random.between(static_cast<u64>(low.ns), static_cast<u64>(high.ns)))};

@@ -1,6 +1,8 @@
 // An OwnerCore and what it asked for, for tests.
 #pragma once
 
+#include <cstring>
+
 #include "base/checksum.h"
 #include "stream/owner_core.h"
 

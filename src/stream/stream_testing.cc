@@ -1,4 +1,5 @@
 #include "stream/stream_testing.h"
+#include "base/checksum.h"
 
 #include "base/hash.h"
 
@@ -79,7 +80,8 @@ Task<void> MemoryReplicas::deliver(CoreletId from, CoreletId to, Instant at, Han
 Task<Result<Buffer>> MemoryReplicas::write(CopyPtr copy, CoreletId owner, u64 offset, BufferChain record,
                                            CoreletId id) {
     if (hosts_[id].failing) co_return fail(Code::kIo, "the device has failed");
-    CO_TRY(RecordHeader header, verify_record(record, copy->spec.id, copy->spec.salt, offset));
+    CO_TRY(VerifiedRecord const verified, verify_record(record, copy->spec.id, copy->spec.salt, offset));
+    const RecordHeader& header = verified.header;
     CO_TRY_VOID(copy->core.check_writer(header.epoch, owner));
     CO_TRY_VOID(copy->core.admit(header));
     copy->core.promise(env_.clock.now());
@@ -157,7 +159,9 @@ Task<Result<void>> MemoryReplicaPort::prepare(CoreletId replica, PrepareRequest 
     });
 }
 
-Task<Result<void>> MemoryReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record) {
+Task<Result<void>> MemoryReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record,
+                                             u32 record_crc) {
+    CORELET_ASSERT(crc32c(record.flatten()) == record_crc, "the checksum that travels is not the record's");
     return call_void(replica, 10_s,
                      [&world = world_, replica, segment, offset, record, self = self_]() -> Task<Result<Buffer>> {
                          auto copy = world.find(replica, segment);

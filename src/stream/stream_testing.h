@@ -95,8 +95,8 @@ class MemoryReplicaPort final : public ReplicaPort {
   public:
     MemoryReplicaPort(MemoryReplicas& world, CoreletId self) : world_(world), self_(self) {}
     [[nodiscard]] Task<Result<void>> prepare(CoreletId replica, PrepareRequest request) override;
-    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset,
-                                            BufferChain record) override;
+    [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record,
+                                            u32 record_crc) override;
     [[nodiscard]] Task<Result<void>> heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) override;
     [[nodiscard]] Task<Result<void>> release(CoreletId replica, SegmentId segment, Epoch epoch) override;
     [[nodiscard]] Task<Result<FenceAnswer>> fence(CoreletId replica, SegmentId segment, Epoch epoch,
