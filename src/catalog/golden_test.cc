@@ -44,7 +44,7 @@ TEST(CatalogGolden, CommandsAndSnapshot) {
     EXPECT_TRUE(state.apply(as_bytes(first.SerializeAsString())).succeeded());
     constexpr std::string_view k_snapshot =
         "080210021a0c0a01 6112013118022002 28011a0a0a016212 0132180220022208 08011080d0acf30e 2a130a0b09181716 "
-        "1514131211100110 01180120012a110a 0b09181716151413 1211100310011802";
+        "1514131211100110 01180120012a110a 0b09181716151413 1211100310011802 3001";
     EXPECT_EQ(golden(as_bytes(state.encode_snapshot())), k_snapshot);
     CatalogState read;
     ASSERT_TRUE(read.restore_snapshot(from_golden(k_snapshot)));

@@ -48,9 +48,9 @@ TEST(DeviceGolden, Places) {
         return Places{l.device_bytes,  l.metadata_half_bytes, l.consensus_half_bytes,
                       l.data_offset(), l.data_units(),        l.rings_offset()};
     };
-    EXPECT_EQ(places(64 * k_mib, false), (Places{67108864, 4194304, 4194304, 16842752, 765, 67039232}));
+    EXPECT_EQ(places(64 * k_mib, false), (Places{67108864, 4194304, 12582912, 33619968, 509, 67039232}));
     EXPECT_EQ(places(4 * k_gib + 5, false), (Places{4294967296, 8388608, 67108864, 151060480, 63229, 4294897664}));
-    EXPECT_EQ(places(8 * k_mib, true), (Places{8388608, 2097152, 1966080, 8192000, 0, 8318976}));
+    EXPECT_EQ(places(32 * k_mib, true), (Places{33554432, 2097152, 14548992, 33357824, 0, 33484800}));
     Layout const layout = plan_layout({4 * k_gib, false, 0, 0}).value();
     EXPECT_EQ(layout.metadata_area(99).key, 12876329810751772774U);
     EXPECT_EQ(layout.consensus_area(99).key, 1537428075577299823U);

@@ -106,12 +106,10 @@ TEST(OwnerCore, FailureRollsAndSendsAgainInOrder) {
     d.appended(3, 7, 11);
     EXPECT_EQ(d.acks.size(), 1U);
     d.appended(4, 7, 11);
-    ASSERT_GE(d.acks.size(), 2U);
+    ASSERT_EQ(d.acks.size(), 3U) << "what was two records is one now";
     EXPECT_EQ(std::get<0>(d.acks[1]), 2U);
-    EXPECT_EQ(std::get<2>(d.acks[1]).segment.seq, 11U);
-    d.everywhere(8, 11);
-    ASSERT_EQ(d.acks.size(), 3U);
     EXPECT_EQ(std::get<0>(d.acks[2]), 3U);
+    EXPECT_EQ(std::get<2>(d.acks[1]).segment.seq, 11U);
 }
 
 TEST(OwnerCore, StatesTheEndsOfAllSegmentsUsedBeforeUntilTheyAreCommitted) {

@@ -35,6 +35,7 @@ struct Driver {
         start.roll = 1;
         start.open = segment_of(10, {1, 2, 3});
         start.standbys = std::move(standbys);
+        options.gather_max = {};  // what may be sent is sent at once; gathering has tests of its own
         core.emplace(std::move(start), options, now);
     }
     void take(OwnerEffects effects) {

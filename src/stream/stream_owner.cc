@@ -127,7 +127,7 @@ Task<void> StreamOwner::tick_loop() {
         }
         bool const available = deps_.catalog.is_available();
         core_.set_catalog_available(available);
-        if (!available) catalog_since_ = now();
+        if (!available) able_since_ = now();
         OwnerEffects effects;
         core_.tick(now(), effects);
         execute(std::move(effects));

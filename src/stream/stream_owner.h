@@ -181,7 +181,7 @@ class StreamOwner final : public LogStream {
     std::set<u64> withdrawn_;   // their delisting was proposed: never used, whatever becomes of it (protocols 5.6)
     std::set<u64> unreserved_;  // prepared from the reserve of a full pool, no room kept for their packed form
     std::optional<Instant> stuck_since_;
-    Instant catalog_since_;  // it has answered since then
+    Instant able_since_;  // the catalog, enough corelets and room have been there since then
     std::string waiting_for_;
     std::map<CoreletId, Duration> latencies_;
     Event stopped_;

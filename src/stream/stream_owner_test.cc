@@ -191,7 +191,7 @@ TEST(StreamOwner, BelowMinCopiesWritesWaitAndGoOn) {
         << rig.owner(1).status().waiting_for;
     rig.revive(2);
     ASSERT_TRUE(rig.pass_until([&] { return done.size() == 1; }, 10_s));
-    EXPECT_TRUE(done[0].second);
+    EXPECT_TRUE(done[0].second) << done[0].second.error().to_string();
 }
 
 TEST(StreamOwner, ANarrowStandbyIsDormantAndActivatedByACommit) {

@@ -147,7 +147,7 @@ TEST(StreamRecovery, SealsWhatItEndedAndDropsWhatWasNeverUsed) {
     ASSERT_TRUE(rig.take_now(1));
     append_all(rig, 1, 1, 5);
     rig.pass(3_s);
-    append_all(rig, 1, 6, 6);
+    append_all(rig, 1, 6, 7);  // the last one lies beyond the mark and moves on: the one before gives the segment an end
     std::vector<LogSegment> standbys;
     auto const [segment, replicas] = open_of(rig, 1);
     for (const pb::Segment& s : rig.record().segments())

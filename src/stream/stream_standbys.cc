@@ -23,6 +23,7 @@ Task<void> StreamOwner::standby_loop() {
         bool const at_rest = co_await tend_standbys();
         if (stopped_.is_set()) co_return;
         if (no_space_) co_await look_for_space();
+        if (no_space_ || below_min_copies_) able_since_ = now();
         if (co_await give_up_if_helpless()) co_return;
         Duration const pause = is_stuck() ? 100_ms : at_rest ? 1_s : 500_ms;
         co_await standby_wanted_.wait_until(deps_.env.clock, now() + pause);
@@ -58,7 +59,7 @@ bool StreamOwner::is_helpless() const {
     if (below_min_copies_ || no_space_ || !deps_.catalog.is_available()) return false;
     auto since = stuck_since_;
     if (auto const blocked = core_.blocked_since(); blocked && (!since || *blocked < *since)) since = blocked;
-    return since && now() - std::max(*since, catalog_since_) >= options_.give_up_after;
+    return since && now() - std::max(*since, able_since_) >= options_.give_up_after;
 }
 
 // Perhaps another corelet can (protocols 3.4).

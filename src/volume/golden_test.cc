@@ -22,6 +22,8 @@ TEST(VolumeGolden, LogEntries) {
         {volume_entry::Adopted{0x0102030405060708, 9, 0x1112131415161718, 10},
          "0105080706050403 0201090000001817 1615141312110a00 0000"},
         {volume_entry::Resized{1 * k_tib}, "0106000000000001 0000"},
+        {volume_entry::Placed{0x0102030405060708, 0x1112131415161718, 9, true},
+         "0107080706050403 0201181716151413 12110900000001"},
     };
     EXPECT_EQ(kinds.size(), std::variant_size_v<VolumeEntry>);
     for (const auto& [entry, bytes] : kinds) {
