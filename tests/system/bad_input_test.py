@@ -138,7 +138,8 @@ class FullHostDisk(SystemTest):
 class Names(SystemTest):
     def test_what_does_not_exist_or_exists_already(self):
         lab = self.lab(3)
-        self.assertEqual(lab.pool("p", "rep:3")["can_lose"], 2)
+        made = lab.pool("p", "rep:3")
+        self.assertEqual((made["promise"], made["can_lose"]), (2, 1), "three voters survive one loss, whatever a pool promises")
         lab.run("volume", "create", "v", "--size", "64M", "--pool", "p")
         cases = (
             (("volume", "create", "w", "--size", "64M", "--pool", "nowhere"), "not found", "corelet pool create nowhere"),
