@@ -89,6 +89,8 @@ TEST_P(OldImage, IsFoundOutAndItsPromisesAreVoid) {
         return now != former && corelet && corelet->is_up();
     };
     EXPECT_TRUE(r.world.run_until(renamed, 30_s)) << why(r.world);
+    EXPECT_EQ(r.mesh.id(*victim), r.mesh.node(*victim)->id()) << "judges look for it under its new name";
+    EXPECT_EQ(r.mesh.index_of(former), std::nullopt);
     EXPECT_TRUE(check(r.mesh, "v", 0, 80)) << why(r.world);
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }

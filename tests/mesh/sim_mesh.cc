@@ -75,6 +75,7 @@ Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
         log_error(env.log, "sim.corelet_not_started", node.error().to_string());
         co_return;
     }
+    member.id = (*node)->id();  // a device that has forgotten promises goes on as somebody else
     member.node = node->get();
     Presence const presence{member};
     Event never;
