@@ -153,6 +153,14 @@ void FakeMedia::kill() {
     ++generation_;
 }
 
+void FakeMedia::kill_unflushed() {
+    for (auto& [page, versions] : pending_)
+        for (Version& version : versions) version.completed = true;
+    stopped_ = false;
+    never_stop();
+    ++generation_;
+}
+
 void FakeMedia::flip_bit(u64 offset, u32 bit) {
     durable_[offset / k_block_bytes][offset % k_block_bytes] ^= static_cast<u8>(1U << bit);
 }

@@ -30,8 +30,10 @@ class FakeMedia {
     [[nodiscard]] u64 writes() const { return writes_; }
     // Power is lost; afterwards the media can be opened again.
     void crash(Prng& random);
-    // The process is killed, the machine stays: what reached the kernel is there.
+    // The process is killed, the machine stays: what reached the kernel is there, and durable.
     void kill();
+    // The same, and what had not been made durable reads back all the same until power is lost.
+    void kill_unflushed();
 
     // Faults. Bytes at rest are changed for good.
     void flip_bit(u64 offset, u32 bit);

@@ -150,6 +150,9 @@ Result<std::string> StoreCore::check_space() {
 }
 
 Task<Result<void>> StoreCore::mount() {
+    // A process that was killed leaves writes that read back and are not yet on media. What is built on here, batches
+    // without an identifier above all, must outlive the power that goes later.
+    static_cast<void>(co_await io_.flush());
     CO_TRY(SuperblockChoice const found, co_await read_superblocks(&io_.file()));
     super_ = found.superblock;
     sound_copy_ = found.copy;

@@ -143,6 +143,35 @@ TEST(Mount, MayBeCutOffAgainAndAgain) {
     }
 }
 
+// A process is killed when a batch had reached the kernel and nothing had made it durable; the next one builds on it;
+// then power is lost. What was promised on top of it stands.
+TEST(Mount, WhatAKilledProcessWroteIsDurableBeforeItCounts) {
+    for (u64 stop = 0; stop < 12; ++stop) {
+        for (u64 seed = 1; seed <= 4; ++seed) {
+            Rig rig(seed);
+            FakeMedia media(k_size);
+            ASSERT_TRUE(format(rig, media, small_format()).has_value());
+            auto first = mount(rig, media);
+            ASSERT_TRUE(first.has_value());
+            media.stop_after_writes(stop);
+            for (u8 i = 1; i <= 6 && !media.has_stopped(); ++i)
+                (void)rig.try_run((*first)->put_note("first", {i}));
+            first->reset();
+            media.kill_unflushed();
+            {
+                auto const second = mount(rig, media);
+                ASSERT_TRUE(second.has_value()) << second.error().to_string();
+                for (u8 i = 1; i <= 3; ++i) ASSERT_TRUE(rig.run((*second)->put_note("second", {i})).has_value());
+            }
+            Prng fate(hash64(seed, stop));
+            media.crash(fate);
+            auto const third = mount(rig, media);
+            ASSERT_TRUE(third.has_value()) << third.error().to_string();
+            EXPECT_FALSE((*third)->has_forgotten()) << "stop " << stop << ": " << (*third)->forgotten_reason();
+        }
+    }
+}
+
 // Formatting over a device that was in use, cut off at any write: it is the old device, no device, or the new one.
 TEST(StoreModel, AFormatCutOffIsNoDevice) {
     for (u64 stop = 0;; ++stop) {
