@@ -47,6 +47,8 @@ class Recovery {
     Task<Result<void>> replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after);
     Task<Result<DecodedRecord>> read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset);
     Task<void> give_up();
+    Task<void> drop_leftovers();
+    Task<void> drop_all(std::vector<LogSegment> segments);
     [[nodiscard]] SpaceId space() const { return record_->space(); }
     [[nodiscard]] u64 root_position() const { return record_->value().root_position(); }
 
@@ -59,7 +61,8 @@ class Recovery {
     std::map<CoreletId, FenceAnswer> answers_;
     std::optional<Error> fenced_;  // somebody took the stream meanwhile
     RecoveryPlan plan_;
-    std::vector<LogSegment> unused_;  // listed before the commit and not after
+    std::vector<LogSegment> unused_;    // listed before the commit and not after
+    std::vector<LogSegment> prepared_;  // and given up
     u64 next_counter_ = 1;
     std::optional<LogSegment> own_;
     u64 own_end_ = 0;
@@ -259,7 +262,10 @@ Task<Result<void>> Recovery::prepare_own() {
                 avoid.push_back(replicas[i]);
                 last = prepared[i].error();
             }
-        if (!all) continue;
+        if (!all) {
+            prepared_.push_back(std::move(request.segment));
+            continue;
+        }
         own_ = std::move(request.segment);
         co_return {};
     }
@@ -402,7 +408,27 @@ Task<void> Recovery::give_up() {
         stream.set_owner_lease(0);
         return true;
     };
-    (void)co_await record_->update(change, deps_.env.clock.now() + 2_s);
+    if (co_await record_->update(change, deps_.env.clock.now() + 2_s)) co_await drop_leftovers();
+}
+
+// What the record, as it was just committed, does not list and this attempt has made or taken off. A stream that
+// nobody can recover would else fill every device, attempt by attempt.
+Task<void> Recovery::drop_leftovers() {
+    std::vector<LogSegment> leftovers = std::move(unused_);
+    for (LogSegment& segment : prepared_) leftovers.push_back(std::move(segment));
+    if (own_) leftovers.push_back(*own_);
+    pb::Stream record = record_->value();
+    std::erase_if(leftovers, [&](const LogSegment& segment) { return find_segment(record, segment.id.seq); });
+    co_await drop_all(std::move(leftovers));
+}
+
+Task<void> Recovery::drop_all(std::vector<LogSegment> segments) {
+    std::vector<Task<Result<void>>> calls;
+    for (const LogSegment& segment : segments)
+        for (CoreletId replica : segment.replicas)
+            if (!deps_.placement.is_confirmed_dead(replica))
+                calls.push_back(deps_.replicas.drop(replica, segment.id, record_->epoch()));
+    (void)co_await join_all<Result<void>>(std::move(calls));
 }
 
 // From the fences to the commit.
@@ -466,6 +492,7 @@ Task<Result<std::unique_ptr<StreamOwner>>> Recovery::run(RestoreCheckpoint resto
     start.open_previous_crc = own_crc_;
     auto owner = std::make_unique<StreamOwner>(deps_, options_.stream, std::move(record_), std::move(start), sink_);
     owner->drop_segments(unused_);
+    owner->drop_segments(prepared_);
     co_return std::move(owner);
 }
 
