@@ -378,7 +378,8 @@ std::string FaultAtlas::what_is_missing() const {
         for (usize j = 0; j < mesh_.size(); ++j)
             if (!map->is_up(mesh_.id(j))) return "c" + std::to_string(j + 1) + " is not up in the map" + at;
         for (const mesh::Corelet& corelet : map->corelets)
-            if (!corelet.is_up() && corelet.presence != mesh::Presence::kOut)
+            // Whose device is gone is lost, also while nobody has noticed.
+            if ((!corelet.is_up() || !mesh_.index_of(corelet.id)) && corelet.presence != mesh::Presence::kOut)
                 return to_string(corelet.id) + " is not out yet" + at;
         for (const mesh::Pool& pool : map->pools) {
             if (pool.tables.size() > 1) return std::to_string(pool.tables.size()) + " tables" + at;

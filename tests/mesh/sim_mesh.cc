@@ -34,10 +34,10 @@ NodeConfig SimMesh::config_of(usize index) const {
         mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
     config.role = index < options_.corelets || index >= size() ? mesh::Role::kStorage : mesh::Role::kWitness;
     config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
-    // The first one needs a seed as well once it has lost its device.
-    if (index != 0 || members_[0].generation != 0)
-        for (usize seed = 0; seed < std::min<usize>(3, members_.size()); ++seed)
-            if (seed != index) config.seeds.push_back(Address::tcp("c" + std::to_string(seed + 1), 7000));
+    // Also the first one, which asks them when its device is lost or has forgotten: `serve` keeps what the map
+    // says.
+    for (usize seed = 0; seed < std::min<usize>(3, members_.size()); ++seed)
+        if (seed != index) config.seeds.push_back(Address::tcp("c" + std::to_string(seed + 1), 7000));
     config.export_directory = "/exports";
     config.bootstrap = index == 0 && members_[0].generation == 0;
     config.insecure = true;
@@ -77,6 +77,7 @@ Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
     }
     member.id = (*node)->id();  // a device that has forgotten promises goes on as somebody else
     member.node = node->get();
+    member.id = member.node->id();  // another one, if the device has forgotten promises
     Presence const presence{member};
     Event never;
     co_await never.wait();
