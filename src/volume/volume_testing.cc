@@ -47,7 +47,7 @@ bool FakeWorld::admits(u64 bytes) const {
 }
 
 Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
-                                            ChunkPutOptions) {
+                                            ChunkPutOptions options) {
     ++puts;
     co_await delay();
     EXPECT_EQ(block_crcs(data), crcs);
@@ -60,7 +60,10 @@ Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain d
         ADD_FAILURE() << "two chunks of one name";
         co_return fail(Code::kExists);
     }
-    if (bytes_used() + data.size() > capacity_bytes) co_return fail(Code::kNoSpace, "pool is full");
+    // The reserve and what the log's packed form was promised are not for client data: else nothing could be cleaned.
+    bool const has_room =
+        options.may_use_reserve ? bytes_used() + data.size() <= capacity_bytes : admits(data.size());
+    if (!has_room) co_return fail(Code::kNoSpace, "pool is full");
     chunks[chunk.seq] = Buffer::copy_of(data.flatten());
     co_await delay();
     if (failing) co_return fail(Code::kTimeout, "answer lost");
@@ -278,6 +281,8 @@ void FakeLogStream::store(const Sent& sent) {
             EXPECT_GE(packed->chunk, world_.horizon);
         if (auto const* adopted = std::get_if<volume_entry::Adopted>(&*decoded))
             EXPECT_GE(adopted->index_chunk, world_.horizon);
+        if (auto const* placed = std::get_if<volume_entry::Placed>(&*decoded); placed && !placed->given_up)
+            EXPECT_GE(placed->chunk, world_.horizon);
         LogEntry kept{entry.meta, bytes.empty() ? BufferChain() : BufferChain(Buffer::copy_of(bytes)), entry.crcs};
         world_.log.push_back({sent.number, {{options_.space, sent.segment}, sent.first_block[i]}, std::move(kept)});
     }
