@@ -150,8 +150,8 @@ Result<std::string> StoreCore::check_space() {
 }
 
 Task<Result<void>> StoreCore::mount() {
-    // A process that was killed leaves writes that read back and are not yet on media. What is built on here, batches
-    // without an identifier above all, must outlive the power that goes later.
+    // A process that was killed leaves writes that read back and are not yet on media. What is built on here,
+    // batches without an identifier above all, must outlive the power that goes later.
     static_cast<void>(co_await io_.flush());
     CO_TRY(SuperblockChoice const found, co_await read_superblocks(&io_.file()));
     super_ = found.superblock;
@@ -208,10 +208,17 @@ Task<Result<void>> StoreCore::write_superblocks(Superblock next) {
     }
     // What a forgetful device must not do binds even if it could not be written down. A nonce that stands nowhere
     // keeps a device that takes no writes from passing for its former mount.
-    if (done || next.forgotten)
+    if (done || next.forgotten) {
+        // Of the consensus journal also what was promised and has rotted: its owner repairs it, or forgets for
+        // that.
+        const JournalCore& consensus = consensus_journal_->core();
+        if (next.incarnation != super_.incarnation)
+            began_seq_ = metadata_journal_->durable_number() +
+                         std::max(consensus.durable_number(), consensus.report().promised);
         super_ = std::move(next);
-    else
+    } else {
         super_.boot_nonce = next.boot_nonce;
+    }
     refresh_label();
     co_return done;
 }

@@ -39,6 +39,9 @@ u64 Store::durable_seq() const {
     return core_->durable_seq();
 }
 
+u64 Store::began_seq() const {
+    return core_->began_seq();
+}
 Task<Result<void>> Store::raise_incarnation() {
     CO_TRY_VOID(core_->may_change());
     co_return co_await core_->update_superblock(

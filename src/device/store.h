@@ -112,6 +112,9 @@ class Store {
     [[nodiscard]] u64 boot_nonce() const { return label().boot_nonce; }
     // Grows with each durable record of either journal; what the catalog and the peers compare (protocols 1.1).
     [[nodiscard]] u64 durable_seq() const;
+    // What it was when this incarnation began, or had been promised by then. Whoever has seen an earlier incarnation
+    // with more has seen what this device lost; what is written since does not make up for it.
+    [[nodiscard]] u64 began_seq() const;
     // Raises the incarnation again without a new mount (protocols 1.5).
     [[nodiscard]] Task<Result<void>> raise_incarnation();
     [[nodiscard]] Task<Result<void>> set_location(std::string location);

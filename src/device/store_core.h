@@ -48,6 +48,7 @@ class StoreCore {
     [[nodiscard]] u64 durable_seq() const {
         return metadata_journal_->durable_number() + consensus_journal_->core().durable_number();
     }
+    [[nodiscard]] u64 began_seq() const { return began_seq_; }
 
     // --- space.cc
     [[nodiscard]] SpaceUse space_use() const;
@@ -184,6 +185,7 @@ class StoreCore {
     StoreOptions options_;
     DeviceIo io_;
     Superblock super_;
+    u64 began_seq_ = 0;
     u32 sound_copy_ = 0;  // the superblock that is known to be whole: never the first to be overwritten
     DeviceLabel label_;
     Metadata meta_;

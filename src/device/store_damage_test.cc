@@ -235,6 +235,8 @@ TEST_F(DamageTest, AForgettingThatOthersSawIsDurable) {
     ASSERT_TRUE(remount().has_value());
     EXPECT_FALSE(store->has_forgotten());
     EXPECT_LT(store->durable_seq(), seen) << "what the catalog compares";
+    for (u64 fresh = 60; store->durable_seq() <= seen; ++fresh) ASSERT_TRUE(put(fresh).has_value());
+    EXPECT_LT(store->began_seq(), seen) << "and goes on comparing, whatever is written since";
     ASSERT_TRUE(rig.run(store->mark_forgotten("the catalog has seen more")).has_value());
     EXPECT_EQ(rig.run(store->fence_segment(k_segment, Epoch(9), CoreletId(2))).error().code, Code::kForgotten);
     EXPECT_EQ(rig.run(store->read_segment(k_segment, 0, 4096, IoClass::kClient)).error().code, Code::kForgotten);

@@ -13,10 +13,12 @@ TEST_F(StoreTest, KeepsWhoItIsAndCountsItsMounts) {
     u64 const nonce = store->boot_nonce();
     u64 const seq = store->durable_seq();
     remount();
+    EXPECT_EQ(store->began_seq(), seq) << "nothing is lost between two mounts";
     EXPECT_EQ(store->incarnation(), Incarnation(2));
     EXPECT_NE(store->boot_nonce(), nonce);
     EXPECT_GT(store->durable_seq(), seq);
     ASSERT_TRUE(rig.run(store->raise_incarnation()).has_value());
+    EXPECT_EQ(store->began_seq(), store->durable_seq());
     ASSERT_TRUE(rig.run(store->set_location("z2/r1/c1")).has_value());
     remount();
     EXPECT_EQ(store->incarnation(), Incarnation(4));

@@ -12,10 +12,11 @@ void encode(const PeerMemory& from, pb::PeerMemory& to) {
     to.set_incarnation(from.incarnation.v);
     to.set_nonce(from.nonce);
     to.set_durable_sequence(from.durable_sequence);
+    to.set_began_sequence(from.began_sequence);
 }
 
 PeerMemory decode(const pb::PeerMemory& from) {
-    return {Incarnation(from.incarnation()), from.nonce(), from.durable_sequence()};
+    return {Incarnation(from.incarnation()), from.nonce(), from.durable_sequence(), from.began_sequence()};
 }
 
 }  // namespace

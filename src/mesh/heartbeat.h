@@ -16,16 +16,18 @@ struct PeerMemory {
     Incarnation incarnation;
     u64 nonce = 0;
     u64 durable_sequence = 0;
+    u64 began_sequence = 0;  // the device's when this incarnation began; 0: not said, the present one counts
     friend bool operator==(const PeerMemory&, const PeerMemory&) = default;
 
     // True if this is later news than `other`: a later mount, or the same one further on. Another nonce of the same
     // incarnation is no news but another body; a later mount with a lower number is a device that was rolled back.
     [[nodiscard]] bool newer_than(const PeerMemory& other) const;
-    // A life as this is no continuation of what `other` shows: its mount is an earlier one, or it is a later one of a device
-    // that has lost what was durable then.
+    // A life as this is no continuation of what `other` shows: its mount is an earlier one, or it is a later one of a
+    // device that had lost what was durable then. What it has written since does not count: it soon is more.
     [[nodiscard]] bool rolled_back_from(const PeerMemory& other) const {
         return incarnation < other.incarnation ||
-               (incarnation > other.incarnation && durable_sequence < other.durable_sequence);
+               (incarnation > other.incarnation &&
+                (began_sequence != 0 ? began_sequence : durable_sequence) < other.durable_sequence);
     }
     [[nodiscard]] bool other_body_of(const PeerMemory& other) const {
         return incarnation == other.incarnation && nonce != other.nonce;

@@ -62,6 +62,7 @@ void Membership::on(const SequenceAdvanced& event, Instant, MembershipEffects&) 
 void Membership::on(const IncarnationRaised& event, Instant, MembershipEffects&) {
     CORELET_ASSERT(event.incarnation >= own_.incarnation);
     own_.incarnation = event.incarnation;
+    own_.began_sequence = event.began_sequence;
 }
 
 void Membership::on(const MapChanged& event, Instant now, MembershipEffects&) {

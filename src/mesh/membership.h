@@ -68,6 +68,7 @@ struct SequenceAdvanced {
 // The own incarnation was raised without a new mount (protocols 1.5): from now on this life speaks.
 struct IncarnationRaised {
     Incarnation incarnation;
+    u64 began_sequence = 0;
 };
 using MembershipEvent =
     std::variant<HeartbeatReceived, Tick, MapChanged, MemoryKnown, SequenceAdvanced, IncarnationRaised>;

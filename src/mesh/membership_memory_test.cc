@@ -60,6 +60,25 @@ TEST(MembershipMemory, ALaterMountOfARolledBackDeviceIsNoNews) {
     EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(4), 41, 50}));
 }
 
+// Healing, and the catalog's log, soon fill up again what a device had lost.
+TEST(MembershipMemory, WhatARolledBackDeviceHasWrittenSinceDoesNotCount) {
+    One one;
+    one.hear(2, {Incarnation(3), 30, 50});
+    PeerMemory const restored{Incarnation(4), 40, 90, 49};
+    EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, restored)), 1u);
+    one.feed(MemoryKnown{CoreletId(2), restored, true});
+    one.hear(3, {Incarnation(1), 10, 1}, {{CoreletId(2), restored, 0}});
+    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50})) << "it is told what was seen of it";
+    EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(4), 41, 90, 50})), 0u) << "nothing was lost";
+
+    One self;
+    self.feed(IncarnationRaised{Incarnation(8), 100});
+    self.feed(SequenceAdvanced{200});
+    PeerMemory const peer{Incarnation(3), 30, 1};
+    EXPECT_EQ(count<OwnLifeForgotten>(self.hear(2, peer, {{CoreletId(1), {Incarnation(7), 70, 100}, 0}})), 0u);
+    EXPECT_EQ(count<OwnLifeForgotten>(self.hear(2, peer, {{CoreletId(1), {Incarnation(7), 70, 101}, 0}})), 1u);
+}
+
 TEST(MembershipMemory, AnIncarnationRaisedWithoutAMountSpeaksAtOnce) {
     One one;
     one.feed(IncarnationRaised{Incarnation(8)});

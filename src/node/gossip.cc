@@ -9,7 +9,7 @@ namespace {
 constexpr const char* k_note = "peers";
 
 mesh::PeerMemory own_memory(const Store& store) {
-    return {store.incarnation(), store.boot_nonce(), store.durable_seq()};
+    return {store.incarnation(), store.boot_nonce(), store.durable_seq(), store.began_seq()};
 }
 
 }  // namespace
@@ -22,6 +22,7 @@ Hello PeerPolicy::local_hello() {
     hello.incarnation = store_.incarnation();
     hello.boot_nonce = store_.boot_nonce();
     hello.durable_sequence = store_.durable_seq();
+    hello.began_sequence = store_.began_seq();
     if (maps_) hello.map_epoch = maps_->current()->epoch;
     return hello;
 }
@@ -43,7 +44,8 @@ Result<void> PeerPolicy::judge(const Hello& remote, const PeerContext& context) 
                             remote.incarnation.v);
     // The catalog's record decides which body of an identity is the one, and which life the last
     // (protocols 1.1, 1.3).
-    mesh::PeerMemory const said{remote.incarnation, remote.boot_nonce, remote.durable_sequence};
+    mesh::PeerMemory const said{remote.incarnation, remote.boot_nonce, remote.durable_sequence,
+                                remote.began_sequence};
     if (auto const recorded = records_ ? records_(remote.corelet) : std::nullopt;
         recorded && (said.other_body_of(*recorded) || said.rolled_back_from(*recorded)))
         return fail(context.inbound ? Code::kForgotten : Code::kDenied,
@@ -63,7 +65,8 @@ Result<void> PeerPolicy::judge(const Hello& remote, const PeerContext& context) 
 }
 
 bool PeerPolicy::knows_better(CoreletId id, const pb::VoterGreeting& greeting, std::string& reason) const {
-    mesh::PeerMemory const said{Incarnation(greeting.incarnation()), greeting.nonce(), greeting.durable_sequence()};
+    mesh::PeerMemory const said{Incarnation(greeting.incarnation()), greeting.nonce(), greeting.durable_sequence(),
+                                greeting.began_sequence()};
     auto const known = membership_ ? membership_->memory(id) : std::nullopt;
     if (!known) return false;
     if (known->other_body_of(said)) {
@@ -84,6 +87,7 @@ pb::VoterGreeting PeerPolicy::own() const {
     greeting.set_incarnation(store_.incarnation().v);
     greeting.set_nonce(store_.boot_nonce());
     greeting.set_durable_sequence(store_.durable_seq());
+    greeting.set_began_sequence(store_.began_seq());
     return greeting;
 }
 

@@ -55,7 +55,7 @@ class Gossip {
     // The catalog's word: which life of an identity it has recorded, and how far that had got.
     void recorded(CoreletId id, mesh::PeerMemory memory) { step(mesh::MemoryKnown{id, memory, true}); }
     // The own incarnation was raised without a mount: from now on heartbeats carry it.
-    void life_renewed() { step(mesh::IncarnationRaised{store_.incarnation()}); }
+    void life_renewed() { step(mesh::IncarnationRaised{store_.incarnation(), store_.began_seq()}); }
     // This identity's promises are void: it gives no sign of life any more.
     void fall_silent() { silent_ = true; }
 

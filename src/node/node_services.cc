@@ -217,7 +217,8 @@ std::optional<mesh::PeerMemory> NodeServices::recorded_life(CoreletId id) const 
     for (const KeyValue& item : catalog->local_range(key).items) {
         pb::IdentityRecord record;
         if (item.key == key && record.ParseFromString(item.value))
-            return mesh::PeerMemory{Incarnation(record.incarnation()), record.nonce(), record.durable_sequence()};
+            return mesh::PeerMemory{Incarnation(record.incarnation()), record.nonce(), record.durable_sequence(),
+                                    record.began_sequence()};
     }
     return std::nullopt;
 }

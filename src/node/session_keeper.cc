@@ -44,8 +44,8 @@ Task<void> SessionKeeper::run() {
     }
 }
 
-// The record must be lower than the own incarnation, or equal with the own nonce, and its number not above the
-// device's own. Recording ends the former incarnation's sessions.
+// The record must be lower than the own incarnation, or equal with the own nonce, and its number not above what the
+// device had when that life ended. Recording ends the former incarnation's sessions.
 Task<Result<void>> SessionKeeper::record_and_open() {
     Instant const deadline = env_.clock.now() + 5_s;
     std::string const key = identity_key(store_.identity());
@@ -55,18 +55,21 @@ Task<Result<void>> SessionKeeper::record_and_open() {
         co_return fail(Code::kCorrupt, "the catalog's record of this corelet does not parse");
     bool const later = record.incarnation() > store_.incarnation().v;
     bool const other = record.incarnation() == store_.incarnation().v && record.nonce() != store_.boot_nonce();
-    if (found && (later || other || record.durable_sequence() > store_.durable_seq())) {
+    bool const same = record.incarnation() == store_.incarnation().v;
+    u64 const had = same ? store_.durable_seq() : store_.began_seq();
+    if (found && (later || other || record.durable_sequence() > had)) {
         std::string const reason =
             other ? "the catalog knows another body of this incarnation"
                   : "the catalog has seen incarnation " + std::to_string(record.incarnation()) + " with sequence " +
                         std::to_string(record.durable_sequence()) + ", the device has " +
-                        std::to_string(store_.incarnation().v) + " with " + std::to_string(store_.durable_seq());
+                        std::to_string(store_.incarnation().v) + " with " + std::to_string(had);
         forgotten_(reason);
         co_return fail(Code::kForgotten, reason);
     }
     record.set_incarnation(store_.incarnation().v);
     record.set_nonce(store_.boot_nonce());
     record.set_durable_sequence(store_.durable_seq());
+    record.set_began_sequence(store_.began_seq());
     CO_TRY(LeaseId lease, co_await catalog_.grant_lease(config_.session_ttl, deadline));
     Transaction transaction;
     transaction.require_revision(key, found ? found->mod_revision : Revision{})

@@ -28,6 +28,7 @@ Buffer encode_hello(const Hello& hello) {
     message.set_incarnation(hello.incarnation.v);
     message.set_boot_nonce(hello.boot_nonce);
     message.set_durable_sequence(hello.durable_sequence);
+    message.set_began_sequence(hello.began_sequence);
     message.set_map_epoch(hello.map_epoch.v);
     message.set_window_requests(hello.window_requests);
     message.set_window_bytes(hello.window_bytes);
@@ -50,6 +51,7 @@ Result<Hello> decode_hello(Bytes body) {
     hello.incarnation = Incarnation(message.incarnation());
     hello.boot_nonce = message.boot_nonce();
     hello.durable_sequence = message.durable_sequence();
+    hello.began_sequence = message.began_sequence();
     hello.map_epoch = MapEpoch(message.map_epoch());
     hello.window_requests = message.window_requests();
     hello.window_bytes = message.window_bytes();

@@ -37,6 +37,7 @@ struct Hello {
     Incarnation incarnation;
     u64 boot_nonce = 0;
     u64 durable_sequence = 0;
+    u64 began_sequence = 0;  // the same when the incarnation began; 0: not said
     MapEpoch map_epoch;
     // Filled in by the node: how many requests, and bytes of requests and expected replies, it takes on one
     // connection at a time. The caller keeps the rest to itself, where it can still be withdrawn. Zero: not said.
