@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "device/layout.h"
 #include "tests/mesh/ready_mesh.h"
 
@@ -92,21 +94,44 @@ TEST(MeshSim, AllLosePowerAtOnceAndServeAgainByThemselves) {
 }
 
 // Its metadata have rotted and were rebuilt: whom it had voted for is not the question any more, neither now nor
-// after it is mounted again.
+// after it is mounted again. It is somebody else from this mount on.
 TEST(MeshSim, ADeviceThatForgotNeverVotesAgain) {
     sim::World world(5);
     SimMesh mesh(world, {});
     ASSERT_TRUE(mesh.up()) << why(world);
+    CoreletId const former = mesh.node(1)->id();
     mesh.machine(1).crash();
     sim::MediaFile& device = *mesh.machine(1).media().find(mesh.device_path(1));
     Layout const layout = *plan_layout({mesh.options().device_bytes, false, 0, 0});
     for (u64 half : layout.metadata_area(1).half_offset) device.flip_bit(half + 20, 1);
+    CoreletId fresh;
     for (int round = 0; round < 3; ++round) {
         mesh.start(1);
         ASSERT_TRUE(world.run_until([&] { return mesh.node(1) != nullptr; }, 20_s)) << why(world);
-        EXPECT_TRUE(mesh.node(1)->services().store->has_forgotten());
-        world.run_for(15_s);
-        EXPECT_TRUE(mesh.node(1)->services().raft->core().barred()) << round;
+        if (round == 0) {
+            fresh = mesh.node(1)->id();
+            EXPECT_NE(fresh, former);
+            EXPECT_FALSE(mesh.node(1)->services().raft->is_member()) << "of what the former self was it has nothing";
+        }
+        EXPECT_EQ(mesh.node(1)->id(), fresh) << round << ": who it is now it remembers";
+        EXPECT_FALSE(mesh.node(1)->services().store->has_forgotten()) << round;
+        // The others give the former one up and take the new one in, among the voters too.
+        auto const replaced = [&] {
+            for (usize i = 0; i < mesh.size(); ++i) {
+                auto& services = mesh.node(i)->services();
+                auto const voters = services.catalog->voters();
+                auto const map = services.maps->current();
+                auto const* const old = map->find(former);
+                bool const gone = (!old || old->presence == mesh::Presence::kOut) &&
+                                  std::find(voters.begin(), voters.end(), former) == voters.end();
+                bool const votes = std::find(voters.begin(), voters.end(), fresh) != voters.end();
+                if (!gone || !votes || voters.size() != 3 || services.raft->core().barred()) return false;
+            }
+            return true;
+        };
+        EXPECT_TRUE(world.run_until(replaced, 60_s)) << round << why(world);
+        world.run_for(5_s);
+        EXPECT_TRUE(replaced()) << round << ": and stays so" << why(world);
         mesh.machine(1).crash();
     }
     EXPECT_FALSE(world.failed()) << why(world);
