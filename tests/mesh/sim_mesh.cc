@@ -77,7 +77,9 @@ Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
     }
     member.id = (*node)->id();  // a device that has forgotten promises goes on as somebody else
     member.node = node->get();
-    member.id = member.node->id();  // another one, if the device has forgotten promises
+    // Another one, if the device has forgotten promises: it began no mesh.
+    if (member.id != member.node->id()) ++member.generation;
+    member.id = member.node->id();
     Presence const presence{member};
     Event never;
     co_await never.wait();
