@@ -47,8 +47,6 @@ class Recovery {
     Task<Result<void>> replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after);
     Task<Result<DecodedRecord>> read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset);
     Task<void> give_up();
-    Task<void> drop_leftovers();
-    Task<void> drop_all(std::vector<LogSegment> segments);
     [[nodiscard]] SpaceId space() const { return record_->space(); }
     [[nodiscard]] u64 root_position() const { return record_->value().root_position(); }
 
@@ -408,27 +406,19 @@ Task<void> Recovery::give_up() {
         stream.set_owner_lease(0);
         return true;
     };
-    if (co_await record_->update(change, deps_.env.clock.now() + 2_s)) co_await drop_leftovers();
-}
-
-// What the record, as it was just committed, does not list and this attempt has made or taken off. A stream that
-// nobody can recover would else fill every device, attempt by attempt.
-Task<void> Recovery::drop_leftovers() {
+    if (!co_await record_->update(change, deps_.env.clock.now() + 2_s)) co_return;
+    // What this attempt has made or taken off, and the record as it was just committed does not list. A stream that
+    // nobody can recover would else fill every device, attempt by attempt.
     std::vector<LogSegment> leftovers = std::move(unused_);
-    for (LogSegment& segment : prepared_) leftovers.push_back(std::move(segment));
+    leftovers.insert(leftovers.end(), prepared_.begin(), prepared_.end());
     if (own_) leftovers.push_back(*own_);
     pb::Stream record = record_->value();
-    std::erase_if(leftovers, [&](const LogSegment& segment) { return find_segment(record, segment.id.seq); });
-    co_await drop_all(std::move(leftovers));
-}
-
-Task<void> Recovery::drop_all(std::vector<LogSegment> segments) {
-    std::vector<Task<Result<void>>> calls;
-    for (const LogSegment& segment : segments)
+    std::vector<Task<Result<void>>> drops;
+    for (const LogSegment& segment : leftovers)
         for (CoreletId replica : segment.replicas)
-            if (!deps_.placement.is_confirmed_dead(replica))
-                calls.push_back(deps_.replicas.drop(replica, segment.id, record_->epoch()));
-    (void)co_await join_all<Result<void>>(std::move(calls));
+            if (!find_segment(record, segment.id.seq) && !deps_.placement.is_confirmed_dead(replica))
+                drops.push_back(deps_.replicas.drop(replica, segment.id, record_->epoch()));
+    (void)co_await join_all<Result<void>>(std::move(drops));
 }
 
 // From the fences to the commit.
