@@ -131,7 +131,7 @@ TEST_F(RaftCatalogTest, WhatARottenVoterAcknowledgedIsNotForgotten) {
     for (int round = 0; round < 3; ++round) {
         suite->start(rotten);
         ASSERT_TRUE(until([&] { return suite->is_up(rotten); }, 10_s));
-        suite->world().run_for(Duration{round * 2'000'000'000});
+        suite->world().run_for(Duration{i64{round} * 2'000'000'000});
         suite->crash(rotten);
     }
     suite->start(rotten);
