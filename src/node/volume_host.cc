@@ -345,8 +345,7 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
             const Container* const container = core.state.containers.find(seq);
             bool const on_its_way = core.state.puts_in_flight.contains(seq) || core.packing.contains(seq);
             bool const in_log = container ? container->in_log() : stream.lists(seq);
-            bool const on_its_way_out = container && container->is_leftover;
-            if (on_its_way || on_its_way_out || in_log) {
+            if (on_its_way || in_log) {
                 verdict.fates.pending.insert(seq);
             } else if (!container && !core.state.containers.map_chunks().contains(seq)) {
                 bool const proven = seq < stream.committed_horizon();

@@ -16,10 +16,9 @@ Task<Result<void>> Checkpointer::delete_dead(std::vector<u64> condemned) {
     for (usize at = 0; at < condemned.size(); at += k_remove_at_once) {
         std::vector<u64> batch;
         for (usize i = at; i < std::min(condemned.size(), at + k_remove_at_once); ++i) {
-            Container* const container = table.find(condemned[i]);
+            const Container* const container = table.find(condemned[i]);
             CORELET_ASSERT(container && container->condemned && container->live == 0,
                            "a reference to a condemned chunk");
-            container->is_leftover = true;  // also of what could not be removed everywhere
             batch.push_back(condemned[i]);
         }
         auto const removed = co_await core_.chunks.remove(batch, core_.stream->epoch());
