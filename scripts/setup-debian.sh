@@ -3,11 +3,11 @@
 # Needs root or sudo only when a package is missing. Options: --list prints the packages, --check only looks.
 set -euo pipefail
 
-toolchain=(clang-19 lld-19 llvm-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev libc6-dev libstdc++-12-dev
-           ninja-build cmake ccache pkg-config git python3)
+toolchain=(clang-19 lld-19 llvm-19 bolt-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev libc6-dev libstdc++-12-dev
+           ninja-build cmake ccache pkg-config git patch python3)
 libraries=(liburing-dev libisal-dev libprotobuf-dev protobuf-compiler libfmt-dev libspdlog-dev libcli11-dev
            nlohmann-json3-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev)
-testing=(libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev spin)
+testing=(libjemalloc-dev libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev spin)
 # Stock clients and tools that the demo, the benchmarks and the system tests run against a mesh.
 outside=(fio nbdkit libnbd-bin libnbd-dev qemu-utils iproute2 procps zstd e2fsprogs util-linux)
 packages=("${toolchain[@]}" "${libraries[@]}" "${testing[@]}" "${outside[@]}")

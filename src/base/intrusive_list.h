@@ -63,6 +63,12 @@ class IntrusiveList {
             n = next;
         }
     }
+    // How many there are, counted up to `limit`.
+    [[nodiscard]] usize count(usize limit) const {
+        usize out = 0;
+        for (const ListNode* n = head_.next_; n != &head_ && out < limit; n = n->next_) ++out;
+        return out;
+    }
     // The n-th node from the front; there must be one.
     [[nodiscard]] T& at(usize index) {
         ListNode* n = head_.next_;

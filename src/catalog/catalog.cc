@@ -1,5 +1,7 @@
 #include "catalog/catalog.h"
 
+#include "catalog/state.h"
+
 namespace corelet {
 
 Transaction& Transaction::require_missing(std::string key) {
@@ -40,6 +42,10 @@ Task<Result<std::optional<KeyValue>>> Catalog::get(std::string key, Instant dead
     CO_TRY(TransactionResult result, co_await commit(std::move(transaction), deadline));
     const KeyValue* const found = result.find(key);
     co_return found ? std::optional<KeyValue>(*found) : std::nullopt;
+}
+
+RangeResult Catalog::local_range(std::string_view prefix) const {
+    return local().range(prefix);
 }
 
 }  // namespace corelet

@@ -96,17 +96,23 @@ class Watch {
     [[nodiscard]] virtual Task<Result<WatchBatch>> next() = 0;
 };
 
+class CatalogState;
+
 class Catalog {
   public:
     virtual ~Catalog() = default;
 
     // Atomic. A transaction whose answer was lost is not applied twice: the engine gives each a request id and
-    // finds its own success again. kConflict is not an error here: see `succeeded`.
+    // finds its own success again, with the values of `reads` as they are by then if it has operations. kConflict
+    // is not an error here: see `succeeded`.
     [[nodiscard]] virtual Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) = 0;
     // Linearizable: sees everything committed before the call.
     [[nodiscard]] virtual Task<Result<RangeResult>> range(std::string prefix, Instant deadline) = 0;
-    // What this corelet last heard, at once, also without quorum. Decides nothing.
-    [[nodiscard]] virtual RangeResult local_range(std::string_view prefix) const = 0;
+    // What this corelet last heard, at once, also without quorum. Decides nothing. To be looked at, not kept across
+    // an await.
+    [[nodiscard]] virtual const CatalogState& local() const = 0;
+    // A copy of a part of it.
+    [[nodiscard]] RangeResult local_range(std::string_view prefix) const;
     // Changes after `from`; with zero, from the present local state on.
     [[nodiscard]] virtual std::unique_ptr<Watch> watch(std::string prefix, Revision from) = 0;
 

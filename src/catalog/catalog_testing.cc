@@ -12,7 +12,8 @@ constexpr u64 k_device_bytes = 64 * k_mib;
 const MeshId k_mesh(7);
 }  // namespace
 
-// --- memory -----------------------------------------------------------------------------------------------------------------
+// --- memory
+// -----------------------------------------------------------------------------------------------------------------
 
 MemoryUnderTest::MemoryUnderTest(u64 seed) : world_(seed) {
     node_ = &world_.add_node("m");
@@ -20,7 +21,9 @@ MemoryUnderTest::MemoryUnderTest(u64 seed) : world_(seed) {
     EXPECT_TRUE(world_.run_until([this] { return catalog_ != nullptr; }, 1_s));
 }
 
-MemoryUnderTest::~MemoryUnderTest() { node_->crash(); }
+MemoryUnderTest::~MemoryUnderTest() {
+    node_->crash();
+}
 
 Task<void> MemoryUnderTest::life(Env& env, MemoryUnderTest* self) {
     MemoryCatalog catalog(env.clock);
@@ -29,7 +32,8 @@ Task<void> MemoryUnderTest::life(Env& env, MemoryUnderTest* self) {
     co_await never.wait();
 }
 
-// --- raft -------------------------------------------------------------------------------------------------------------------
+// --- raft
+// -------------------------------------------------------------------------------------------------------------------
 
 class RaftUnderTest::Policy final : public HelloPolicy {
   public:
@@ -75,7 +79,8 @@ struct RaftUnderTest::Presence {
     }
 };
 
-RaftUnderTest::RaftUnderTest(u64 seed, usize voters, usize observers, raft::Options options) : world_(seed), options_(options), voters_(voters) {
+RaftUnderTest::RaftUnderTest(u64 seed, usize voters, usize observers, raft::Options options)
+    : world_(seed), options_(options), voters_(voters) {
     for (usize i = 0; i < voters + observers; ++i) {
         Member member;
         member.machine = &world_.add_node("c" + std::to_string(i));
@@ -83,8 +88,12 @@ RaftUnderTest::RaftUnderTest(u64 seed, usize voters, usize observers, raft::Opti
         members_.push_back(member);
     }
     for (usize i = 0; i < members_.size(); ++i) start(i);
-    EXPECT_TRUE(world_.run_until([this] { return std::all_of(members_.begin(), members_.end(), [](const Member& m) { return m.catalog; }); }, 10_s));
-    for (usize i = 1; i < voters; ++i) EXPECT_TRUE(wait(0, make_voter(members_[0].raft, &members_[0].machine->env().clock, members_[i].id, in(60_s))));
+    EXPECT_TRUE(world_.run_until(
+        [this] { return std::all_of(members_.begin(), members_.end(), [](const Member& m) { return m.catalog; }); },
+        10_s));
+    for (usize i = 1; i < voters; ++i)
+        EXPECT_TRUE(
+            wait(0, make_voter(members_[0].raft, &members_[0].machine->env().clock, members_[i].id, in(60_s))));
     settle();
 }
 
@@ -95,7 +104,8 @@ RaftUnderTest::~RaftUnderTest() {
 Task<bool> RaftUnderTest::make_voter(RaftNode* raft, Clock* clock, CoreletId id, Instant deadline) {
     while (!raft->configuration().is_voter(id) && clock->now() < deadline) {
         bool const learns = raft->configuration().is_learner(id);
-        (void)co_await raft->change({learns ? raft::ChangeKind::kPromote : raft::ChangeKind::kAddLearner, id}, deadline);
+        (void)co_await raft->change({learns ? raft::ChangeKind::kPromote : raft::ChangeKind::kAddLearner, id},
+                                    deadline);
         co_await clock->sleep(50_ms);
     }
     co_return raft->configuration().is_voter(id);
@@ -126,15 +136,17 @@ Task<void> RaftUnderTest::life(Env& env, RaftUnderTest* self, usize index) {
     CORELET_ASSERT(rpc.listen(Address::tcp(self->machine(index).name(), 7000)).has_value());
     for (const Member& other : self->members_)
         if (other.id != member.id) rpc.set_addresses(other.id, {Address::tcp(other.machine->name(), 7000)});
-    auto raft = co_await RaftNode::start(env, rpc, (*store)->consensus_journal(), knowledge, self->options_, index == 0);
+    auto raft =
+        co_await RaftNode::start(env, rpc, (*store)->consensus_journal(), knowledge, self->options_, index == 0);
     if (!raft) {
         log_error(env.log, "test.raft_not_started", raft.error().to_string());
         co_return;
     }
     RaftCatalog catalog(env, rpc, raft->get());
-    std::vector<CoreletId> voters;
-    for (usize i = 0; i < self->voters_; ++i) voters.push_back(self->members_[i].id);
-    catalog.set_voter_hints(std::move(voters));
+    std::vector<CoreletId> all;
+    for (const Member& other : self->members_) all.push_back(other.id);
+    catalog.set_voter_hints({all.begin(), std::next(all.begin(), static_cast<i64>(self->voters_))});
+    catalog.set_acquaintances([all = std::move(all)] { return all; });
     member.store = store->get();
     member.raft = raft->get();
     member.catalog = &catalog;
@@ -147,7 +159,9 @@ void RaftUnderTest::start(usize index) {
     member(index).machine->start([this, index](Env& env) { return life(env, this, index); });
 }
 
-void RaftUnderTest::crash(usize index) { member(index).machine->crash(); }
+void RaftUnderTest::crash(usize index) {
+    member(index).machine->crash();
+}
 
 std::optional<usize> RaftUnderTest::leader() const {
     std::optional<usize> best;
@@ -178,10 +192,18 @@ void RaftUnderTest::disturb(u64 what) {
     settle();
     usize const who = what % 3 == 2 ? (what / 6) % voters_ : leader_now();
     switch (what % 6) {
-        case 0: raft(who).step_down(); break;
-        case 1: cut_off(who); break;
-        case 2: cut_off(who); break;
-        default: crash(who); break;
+        case 0:
+            raft(who).step_down();
+            break;
+        case 1:
+            cut_off(who);
+            break;
+        case 2:
+            cut_off(who);
+            break;
+        default:
+            crash(who);
+            break;
     }
     world_.run_for(Duration{static_cast<i64>(what % 7) * 400'000'000});
     if (!is_up(who)) start(who);
@@ -195,12 +217,19 @@ void RaftUnderTest::settle() {
         auto const leads = leader();
         if (!leads) return false;
         for (const Member& member : members_)
-            if (!member.catalog || member.catalog->local_range("\x7f").revision != members_[*leads].raft->state().revision()) return false;
+            if (!member.catalog ||
+                member.catalog->local_range("\x7f").revision != members_[*leads].raft->state().revision())
+                return false;
         for (usize i = 0; i < voters_; ++i)
-            if (members_[i].raft->leader() != members_[*leads].id || members_[i].raft->core().barred()) return false;
+            if (members_[i].raft->leader() != members_[*leads].id || members_[i].raft->core().barred())
+                return false;
         return true;
     };
     EXPECT_TRUE(world_.run_until(follow, 120_s)) << world_.failure();
+}
+
+void RaftUnderTest::stall_device(usize index, Duration time) {
+    machine(index).media().find(k_device)->faults.stuck_until = world_.now() + time;
 }
 
 void RaftUnderTest::rot_last_batch(usize index, usize batches) {

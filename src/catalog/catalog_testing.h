@@ -1,5 +1,5 @@
-// Catalogs for tests: one of a single process, and one on raft over several simulated corelets whose voters crash, are cut
-// off, rot and come back. The conformance suite runs against both through CatalogUnderTest.
+// Catalogs for tests: one of a single process, and one on raft over several simulated corelets whose voters crash,
+// are cut off, rot and come back. The conformance suite runs against both through CatalogUnderTest.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,8 +21,8 @@ class CatalogUnderTest {
     // No quorum answers from here on, and does again.
     virtual void lose_quorum() = 0;
     virtual void regain_quorum() = 0;
-    // Something happens to it that callers must not notice: a change of leader, a partition, a restart. Nothing, where
-    // there is nothing of the kind.
+    // Something happens to it that callers must not notice: a change of leader, a partition, a restart. Nothing,
+    // where there is nothing of the kind.
     virtual void disturb(u64 what) = 0;
     // The disturbance is over and everybody follows again.
     virtual void settle() = 0;
@@ -63,7 +63,8 @@ class MemoryUnderTest final : public CatalogUnderTest {
 // Voters 0 .. voters - 1, and observers behind them that hold no log.
 class RaftUnderTest final : public CatalogUnderTest {
   public:
-    explicit RaftUnderTest(u64 seed, usize voters = 3, usize observers = 1, raft::Options options = catalog_raft_options());
+    explicit RaftUnderTest(u64 seed, usize voters = 3, usize observers = 1,
+                           raft::Options options = catalog_raft_options());
     ~RaftUnderTest() override;
     sim::World& world() override { return world_; }
     Catalog& at(usize index) override { return *member(index).catalog; }
@@ -75,6 +76,7 @@ class RaftUnderTest final : public CatalogUnderTest {
     void settle() override;
 
     [[nodiscard]] RaftNode& raft(usize index) { return *member(index).raft; }
+    [[nodiscard]] RaftCatalog& catalog(usize index) { return *member(index).catalog; }
     [[nodiscard]] bool is_up(usize index) { return member(index).catalog != nullptr; }
     [[nodiscard]] Journal& journal(usize index) { return member(index).store->consensus_journal(); }
     [[nodiscard]] std::optional<usize> leader() const;
@@ -85,6 +87,7 @@ class RaftUnderTest final : public CatalogUnderTest {
     // While it is down: a bit flips in each of its journal's last batches, or in its snapshot.
     void rot_last_batch(usize index, usize batches = 1);
     void rot_snapshot(usize index);
+    void stall_device(usize index, Duration time);  // nothing is written or read for so long
     void cut_off(usize index) { world_.isolate(static_cast<u32>(index)); }
     void mend() { world_.heal_network(); }
     [[nodiscard]] usize voters() const { return voters_; }

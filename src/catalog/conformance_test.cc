@@ -1,10 +1,12 @@
 // Keys, transactions, watches and leases, while nothing else happens.
 #include "catalog/conformance_testing.h"
+#include "catalog/limits.h"
 
 namespace corelet::testing {
 namespace {
 
-// --- keys and revisions -----------------------------------------------------------------------------------------------------
+// --- keys and revisions
+// -----------------------------------------------------------------------------------------------------
 
 TEST_P(Conformance, KeysCarryTheRevisionsOfTheirCreationAndLastChange) {
     Revision const first = put("k", "one");
@@ -63,7 +65,38 @@ TEST_P(Conformance, APrefixIsDeletedAtOnce) {
     EXPECT_EQ(left->items[0].key, "d");
 }
 
-// --- transactions -----------------------------------------------------------------------------------------------------------
+// --- bounds
+// -----------------------------------------------------------------------------------------------------------------
+
+TEST_P(Conformance, WhatIsTooLargeForOneTransactionIsRefusedWithTheReason) {
+    put("k", "v");
+    Transaction large;
+    large.put("large", std::string(k_catalog_transaction_bytes_max, 'x'));
+    Transaction many;
+    for (usize i = 0; i <= k_catalog_operations_max; ++i) many.put("many/" + std::to_string(i), "v");
+    struct Case {
+        Transaction transaction;
+        std::string word;
+    };
+    for (Case& each : std::vector<Case>{{large, std::to_string(k_catalog_transaction_bytes_max)},
+                                        {many, "split it"},
+                                        {Transaction().put(std::string(k_catalog_key_bytes_max + 1, 'k'), "v"),
+                                         std::to_string(k_catalog_key_bytes_max)},
+                                        {Transaction().put("", "v"), "between 1 and"}}) {
+        auto const refused = commit(std::move(each.transaction));
+        ASSERT_FALSE(refused) << each.word;
+        EXPECT_EQ(refused.error().code, Code::kInvalid);
+        EXPECT_NE(refused.error().message.find(each.word), std::string::npos) << refused.error().message;
+    }
+    EXPECT_EQ(range("")->items.size(), 1U) << "nothing of them stands";
+    // At the bounds they pass.
+    ASSERT_TRUE(commit(Transaction().put(std::string(k_catalog_key_bytes_max, 'k'), "v")));
+    ASSERT_TRUE(commit(
+        Transaction().put("large", std::string(k_catalog_transaction_bytes_max - k_catalog_item_bytes - 5, 'x'))));
+}
+
+// --- transactions
+// -----------------------------------------------------------------------------------------------------------
 
 TEST_P(Conformance, EachKindOfCompareHoldsAndFails) {
     Revision const revision = put("k", "v");
@@ -97,35 +130,41 @@ TEST_P(Conformance, EachKindOfCompareHoldsAndFails) {
 TEST_P(Conformance, AllComparesOverSeveralKeysMustHoldOrNothingHappens) {
     Revision const a = put("a", "1");
     put("b", "2");
-    auto const refused = commit(Transaction().require_revision("a", a).require_missing("b").put("a", "9").remove("b").read("a").read("b"));
+    auto const refused = commit(
+        Transaction().require_revision("a", a).require_missing("b").put("a", "9").remove("b").read("a").read("b"));
     ASSERT_TRUE(refused);
     EXPECT_FALSE(refused->succeeded);
     ASSERT_EQ(refused->values.size(), 2U) << "what is there is told to the loser";
     EXPECT_EQ(refused->find("a")->value, "1");
     EXPECT_EQ(get("b")->value, "2");
-    auto const done = commit(Transaction().require_revision("a", a).require_exists("b").put("a", "9").remove("b").read("a").read("b"));
+    auto const done = commit(
+        Transaction().require_revision("a", a).require_exists("b").put("a", "9").remove("b").read("a").read("b"));
     ASSERT_TRUE(done && done->succeeded);
     ASSERT_EQ(done->values.size(), 1U) << "values are those after the operations";
     EXPECT_EQ(done->find("a")->value, "9");
     EXPECT_FALSE(get("b"));
-    EXPECT_TRUE(commit(Transaction().require_revision("b", {}).put("b", "new"))->succeeded) << "revision 0: missing";
+    EXPECT_TRUE(commit(Transaction().require_revision("b", {}).put("b", "new"))->succeeded)
+        << "revision 0: missing";
 }
 
 TEST_P(Conformance, OfManyThatCompareTheSameRevisionOneWins) {
     Revision const seen = put("k", "0");
     std::vector<std::shared_ptr<std::optional<Result<TransactionResult>>>> answers;
     struct Ask {
-        static Task<void> run(Catalog* catalog, Transaction transaction, Instant deadline, std::shared_ptr<std::optional<Result<TransactionResult>>> out) {
+        static Task<void> run(Catalog* catalog, Transaction transaction, Instant deadline,
+                              std::shared_ptr<std::optional<Result<TransactionResult>>> out) {
             out->emplace(co_await catalog->commit(std::move(transaction), deadline));
         }
     };
     for (usize i = 0; i < 8; ++i) {
         answers.push_back(std::make_shared<std::optional<Result<TransactionResult>>>());
         usize const where = i % suite->size();
-        suite->machine(where).spawn(Ask::run(&suite->at(where), Transaction().require_revision("k", seen).put("k", std::to_string(i + 1)).read("k"),
-                                             suite->in(20_s, where), answers.back()));
+        suite->machine(where).spawn(Ask::run(
+            &suite->at(where), Transaction().require_revision("k", seen).put("k", std::to_string(i + 1)).read("k"),
+            suite->in(20_s, where), answers.back()));
     }
-    ASSERT_TRUE(suite->world().run_until([&] { return std::all_of(answers.begin(), answers.end(), [](auto& a) { return a->has_value(); }); }, 30_s));
+    ASSERT_TRUE(suite->world().run_until(
+        [&] { return std::all_of(answers.begin(), answers.end(), [](auto& a) { return a->has_value(); }); }, 30_s));
     usize winners = 0;
     std::string const value = get("k")->value;
     for (usize i = 0; i < answers.size(); ++i) {
@@ -176,10 +215,12 @@ TEST_P(Conformance, AFullCatalogRefusesGrowthAndNothingElse) {
     put("fill/0", std::string(700 * k_kib, 'w'));
     EXPECT_TRUE(commit(Transaction().remove("fill/1")));
     put("fill/new", large);
-    EXPECT_EQ(suite->wait(k_voter, suite->at(k_voter).range("fill/", suite->in(20_s, k_voter)))->items.size(), stored);
+    EXPECT_EQ(suite->wait(k_voter, suite->at(k_voter).range("fill/", suite->in(20_s, k_voter)))->items.size(),
+              stored);
 }
 
-// --- watches ----------------------------------------------------------------------------------------------------------------
+// --- watches
+// ----------------------------------------------------------------------------------------------------------------
 
 TEST_P(Conformance, AWatchTellsEachRevisionOnceAndInOrder) {
     Revision const start = put("w/0", "zero");
@@ -224,7 +265,8 @@ TEST_P(Conformance, AWatchResumesFromARevisionWithoutAGap) {
 TEST_P(Conformance, AWatchThatFellBehindSaysSoAndGoesOnFromThePresent) {
     Revision const start = put("w/0", "0");
     std::string const large(700 * k_kib, 'v');
-    for (usize bytes = 0; bytes <= k_catalog_history_bytes + large.size(); bytes += large.size()) put("w/big", large);
+    for (usize bytes = 0; bytes <= k_catalog_history_bytes + large.size(); bytes += large.size())
+        put("w/big", large);
     suite->settle();
     for (usize where : {k_voter, k_observer}) {
         suite->settle();
@@ -239,7 +281,8 @@ TEST_P(Conformance, AWatchThatFellBehindSaysSoAndGoesOnFromThePresent) {
     }
 }
 
-// --- leases -----------------------------------------------------------------------------------------------------------------
+// --- leases
+// -----------------------------------------------------------------------------------------------------------------
 
 TEST_P(Conformance, ALeaseThatIsNotRenewedTakesItsKeysAlong) {
     LeaseId const lease = grant(3_s);

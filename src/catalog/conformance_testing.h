@@ -1,6 +1,6 @@
-// The fixture of the conformance suite: what every engine behind the Catalog interface must do, in the interface's own words.
-// One suite, run against each engine; the one on raft in a mesh of voters and observers, where cases that say so are
-// disturbed meanwhile.
+// The fixture of the conformance suite: what every engine behind the Catalog interface must do, in the interface's
+// own words. One suite, run against each engine; the one on raft in a mesh of voters and observers, where cases
+// that say so are disturbed meanwhile.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -54,6 +54,8 @@ class Conformance : public ::testing::TestWithParam<Engine> {
     std::unique_ptr<CatalogUnderTest> suite;
 };
 
-inline std::string engine_name(const ::testing::TestParamInfo<Engine>& info) { return info.param == Engine::kMemory ? "Memory" : "Raft"; }
+inline std::string engine_name(const ::testing::TestParamInfo<Engine>& info) {
+    return info.param == Engine::kMemory ? "Memory" : "Raft";
+}
 
 }  // namespace corelet::testing

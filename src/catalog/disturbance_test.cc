@@ -6,7 +6,8 @@ namespace {
 
 class ConformanceDisturbed : public Conformance {};
 
-// --- reads, and what goes on beneath ------------------------------------------------------------------------------------------
+// --- reads, and what goes on beneath
+// ------------------------------------------------------------------------------------------
 
 TEST_P(ConformanceDisturbed, WithoutQuorumCallsEndAtTheirDeadlineAndTheLocalViewStays) {
     put("k", "v");
@@ -15,9 +16,11 @@ TEST_P(ConformanceDisturbed, WithoutQuorumCallsEndAtTheirDeadlineAndTheLocalView
     suite->lose_quorum();
     EXPECT_FALSE(suite->at(k_observer).is_available());
     Instant const before = suite->in(0_s, k_observer);
-    auto const failed = suite->wait(k_observer, suite->at(k_observer).commit(Transaction().put("k", "w"), suite->in(3_s, k_observer)));
+    auto const failed = suite->wait(
+        k_observer, suite->at(k_observer).commit(Transaction().put("k", "w"), suite->in(3_s, k_observer)));
     ASSERT_FALSE(failed);
-    EXPECT_TRUE(failed.error().code == Code::kUnavailable || failed.error().code == Code::kTimeout) << failed.error().to_string();
+    EXPECT_TRUE(failed.error().code == Code::kUnavailable || failed.error().code == Code::kTimeout)
+        << failed.error().to_string();
     EXPECT_FALSE(suite->wait(k_observer, suite->at(k_observer).range("", suite->in(3_s, k_observer))));
     EXPECT_FALSE(suite->wait(k_observer, suite->at(k_observer).renew_lease(lease, suite->in(3_s, k_observer))));
     EXPECT_LE(suite->in(0_s, k_observer) - before, 12_s) << "each ends at about its deadline";
@@ -42,7 +45,8 @@ Task<void> count_up(CatalogUnderTest* suite, usize where, std::shared_ptr<Counte
         if (!found) continue;
         u64 const value = *found ? std::stoull((*found)->value) : 0;
         Transaction transaction;
-        transaction.require_revision("counter", *found ? (*found)->mod_revision : Revision{}).put("counter", std::to_string(value + 1));
+        transaction.require_revision("counter", *found ? (*found)->mod_revision : Revision{})
+            .put("counter", std::to_string(value + 1));
         ++counter->attempted;
         auto const done = co_await catalog.commit(std::move(transaction), clock.now() + 5_s);
         if (!done) continue;
@@ -53,7 +57,8 @@ Task<void> count_up(CatalogUnderTest* suite, usize where, std::shared_ptr<Counte
 // A transaction that was applied and whose answer was lost is found again, not tried against its own effect.
 TEST_P(ConformanceDisturbed, SuccessesAreCountedOnceWhateverHappens) {
     auto counter = std::make_shared<Counter>();
-    for (usize where : {k_observer, k_observer + 1}) suite->machine(where).spawn(count_up(suite.get(), where, counter));
+    for (usize where : {k_observer, k_observer + 1})
+        suite->machine(where).spawn(count_up(suite.get(), where, counter));
     Prng random = suite->world().fork("disturb");
     for (int i = 0; i < 12; ++i) {
         suite->world().run_for(2_s);
@@ -81,7 +86,8 @@ Task<void> write_register(CatalogUnderTest* suite, usize where, std::shared_ptr<
     while (!shared->stop) {
         co_await clock.sleep(10_ms);
         u64 const value = ++shared->begun;
-        auto const done = co_await catalog.commit(Transaction().put("register", std::to_string(value)), clock.now() + 30_s);
+        auto const done =
+            co_await catalog.commit(Transaction().put("register", std::to_string(value)), clock.now() + 30_s);
         if (done) shared->acknowledged = value;
     }
 }
@@ -104,7 +110,9 @@ Task<void> read_register(CatalogUnderTest* suite, usize where, bool by_range, st
             if (*found) text = (*found)->value;
         }
         u64 const value = std::stoull(text);
-        if (value < floor) shared->broken = "read " + text + " after " + std::to_string(floor) + " was known at corelet " + std::to_string(where);
+        if (value < floor)
+            shared->broken = "read " + text + " after " + std::to_string(floor) + " was known at corelet " +
+                             std::to_string(where);
         if (value > shared->begun) shared->broken = "read " + text + " from the future";
         last = value;
         ++shared->reads;
@@ -114,7 +122,8 @@ Task<void> read_register(CatalogUnderTest* suite, usize where, bool by_range, st
 TEST_P(ConformanceDisturbed, ReadsAreLinearizableWhateverHappens) {
     auto shared = std::make_shared<Register>();
     suite->machine(k_observer).spawn(write_register(suite.get(), k_observer, shared));
-    for (usize where = 0; where < suite->size(); ++where) suite->machine(where).spawn(read_register(suite.get(), where, where % 2 == 0, shared));
+    for (usize where = 0; where < suite->size(); ++where)
+        suite->machine(where).spawn(read_register(suite.get(), where, where % 2 == 0, shared));
     Prng random = suite->world().fork("disturb");
     for (int i = 0; i < 12; ++i) {
         suite->world().run_for(1500_ms);
@@ -129,7 +138,8 @@ TEST_P(ConformanceDisturbed, ReadsAreLinearizableWhateverHappens) {
     EXPECT_GE(shared->acknowledged, 100U);
 }
 
-Task<void> follow(CatalogUnderTest* suite, usize where, std::shared_ptr<std::vector<std::string>> seen, std::shared_ptr<bool> missed) {
+Task<void> follow(CatalogUnderTest* suite, usize where, std::shared_ptr<std::vector<std::string>> seen,
+                  std::shared_ptr<bool> missed) {
     auto watch = suite->at(where).watch("steps/", {});
     Revision last;
     for (;;) {
@@ -163,7 +173,8 @@ TEST_P(ConformanceDisturbed, AWatchMissesNothingWhateverHappens) {
     EXPECT_EQ(*seen, made);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, ConformanceDisturbed, ::testing::Values(Engine::kMemory, Engine::kRaft), engine_name);
+INSTANTIATE_TEST_SUITE_P(Engines, ConformanceDisturbed, ::testing::Values(Engine::kMemory, Engine::kRaft),
+                         engine_name);
 
 }  // namespace
 }  // namespace corelet::testing

@@ -1,5 +1,5 @@
-// What the catalog holds at most, everywhere alike: a command that one voter takes must fit all others' journals. Beyond a
-// bound the request is refused with the reason; nothing is lost and deletes still pass.
+// What the catalog holds at most, everywhere alike: a command that one voter takes must fit all others' journals.
+// Beyond a bound the request is refused with the reason; nothing is lost and deletes still pass.
 #pragma once
 
 #include "base/types.h"

@@ -6,12 +6,12 @@
 
 namespace corelet {
 
-class MemoryCatalog final : public Catalog {
+class MemoryCatalog : public Catalog {
   public:
     explicit MemoryCatalog(Clock& clock) : clock_(clock) {}
     [[nodiscard]] Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) override;
     [[nodiscard]] Task<Result<RangeResult>> range(std::string prefix, Instant deadline) override;
-    [[nodiscard]] RangeResult local_range(std::string_view prefix) const override { return state_.range(prefix); }
+    [[nodiscard]] const CatalogState& local() const override { return state_; }
     [[nodiscard]] std::unique_ptr<Watch> watch(std::string prefix, Revision from) override {
         return hub_.watch(std::move(prefix), from);
     }

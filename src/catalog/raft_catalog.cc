@@ -1,5 +1,7 @@
 #include "catalog/raft_catalog.h"
 
+#include "base/fault_point.h"
+
 #include "wire/message.h"
 
 namespace corelet {
@@ -8,7 +10,10 @@ namespace {
 constexpr Duration k_pull_wait = 1_s;
 constexpr Duration k_contact_fresh = 3_s;
 constexpr Duration k_try = 2_s;
+constexpr Duration k_expiry_every = 250_ms;
+constexpr Duration k_end_patience = 2_s;
 constexpr usize k_reply_body_max = 64 * k_kib;
+constexpr usize k_asked_max = 16;
 
 // Large answers go as a payload: a frame's body is bounded more narrowly, and they leave the urgent lane to others.
 Reply pack(const google::protobuf::MessageLite& message) {
@@ -23,6 +28,12 @@ template <class M>
 Result<M> unpack(const Reply& reply) {
     if (reply.payload.empty()) return decode_message<M>(reply.body);
     return decode_message<M>(reply.payload.flatten());
+}
+
+std::vector<CoreletId> voters_of(const pb::CatalogPullReply& reply) {
+    std::vector<CoreletId> voters;
+    for (u64 voter : reply.voters()) voters.push_back(CoreletId(voter));
+    return voters;
 }
 }  // namespace
 
@@ -60,6 +71,10 @@ CoreletId RaftCatalog::leader() const {
 bool RaftCatalog::is_available() const {
     if (holds_log())
         return raft_->is_leader() || (!raft_->leader().is_zero() && rpc_.is_connected(raft_->leader()));
+    return in_contact();
+}
+
+bool RaftCatalog::in_contact() const {
     return env_.clock.now() - last_contact_ < k_contact_fresh;
 }
 
@@ -125,9 +140,11 @@ Task<Result<pb::CatalogResult>> RaftCatalog::submit(pb::CatalogCommand command, 
     CO_TRY(Reply reply, co_await ask_leader(catalog_method::k_commit, encode_message(command), deadline));
     CO_TRY(auto result, unpack<pb::CatalogResult>(reply));
     // What this corelet has done it also sees, if it holds the log.
-    if (holds_log() && result.revision() != 0)
+    if (holds_log() && result.revision() != 0) {
         co_await raft_->hub().wait_beyond(Revision(result.revision() - 1), env_.clock,
                                           std::min(deadline, env_.clock.now() + 500_ms));
+        if (holds_log()) follow_log();
+    }
     co_return result;
 }
 
@@ -136,6 +153,7 @@ Task<Result<TransactionResult>> RaftCatalog::commit(Transaction transaction, Ins
     pb::CatalogCommand command;
     encode_transaction(transaction, *command.mutable_transaction());
     CO_TRY(auto result, co_await submit(std::move(command), deadline));
+    if (FAULT_POINT("catalog.answer_lost")) co_return fail(Code::kTimeout, "no answer before the deadline");
     co_return to_transaction_result(result);
 }
 
@@ -238,31 +256,14 @@ Task<Result<Reply>> RaftCatalog::on_pull(Request request) {
     CO_TRY(auto message, decode_message<pb::CatalogPull>(request.body));
     Instant const until = std::min(request.deadline, env_.clock.now() + k_pull_wait);
     Revision const after(message.after());
-    co_await hub_.wait_beyond(after, env_.clock, until);
+    if (holds_log()) co_await hub_.wait_beyond(after, env_.clock, until);
     const CatalogState& state = view();
     pb::CatalogPullReply reply;
-    reply.set_revision(state.revision().v);
-    reply.set_leader(leader().v);
+    // Nobody follows one that only follows itself: two of them could go on believing each other for ever. It says
+    // at once what it knows.
+    if (holds_log()) reply.set_leader(leader().v);
     for (CoreletId voter : voters()) reply.add_voters(voter.v);
-    // Who lags behind the one that asks has nothing to say to it.
-    if (after > state.revision()) co_return pack(reply);
-    auto const changes = after.is_zero() ? std::nullopt : state.changes_after(after, k_catalog_pull_bytes);
-    if (changes) {
-        for (const CatalogState::Change& change : *changes) {
-            auto* const out = reply.add_changes();
-            encode_item(change.event.item, *out->mutable_item());
-            out->set_deleted(change.event.deleted);
-        }
-        // If that is a part of them, the rest comes when it is asked for.
-        if (!changes->empty()) {
-            Revision const told = changes->back().revision;
-            auto const rest = state.changes_after(told, 0);
-            if (rest && !rest->empty()) reply.set_revision(told.v);
-        }
-    } else {
-        reply.set_whole(true);
-        for (const KeyValue& item : state.range("").items) encode_item(item, *reply.add_changes()->mutable_item());
-    }
+    state.tell(after, k_catalog_pull_bytes, reply);
     co_return pack(reply);
 }
 
@@ -272,36 +273,62 @@ Task<Result<Reply>> RaftCatalog::on_pull(Request request) {
 bool RaftCatalog::learn(const pb::CatalogPullReply& reply) {
     if (Revision(reply.revision()) < mirror_.revision()) return false;  // it lags behind
     mirror_.mirror(reply);
-    std::vector<CoreletId> voters;
-    for (u64 voter : reply.voters()) voters.push_back(CoreletId(voter));
+    hub_.changed();
+    bool const knows = reply.leader() != 0;
+    // What others have heard of the voters may be old.
+    if (!knows && in_contact()) return false;
+    std::vector<CoreletId> voters = voters_of(reply);
     if (!voters.empty()) hints_ = std::move(voters);
     leader_hint_ = CoreletId(reply.leader());
-    if (reply.leader() != 0) last_contact_ = env_.clock.now();
-    hub_.changed();
-    return reply.leader() != 0;
+    if (knows) last_contact_ = env_.clock.now();
+    return knows;
 }
 
-// A member that hears no leader asks the others whether they still count it in.
+std::vector<CoreletId> RaftCatalog::others_to_ask() const {
+    std::vector<CoreletId> others = acquaintances_ ? acquaintances_() : std::vector<CoreletId>{};
+    std::erase(others, rpc_.id());
+    return others;
+}
+
+// A member that hears no leader asks the others whether they still count it in; and one more, with those whom that
+// one names, for all that it knew may have been replaced.
 Task<void> RaftCatalog::look_whether_removed() {
-    std::vector<CoreletId> const members = raft_->configuration().voters;
-    for (CoreletId member : members) {
-        if (member == rpc_.id()) continue;
+    std::vector<CoreletId> asked = raft_->configuration().voters;
+    auto const others = others_to_ask();
+    if (!others.empty()) asked.push_back(others[looked_++ % others.size()]);
+    for (usize i = 0; i < asked.size(); ++i) {
+        if (asked[i] == rpc_.id()) continue;
         pb::CatalogPull message;
         message.set_after(raft_->state().revision().v);
-        auto const reply = co_await ask(member, catalog_method::k_pull, encode_message(message),
+        auto const reply = co_await ask(asked[i], catalog_method::k_pull, encode_message(message),
                                         env_.clock.now() + k_pull_wait + 1_s);
-        if (!reply || !raft_->leader().is_zero()) continue;
-        auto const answer = unpack<pb::CatalogPullReply>(*reply);
-        if (!answer || answer->leader() == 0) continue;
-        std::vector<CoreletId> voters;
-        for (u64 voter : answer->voters()) voters.push_back(CoreletId(voter));
+        if (!raft_->leader().is_zero()) co_return;
+        auto const answer = reply ? unpack<pb::CatalogPullReply>(*reply) : std::unexpected(reply.error());
+        if (!answer) continue;
+        std::vector<CoreletId> voters = voters_of(*answer);
+        if (answer->leader() == 0) {
+            for (CoreletId voter : voters)
+                if (asked.size() < k_asked_max && std::find(asked.begin(), asked.end(), voter) == asked.end())
+                    asked.push_back(voter);
+            continue;
+        }
         if (voters.empty() || std::find(voters.begin(), voters.end(), rpc_.id()) != voters.end()) continue;
         log_info(env_.log, "catalog.removed",
-                 "this corelet is no voter any more, as " + to_string(member) + " says; it follows the others");
+                 "this corelet is no voter any more, as " + to_string(asked[i]) + " says; it follows the others");
         hints_ = std::move(voters);
         removed_ = true;
         co_return;
     }
+}
+
+// Out of contact, every other time somebody who is no voter as far as is known here.
+CoreletId RaftCatalog::next_to_follow(usize turn) const {
+    std::vector<CoreletId> known = hints_;
+    std::erase(known, rpc_.id());
+    auto const others = in_contact() ? std::vector<CoreletId>{} : others_to_ask();
+    if (others.empty()) return known.empty() ? CoreletId{} : known[turn % known.size()];
+    if (known.empty()) return others[turn % others.size()];
+    return turn % 2 == 0 ? known[turn / 2 % known.size()] : others[turn / 2 % others.size()];
 }
 
 // Whoever holds no log follows a voter that does; if it goes silent or lags without a leader, the next one.
@@ -309,10 +336,7 @@ Task<void> RaftCatalog::mirror_loop() {
     usize turn = static_cast<usize>(client_ % 7);
     for (;;) {
         if (holds_log()) {
-            if (!hub_on_log_) {
-                hub_on_log_ = true;
-                hub_.follow(raft_->state());
-            }
+            follow_log();
             co_await env_.clock.sleep(1_s);
             if (!raft_->leader().is_zero() || leader_known_.ns == 0) leader_known_ = env_.clock.now();
             if (env_.clock.now() - leader_known_ >= k_contact_fresh) co_await look_whether_removed();
@@ -324,23 +348,29 @@ Task<void> RaftCatalog::mirror_loop() {
             continue;
         }
         if (hub_on_log_) follow_mirror();
-        std::vector<CoreletId> candidates;
-        for (CoreletId voter : hints_)
-            if (voter != rpc_.id()) candidates.push_back(voter);
-        if (candidates.empty()) {
+        CoreletId const whom = next_to_follow(turn);
+        if (whom.is_zero()) {
             co_await env_.clock.sleep(200_ms);
             continue;
         }
-        if (co_await pull_from(candidates[turn % candidates.size()])) continue;
+        if (co_await pull_from(whom)) continue;
         ++turn;
         co_await env_.clock.sleep(100_ms);
     }
 }
 
-// It goes on from what the log has brought so far.
+// What the mirror has shown is not taken back: one that was removed and is a member again, or is a new one, has a
+// log that lies behind it until it has caught up.
+void RaftCatalog::follow_log() {
+    if (hub_on_log_ || raft_->state().revision() < mirror_.revision()) return;
+    hub_on_log_ = true;
+    hub_.follow(raft_->state());
+}
+
+// It goes on from what the log has brought so far; who the voters were before it held the log is long out of date.
 void RaftCatalog::follow_mirror() {
     hub_on_log_ = false;
-    if (hints_.empty()) hints_ = raft_->configuration().voters;
+    if (auto const& voters = raft_->configuration().voters; !removed_ && !voters.empty()) hints_ = voters;
     mirror_ = raft_->state();
     hub_.follow(mirror_);
 }
@@ -362,14 +392,23 @@ Task<void> RaftCatalog::relay_changes() {
         co_await raft_->hub().wait_beyond(seen, env_.clock, env_.clock.now() + 5_s);
         if (raft_->state().revision() == seen) continue;
         seen = raft_->state().revision();
+        if (holds_log()) follow_log();
         if (hub_on_log_) hub_.changed();
     }
+}
+
+// Time in which this leader did not run does not count: the renewals it did not hear may have been sent.
+void RaftCatalog::postpone_expiry(Duration lost) {
+    if (lost <= Duration{}) return;
+    for (auto& [lease, until] : expiry_) until = until + lost;
 }
 
 // The leader ends leases by entries of the log; a new leader gives each its full length.
 Task<void> RaftCatalog::expiry_loop() {
     for (;;) {
-        co_await env_.clock.sleep(250_ms);
+        Instant const slept = env_.clock.now();
+        co_await env_.clock.sleep(k_expiry_every);
+        postpone_expiry(env_.clock.now() - slept - k_expiry_every);
         if (!raft_->is_leader()) {
             expiry_.clear();
             ending_.clear();
@@ -390,7 +429,9 @@ Task<void> RaftCatalog::expiry_loop() {
         }
         std::erase_if(expiry_, [&](const auto& entry) { return !leases.contains(entry.first); });
         std::erase_if(ending_, [&](LeaseId lease) { return !leases.contains(lease); });
-        if (!lapsed.empty()) co_await end_lapsed(std::move(lapsed));
+        if (lapsed.empty()) continue;
+        co_await end_lapsed(std::move(lapsed));
+        postpone_expiry(env_.clock.now() - now - k_end_patience);
     }
 }
 
@@ -401,7 +442,7 @@ Task<void> RaftCatalog::end_lapsed(std::vector<LeaseId> lapsed) {
         command.add_end_leases(lease.v);
         ending_.insert(lease);
     }
-    auto const ended = co_await propose_here(std::move(command), env_.clock.now() + 2_s);
+    auto const ended = co_await propose_here(std::move(command), env_.clock.now() + k_end_patience);
     if (ended || ended.error().code == Code::kTimeout) co_return;
     log_info(env_.log, "catalog.lease_not_ended", ended.error().to_string());
     if (ended.error().code != Code::kOverloaded) co_return;

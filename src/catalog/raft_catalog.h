@@ -22,12 +22,15 @@ class RaftCatalog final : public Catalog {
 
     // Whom to ask when nothing is known yet: voters as the device remembers them, or as the one who let us in says.
     void set_voter_hints(std::vector<CoreletId> voters);
+    // Who may know the voters when none of those that are known here answers any more: all of them may have been
+    // replaced meanwhile.
+    void set_acquaintances(std::function<std::vector<CoreletId>()> all) { acquaintances_ = std::move(all); }
     [[nodiscard]] std::vector<CoreletId> voters() const;
     [[nodiscard]] CoreletId leader() const;
 
     [[nodiscard]] Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) override;
     [[nodiscard]] Task<Result<RangeResult>> range(std::string prefix, Instant deadline) override;
-    [[nodiscard]] RangeResult local_range(std::string_view prefix) const override { return view().range(prefix); }
+    [[nodiscard]] const CatalogState& local() const override { return view(); }
     [[nodiscard]] std::unique_ptr<Watch> watch(std::string prefix, Revision from) override;
     [[nodiscard]] Task<Result<LeaseId>> grant_lease(Duration ttl, Instant deadline) override;
     [[nodiscard]] Task<Result<void>> renew_lease(LeaseId lease, Instant deadline) override;
@@ -38,6 +41,9 @@ class RaftCatalog final : public Catalog {
     [[nodiscard]] bool holds_log() const {
         return raft_ && raft_->is_member() && !removed_ && !raft_->has_failed();
     }
+    [[nodiscard]] bool in_contact() const;
+    [[nodiscard]] std::vector<CoreletId> others_to_ask() const;
+    [[nodiscard]] CoreletId next_to_follow(usize turn) const;
     [[nodiscard]] Task<void> look_whether_removed();
     [[nodiscard]] const CatalogState& view() const { return hub_.state(); }
     [[nodiscard]] pb::RequestId next_request();
@@ -54,8 +60,10 @@ class RaftCatalog final : public Catalog {
     [[nodiscard]] Task<Result<void>> renew_here(LeaseId lease, Instant deadline);
 
     [[nodiscard]] Task<void> mirror_loop();
+    void postpone_expiry(Duration lost);
     [[nodiscard]] Task<void> expiry_loop();
     [[nodiscard]] Task<void> end_lapsed(std::vector<LeaseId> lapsed);
+    void follow_log();
     void follow_mirror();
     [[nodiscard]] Task<bool> pull_from(CoreletId whom);
     [[nodiscard]] Task<void> relay_changes();
@@ -72,8 +80,10 @@ class RaftCatalog final : public Catalog {
     Instant leader_known_{};
     bool hub_on_log_ = false;
     std::vector<CoreletId> hints_;
+    std::function<std::vector<CoreletId>()> acquaintances_;
+    usize looked_ = 0;  // how often for another one's word
     CoreletId leader_hint_;
-    Instant last_contact_{-k_forever.ns};
+    Instant last_contact_{-k_forever.ns};  // with one that holds the log and knows a leader
     u64 client_;
     u64 next_number_ = 1;
     // Leader only: when each lease ends by this leader's clock. Refilled in full at each new leadership.

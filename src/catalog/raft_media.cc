@@ -49,13 +49,16 @@ Task<Result<u64>> append_promise(Journal* journal, const raft::Restored* durable
     co_return co_await journal->append(one_record(promises), std::move(memo));
 }
 
-// Starts a rotten journal anew with what is certain; the core gets the rest from its peers. An error: it is forgotten.
+// Starts a rotten journal anew with what is certain; the core gets the rest from its peers. An error: it is
+// forgotten.
 Task<Result<raft::Restored>> salvage(Journal* journal, raft::Restored readable) {
     const JournalReport& report = journal->report();
     auto const promise = raft::decode_promise(report.memo);
     if (!promise || report.promised <= report.record)
-        co_return fail(Code::kForgotten, "the consensus log has rotted and does not say what it had promised (" + report.what + ")");
-    CO_TRY(raft::Restored restored, raft::restored_from_rot(std::move(readable), *promise, report.promised - report.record));
+        co_return fail(Code::kForgotten,
+                       "the consensus log has rotted and does not say what it had promised (" + report.what + ")");
+    CO_TRY(raft::Restored restored,
+           raft::restored_from_rot(std::move(readable), *promise, report.promised - report.record));
     raft::Restored durable = restored;
     // The core carries the rot on in its hard state; so must the media, which no longer show it.
     if (durable.rotten.index > durable.hard_state.repairing.index) durable.hard_state.repairing = durable.rotten;
@@ -68,8 +71,11 @@ Task<Result<raft::Restored>> salvage(Journal* journal, raft::Restored readable) 
 }  // namespace
 
 Task<Result<RaftMedia::Opened>> RaftMedia::open(Journal* journal, CoreletId self, bool first) {
-    if (journal->state_bytes_max() < k_catalog_journal_state_bytes || journal->record_bytes_max() < k_catalog_journal_record_bytes)
-        co_return fail(Code::kNoSpace, "the consensus journal of this device is too small for a catalog: format a larger device", journal->state_bytes_max());
+    if (journal->state_bytes_max() < k_catalog_journal_state_bytes ||
+        journal->record_bytes_max() < k_catalog_journal_record_bytes)
+        co_return fail(Code::kNoSpace,
+                       "the consensus journal of this device is too small for a catalog: format a larger device",
+                       journal->state_bytes_max());
     Opened out;
     std::optional<Error> bad;
     auto const take = [&](Bytes bytes) {
@@ -77,7 +83,11 @@ Task<Result<RaftMedia::Opened>> RaftMedia::open(Journal* journal, CoreletId self
         if (batch && !bad) raft::absorb(out.restored, *batch);
         if (!batch && !bad) bad = with_context(batch.error(), "the consensus log");
     };
-    journal->replay([&](u64, Bytes state) { if (!state.empty()) take(state); }, [&](u64, Bytes record) { take(record); });
+    journal->replay(
+        [&](u64, Bytes state) {
+            if (!state.empty()) take(state);
+        },
+        [&](u64, Bytes record) { take(record); });
     if (bad) co_return std::unexpected(*bad);
     if (journal->is_rotten()) {
         auto salvaged = co_await salvage(journal, out.restored);
@@ -98,7 +108,8 @@ Task<Result<RaftMedia::Opened>> RaftMedia::open(Journal* journal, CoreletId self
         auto memo = memo_of(out.restored.hard_state, end_of(out.restored), 0);
         CO_TRY_VOID(co_await journal->append(one_record(as_batch(out.restored)), std::move(memo)));
     } else if (journal->durable_number() != 0) {
-        // What was durable and not promised is relied upon from here on. A full journal says so with its next record.
+        // What was durable and not promised is relied upon from here on. A full journal says so with its next
+        // record.
         auto const said = co_await append_promise(journal, &out.restored);
         if (!said && said.error().code != Code::kNoSpace) co_return std::unexpected(said.error());
     }
@@ -116,8 +127,9 @@ void RaftMedia::put(std::optional<raft::Persist> batch, u64 ticket, std::vector<
     if (pending.batch) {
         CORELET_ASSERT(takes_batches(), "a batch handed in while another one waits");
         if (!pending.batch->reset_log) {
-            auto const number = journal_.submit(one_record(*pending.batch),
-                                                memo_of(pending.batch->hard_state, pending.batch->last, pending.batch->truncate_from));
+            auto const number = journal_.submit(
+                one_record(*pending.batch),
+                memo_of(pending.batch->hard_state, pending.batch->last, pending.batch->truncate_from));
             if (number) pending.number = *number;
         }
         if (!pending.number) ++unsubmitted_;
@@ -140,6 +152,7 @@ Task<void> RaftMedia::run() {
         }
         Pending done = std::move(pending_.front());
         pending_.pop_front();
+        ++finished_;
         events_.durable(done.ticket, std::move(done.after));
     }
 }
@@ -164,12 +177,14 @@ Task<Result<void>> RaftMedia::make_durable(Pending* pending) {
 Task<Result<void>> RaftMedia::submit_patiently(Pending* pending) {
     const raft::Persist& batch = *pending->batch;
     for (;;) {
-        auto const number = journal_.submit(one_record(batch), memo_of(batch.hard_state, batch.last, batch.truncate_from));
+        auto const number =
+            journal_.submit(one_record(batch), memo_of(batch.hard_state, batch.last, batch.truncate_from));
         if (number) {
             pending->number = *number;
             co_return {};
         }
-        if (number.error().code != Code::kNoSpace && number.error().code != Code::kOverloaded) co_return std::unexpected(number.error());
+        if (number.error().code != Code::kNoSpace && number.error().code != Code::kOverloaded)
+            co_return std::unexpected(number.error());
         events_.wants_room();
         co_await compacted_.wait_until(env_.clock, env_.clock.now() + 50_ms);
     }

@@ -1,9 +1,10 @@
-// What a voter keeps of the consensus core on its media: batches in order, snapshots instead of what they cover, and
-// what is left after rot. One executor. Destroying it is a crash and safe.
+// What a voter keeps of the consensus core on its media: batches in order, snapshots instead of what they cover,
+// and what is left after rot. One executor. Destroying it is a crash and safe.
 //
-// A batch is a record of the journal; its promise (raft/promise.h) goes into the identifier. A snapshot of one's own
-// state machine is a snapshot of the journal and says nothing new, so batches go on meanwhile. One that a leader sent
-// replaces the log: batches wait for it, and a record after it gives the journal an identifier that speaks of it.
+// A batch is a record of the journal; its promise (raft/promise.h) goes into the identifier. A snapshot of one's
+// own state machine is a snapshot of the journal and says nothing new, so batches go on meanwhile. One that a
+// leader sent replaces the log: batches wait for it, and a record after it gives the journal an identifier that
+// speaks of it.
 #pragma once
 
 #include <deque>
@@ -24,9 +25,9 @@ class RaftMedia {
         std::string forgotten;
         bool repaired_rot = false;  // has rotted, and the core is told what to get from the others
     };
-    // Reads the journal. With `first` and nothing in it, `self` becomes the only voter of a new group, durably. A rotten
-    // journal is started anew with what it still has. kCorrupt: the log contradicts itself. kNoSpace: the journal is
-    // too small for a catalog (catalog/limits.h).
+    // Reads the journal. With `first` and nothing in it, `self` becomes the only voter of a new group, durably. A
+    // rotten journal is started anew with what it still has. kCorrupt: the log contradicts itself. kNoSpace: the
+    // journal is too small for a catalog (catalog/limits.h).
     [[nodiscard]] static Task<Result<Opened>> open(Journal* journal, CoreletId self, bool first);
 
     struct Events {
@@ -40,6 +41,9 @@ class RaftMedia {
 
     // Whether another batch may be handed in: not while one waits for room or replaces the log.
     [[nodiscard]] bool takes_batches() const { return unsubmitted_ == 0; }
+    // Nothing is on its way to the media; and how much has got there so far.
+    [[nodiscard]] bool is_idle() const { return pending_.empty(); }
+    [[nodiscard]] u64 finished() const { return finished_; }
     // In the order of the core.
     void put(std::optional<raft::Persist> batch, u64 ticket, std::vector<raft::Message> after);
 
@@ -47,7 +51,8 @@ class RaftMedia {
     [[nodiscard]] bool wants_snapshot() const { return may_compact() && journal_.wants_snapshot(); }
     // Not while one is under way, and not soon after one that failed.
     [[nodiscard]] bool may_compact() const { return !compacting_ && env_.clock.now() >= compact_after_; }
-    // Replaces the journal's content by its fold; with `snapshot`, and without the entries up to `floor` that it covers.
+    // Replaces the journal's content by its fold; with `snapshot`, and without the entries up to `floor` that it
+    // covers.
     void compact(std::optional<raft::Snapshot> snapshot, raft::Index floor);
 
   private:
@@ -71,6 +76,7 @@ class RaftMedia {
     Events events_;
     std::deque<Pending> pending_;
     usize unsubmitted_ = 0;
+    u64 finished_ = 0;
     Notify pending_wanted_;
     bool compacting_ = false;
     Instant compact_after_{};

@@ -36,7 +36,9 @@ class Author {
         }
         raft::absorb(fold_, batch);
         batch.last = last();
-        if (random_.chance(1, 2)) fold_.hard_state.commit = commit_ = std::max(commit_, last().index - random_.below(last().index - commit_ + 1));
+        if (random_.chance(1, 2))
+            fold_.hard_state.commit = commit_ =
+                std::max(commit_, last().index - random_.below(last().index - commit_ + 1));
         folds_.push_back(fold_);
         return batch;
     }
@@ -44,8 +46,10 @@ class Author {
     std::optional<raft::Snapshot> snapshot(usize durable_batches) {
         const raft::Restored& durable = folds_[durable_batches];
         for (const raft::Entry& entry : durable.entries)
-            if (entry.at.index == std::min(durable.hard_state.commit, commit_) && (!durable.snapshot || durable.snapshot->last.index < entry.at.index))
-                return raft::make_snapshot(entry.at, configuration_, raft::Payload(std::string(random_.below(20'000), 's')));
+            if (entry.at.index == std::min(durable.hard_state.commit, commit_) &&
+                (!durable.snapshot || durable.snapshot->last.index < entry.at.index))
+                return raft::make_snapshot(entry.at, configuration_,
+                                           raft::Payload(std::string(random_.below(20'000), 's')));
         return std::nullopt;
     }
     [[nodiscard]] const std::vector<raft::Restored>& folds() const { return folds_; }
@@ -59,16 +63,19 @@ class Author {
     void append(raft::Persist& batch) {
         raft::Index at = batch.truncate_from > 0 ? batch.truncate_from : last().index + 1;
         for (u64 n = 1 + random_.below(4); n > 0; --n, ++at)
-            batch.entries.push_back(raft::make_entry({batch.hard_state.term, at}, raft::EntryKind::kCommand, raft::Payload(std::string(random_.below(3000), 'e'))));
+            batch.entries.push_back(raft::make_entry({batch.hard_state.term, at}, raft::EntryKind::kCommand,
+                                                     raft::Payload(std::string(random_.below(3000), 'e'))));
     }
     void void_some(raft::Persist& batch) {
         raft::Index const floor = fold_.snapshot ? fold_.snapshot->last.index : 0;
-        batch.truncate_from = std::max(fold_.hard_state.commit, floor) + 1 + random_.below(last().index - std::max(fold_.hard_state.commit, floor));
+        batch.truncate_from = std::max(fold_.hard_state.commit, floor) + 1 +
+                              random_.below(last().index - std::max(fold_.hard_state.commit, floor));
         batch.hard_state.term = batch.hard_state.term.next();
     }
     void install(raft::Persist& batch) {
         raft::Position const at{batch.hard_state.term, last().index + 10};
-        batch.snapshot = raft::make_snapshot(at, configuration_, raft::Payload(std::string(random_.below(50'000), 'i')));
+        batch.snapshot =
+            raft::make_snapshot(at, configuration_, raft::Payload(std::string(random_.below(50'000), 'i')));
         batch.reset_log = true;
         batch.compact_to = at.index;
         batch.hard_state.commit = commit_ = at.index;
@@ -82,7 +89,8 @@ class Author {
 
 // The promises that both state: term, vote, and the log above what `found` has as a snapshot.
 bool says_the_same(const raft::Restored& found, const raft::Restored& expected) {
-    if (found.hard_state.term != expected.hard_state.term || found.hard_state.vote != expected.hard_state.vote) return false;
+    if (found.hard_state.term != expected.hard_state.term || found.hard_state.vote != expected.hard_state.vote)
+        return false;
     raft::Index floor = found.snapshot ? found.snapshot->last.index : 0;
     if (expected.snapshot) floor = std::max(floor, expected.snapshot->last.index);
     auto const tail = [floor](const raft::Restored& restored) {
@@ -91,7 +99,8 @@ bool says_the_same(const raft::Restored& found, const raft::Restored& expected) 
             if (entry.at.index > floor) out.emplace_back(entry.at, entry.crc);
         return out;
     };
-    if (found.snapshot && expected.snapshot && found.snapshot->last.index < expected.snapshot->last.index) return false;
+    if (found.snapshot && expected.snapshot && found.snapshot->last.index < expected.snapshot->last.index)
+        return false;
     if (tail(found) != tail(expected)) return false;
     return !found.entries.empty() || found.snapshot || expected.entries.empty();
 }
@@ -154,7 +163,8 @@ struct Rig {
     // Batches are numbered over all boots; a boot goes on from the fold that it found.
     void step() {
         if (compacts && media->may_compact() && (media->wants_snapshot() || put % 40 == 39)) {
-            if (auto snapshot = author.snapshot(durable)) media->compact(*snapshot, snapshot->last.index - std::min<u64>(3, snapshot->last.index));
+            if (auto snapshot = author.snapshot(durable))
+                media->compact(*snapshot, snapshot->last.index - std::min<u64>(3, snapshot->last.index));
         }
         for (int i = 0; writes && i < 3 && media->takes_batches(); ++i) {
             raft::Persist batch = author.next();
@@ -184,7 +194,8 @@ TEST(RaftMedia, ACrashAtAnyDiskOperationLeavesWhatWasDurableAndNoGap) {
         rig.start();
         ASSERT_TRUE(rig.found);
         bool known = false;
-        for (usize i = promised; i < rig.author.folds().size() && !known; ++i) known = says_the_same(*rig.found, rig.author.folds()[i]);
+        for (usize i = promised; i < rig.author.folds().size() && !known; ++i)
+            known = says_the_same(*rig.found, rig.author.folds()[i]);
         ASSERT_TRUE(known) << "seed " << seed << ": " << promised << " batches were durable, of " << rig.put;
     }
 }

@@ -1,5 +1,6 @@
 #include "catalog/raft_node.h"
 
+#include "base/fault_point.h"
 #include "raft/codec.h"
 #include "wire/message.h"
 
@@ -7,7 +8,9 @@ namespace corelet {
 
 namespace {
 constexpr Duration k_exchange = 2_s;
-}
+constexpr Duration k_stuck_after = 3_s;
+constexpr Duration k_turn_counts_max = 1_s;
+}  // namespace
 
 Task<Result<std::unique_ptr<RaftNode>>> RaftNode::start(Env& env, RpcNode& rpc, Journal& journal,
                                                         const Identities& identities, raft::Options options,
@@ -92,7 +95,27 @@ Task<void> RaftNode::run() {
     }
 }
 
+// Heartbeats need no media: a leader whose own ones hang would keep everybody from leading and commit nothing
+// itself.
+void RaftNode::watch_media() {
+    Instant const now = env_.clock.now();
+    // While this process stood still it saw nothing of its media either.
+    Duration const passed = std::min(now - std::exchange(last_turn_, now), k_turn_counts_max);
+    if (media_.is_idle() || media_.finished() != media_finished_) {
+        media_finished_ = media_.finished();
+        media_silent_ = {};
+        if (std::exchange(stuck_, false)) core_.lift(raft::Bar::kStuck);
+        return;
+    }
+    media_silent_ = media_silent_ + passed;
+    if (stuck_ || media_silent_ < k_stuck_after) return;
+    stuck_ = true;
+    log_warning(env_.log, "raft.media_stuck", "the device does not answer; until it does, no vote from here");
+    core_.bar(raft::Bar::kStuck);
+}
+
 void RaftNode::turn() {
+    watch_media();
     core_.tick(env_.clock.now());
     for (;;) {
         raft::Effects effects = core_.take(media_.takes_batches() ? raft::Journal::kReady : raft::Journal::kBusy);
@@ -169,7 +192,9 @@ void RaftNode::apply(const raft::Entry& entry) {
 void RaftNode::keep_journal_short() {
     if (core_.failed() || !media_.may_compact()) return;
     bool const room = media_.wants_snapshot() || std::exchange(room_wanted_, false);
-    if (!room && !core_.snapshot_due()) return;
+    constexpr raft::Index k_early_every = 64;
+    bool const early = core_.applied() % k_early_every == 0 && FAULT_POINT("raft.snapshot_early");
+    if (!room && !early && !core_.snapshot_due()) return;
     auto const snapshot = core_.snapshot_of(raft::Payload(state_.encode_snapshot()));
     if (snapshot) {
         media_.compact(*snapshot, core_.compact_floor(snapshot->last.index));

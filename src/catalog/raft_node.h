@@ -73,6 +73,7 @@ class RaftNode {
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] Task<void> run();
     void turn();
+    void watch_media();
     void carry_out(raft::Effects effects);
     void install(const raft::Snapshot& snapshot);
     void apply(const raft::Entry& entry);
@@ -101,6 +102,10 @@ class RaftNode {
     Notify wanted_;
     bool woken_ = false;
     RaftMedia media_;
+    Instant last_turn_{};
+    u64 media_finished_ = 0;
+    Duration media_silent_{};  // so long it has had something to do and done none of it
+    bool stuck_ = false;
     Scope scope_;
 };
 

@@ -94,8 +94,8 @@ pb::CatalogResult CatalogState::apply(Bytes command) {
         return refusal(Code::kUnsupported, "the catalog is at feature level " + std::to_string(level_) +
                                                ", the command needs " + std::to_string(parsed.level()));
     if (parsed.has_request()) {
-        if (const Done* const before = recall(parsed.request())) {
-            pb::CatalogResult result = before->result;
+        if (const pb::CatalogResult* const before = recall(parsed.request())) {
+            pb::CatalogResult result = *before;
             if (parsed.has_transaction()) add_values(decode_transaction(parsed.transaction()), result);
             return result;
         }
@@ -296,18 +296,10 @@ void CatalogState::note(const KeyValue& item, bool deleted, Revision revision) {
     }
 }
 
-std::optional<std::vector<CatalogState::Change>> CatalogState::changes_after(Revision from, usize bytes_max) const {
+std::optional<CatalogState::Changes> CatalogState::changes_after(Revision from) const {
     if (from < history_from_) return std::nullopt;
-    std::vector<Change> out;
-    usize bytes = 0;
-    for (auto at = std::partition_point(history_.begin(), history_.end(),
-                                        [&](const Change& c) { return c.revision <= from; });
-         at != history_.end(); ++at) {
-        if (bytes > bytes_max && at->revision != out.back().revision) break;
-        bytes += size_of(at->event.item);
-        out.push_back(*at);
-    }
-    return out;
+    auto const first = std::ranges::partition_point(history_, [&](const Change& c) { return c.revision <= from; });
+    return Changes(first, history_.end());
 }
 
 const KeyValue* CatalogState::find(std::string_view key) const {
@@ -318,26 +310,31 @@ const KeyValue* CatalogState::find(std::string_view key) const {
 RangeResult CatalogState::range(std::string_view prefix) const {
     RangeResult out;
     out.revision = revision_;
-    for (auto at = items_.lower_bound(prefix); at != items_.end() && at->first.starts_with(prefix); ++at)
-        out.items.push_back(at->second);
+    for (auto const& [key, item] : items(prefix)) out.items.push_back(item);
     return out;
 }
 
+std::ranges::subrange<CatalogState::Items::const_iterator> CatalogState::items(std::string_view prefix) const {
+    auto const first = items_.lower_bound(prefix);
+    auto end = first;
+    while (end != items_.end() && end->first.starts_with(prefix)) ++end;
+    return {first, end};
+}
+
 void CatalogState::remember(const pb::RequestId& request, const pb::CatalogResult& result) {
-    Done done{request.client(), request.number(), result};
-    done.result.clear_values();
-    done_index_[{done.client, done.number}] = done.result;
-    done_.push_back(std::move(done));
+    RequestKey const key{request.client(), request.number()};
+    pb::CatalogResult& kept = done_index_[key];
+    kept = result;
+    kept.clear_values();
+    done_.push_back(key);
     if (done_.size() <= k_catalog_requests_kept) return;
-    done_index_.erase({done_.front().client, done_.front().number});
+    done_index_.erase(done_.front());
     done_.pop_front();
 }
 
-const CatalogState::Done* CatalogState::recall(const pb::RequestId& request) const {
-    if (!done_index_.contains({request.client(), request.number()})) return nullptr;
-    for (auto at = done_.rbegin(); at != done_.rend(); ++at)
-        if (at->client == request.client() && at->number == request.number()) return &*at;
-    CORELET_UNREACHABLE("a remembered request is in the list");
+const pb::CatalogResult* CatalogState::recall(const pb::RequestId& request) const {
+    auto const found = done_index_.find({request.client(), request.number()});
+    return found == done_index_.end() ? nullptr : &found->second;
 }
 
 std::string CatalogState::encode_snapshot() const {
@@ -351,14 +348,15 @@ std::string CatalogState::encode_snapshot() const {
         l->set_id(id.v);
         l->set_ttl_ns(static_cast<u64>(lease.ttl.ns));
     }
-    for (const Done& done : done_) {
+    for (const RequestKey& key : done_) {
+        const pb::CatalogResult& result = done_index_.at(key);
         auto* const d = out.add_done();
-        d->mutable_request()->set_client(done.client);
-        d->mutable_request()->set_number(done.number);
-        d->set_succeeded(done.result.succeeded());
-        d->set_revision(done.result.revision());
-        d->set_lease(done.result.lease());
-        d->set_code(done.result.code());
+        d->mutable_request()->set_client(key.first);
+        d->mutable_request()->set_number(key.second);
+        d->set_succeeded(result.succeeded());
+        d->set_revision(result.revision());
+        d->set_lease(result.lease());
+        d->set_code(result.code());
     }
     return out.SerializeAsString();
 }
@@ -391,6 +389,30 @@ Result<void> CatalogState::restore_snapshot(Bytes snapshot) {
         remember(done.request(), result);
     }
     return {};
+}
+
+void CatalogState::tell(Revision after, usize bytes_max, pb::CatalogPullReply& reply) const {
+    reply.set_revision(revision_.v);
+    // Who lags behind the one that asks has nothing to say to it: there are no changes after that.
+    auto const changes = after.is_zero() ? std::nullopt : changes_after(after);
+    if (!changes) {
+        reply.set_whole(true);
+        for (auto const& [key, item] : items_) encode_item(item, *reply.add_changes()->mutable_item());
+        return;
+    }
+    usize bytes = 0;
+    Revision told = after;
+    for (const Change& change : *changes) {
+        if (bytes > bytes_max && change.revision != told) {
+            reply.set_revision(told.v);
+            return;
+        }
+        auto* const out = reply.add_changes();
+        encode_item(change.event.item, *out->mutable_item());
+        out->set_deleted(change.event.deleted);
+        bytes += size_of(change.event.item);
+        told = change.revision;
+    }
 }
 
 void CatalogState::mirror(const pb::CatalogPullReply& pulled) {

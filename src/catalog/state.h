@@ -36,6 +36,9 @@ class CatalogState {
     [[nodiscard]] usize bytes() const { return bytes_; }
     [[nodiscard]] const KeyValue* find(std::string_view key) const;
     [[nodiscard]] RangeResult range(std::string_view prefix) const;
+    // The same, looked at where it is kept, so only until the state changes: pairs of key and item.
+    using Items = std::map<std::string, KeyValue, std::less<>>;
+    [[nodiscard]] std::ranges::subrange<Items::const_iterator> items(std::string_view prefix) const;
     struct Lease {
         Duration ttl;
         std::set<std::string> keys;
@@ -46,23 +49,24 @@ class CatalogState {
         Revision revision;
         WatchEvent event;
     };
-    // Changes after `from`, oldest first, whole revisions, at least one, until they exceed `bytes_max`; empty
-    // optional if some of them are no longer kept.
-    [[nodiscard]] std::optional<std::vector<Change>> changes_after(Revision from, usize bytes_max = SIZE_MAX) const;
+    // Oldest first; looked at where they are kept, so only until the state changes.
+    using Changes = std::ranges::subrange<std::deque<Change>::const_iterator>;
+    // Those after `from`; none if some of them are no longer kept.
+    [[nodiscard]] std::optional<Changes> changes_after(Revision from) const;
 
     [[nodiscard]] std::string encode_snapshot() const;
     // Replaces everything. kCorrupt leaves the state as it was.
     [[nodiscard]] Result<void> restore_snapshot(Bytes snapshot);
 
-    // For the mirror of a corelet that holds no log: what a pull brought.
+    // For the mirror of a corelet that holds no log: what it lacks after `after`, or everything if that is zero or
+    // no longer known. Whole revisions, at least one, until they exceed `bytes_max`; the rest comes with its next
+    // pull.
+    void tell(Revision after, usize bytes_max, pb::CatalogPullReply& reply) const;
+    // What a pull brought.
     void mirror(const pb::CatalogPullReply& pulled);
 
   private:
-    struct Done {
-        u64 client = 0;
-        u64 number = 0;
-        pb::CatalogResult result;  // without values
-    };
+    using RequestKey = std::pair<u64, u64>;  // client and number
     [[nodiscard]] bool holds(const Compare& compare) const;
     void put(const Operation& operation);
     void erase(const std::string& key);
@@ -74,17 +78,17 @@ class CatalogState {
     [[nodiscard]] std::optional<pb::CatalogResult> why_not(const Transaction& transaction) const;
     [[nodiscard]] i64 growth(const Transaction& transaction) const;
     void remember(const pb::RequestId& request, const pb::CatalogResult& result);
-    [[nodiscard]] const Done* recall(const pb::RequestId& request) const;
+    [[nodiscard]] const pb::CatalogResult* recall(const pb::RequestId& request) const;
     void add_values(const Transaction& transaction, pb::CatalogResult& result) const;
 
     Revision revision_{1};
     u64 next_lease_ = 1;
     u32 level_ = 1;
-    std::map<std::string, KeyValue, std::less<>> items_;
+    Items items_;
     usize bytes_ = 0;
     std::map<LeaseId, Lease> leases_;
-    std::deque<Done> done_;
-    std::map<std::pair<u64, u64>, pb::CatalogResult> done_index_;
+    std::deque<RequestKey> done_;                         // oldest first
+    std::map<RequestKey, pb::CatalogResult> done_index_;  // without values
     std::deque<Change> history_;
     usize history_bytes_ = 0;
     Revision history_from_{1};  // changes after it are all kept

@@ -7,7 +7,9 @@ namespace {
 
 class State : public ::testing::Test {
   protected:
-    pb::CatalogResult apply(const pb::CatalogCommand& command) { return state.apply(as_bytes(command.SerializeAsString())); }
+    pb::CatalogResult apply(const pb::CatalogCommand& command) {
+        return state.apply(as_bytes(command.SerializeAsString()));
+    }
     static pb::CatalogCommand command(const Transaction& transaction, u64 client = 0, u64 number = 0) {
         pb::CatalogCommand out;
         encode_transaction(transaction, *out.mutable_transaction());
@@ -17,7 +19,9 @@ class State : public ::testing::Test {
         }
         return out;
     }
-    pb::CatalogResult run(const Transaction& transaction, u64 client = 0, u64 number = 0) { return apply(command(transaction, client, number)); }
+    pb::CatalogResult run(const Transaction& transaction, u64 client = 0, u64 number = 0) {
+        return apply(command(transaction, client, number));
+    }
     LeaseId grant(u64 client = 0, u64 number = 0) {
         pb::CatalogCommand out;
         out.set_grant_lease_ttl_ns(1'000'000'000);
@@ -173,7 +177,11 @@ TEST_F(State, ASnapshotNeverOutgrowsItsBound) {
     for (usize i = 0; i < k_catalog_leases_max; ++i) ASSERT_FALSE(grant().is_zero());
     EXPECT_TRUE(grant().is_zero());
     for (u64 i = 0; i < k_catalog_requests_kept; ++i) run(Transaction().put("k", "v"), ~u64{0}, (u64{1} << 40) + i);
-    for (u64 i = 0; run(Transaction().put("key/" + std::to_string(i), "", LeaseId(1 + i % k_catalog_leases_max)), ~u64{0}, (u64{2} << 40) + i).code() == 0; ++i) {}
+    for (u64 i = 0; run(Transaction().put("key/" + std::to_string(i), "", LeaseId(1 + i % k_catalog_leases_max)),
+                        ~u64{0}, (u64{2} << 40) + i)
+                        .code() == 0;
+         ++i) {
+    }
     EXPECT_GT(state.bytes(), k_catalog_bytes_max - 200);
     EXPECT_LE(state.encode_snapshot().size(), k_catalog_snapshot_bytes_max);
     pb::CatalogCommand more;
@@ -191,27 +199,31 @@ TEST_F(State, HistoryIsBoundedByBytesAndSaysWhatItLost) {
     auto const changes = state.changes_after(late);
     ASSERT_TRUE(changes);
     EXPECT_EQ(changes->size(), 3U);
-    auto const part = state.changes_after(late, 1);
-    ASSERT_TRUE(part);
-    EXPECT_EQ(part->size(), 2U) << "whole revisions only";
 }
 
-// A corelet without a log follows by pulls; where it is given everything anew it does not pretend to know what happened meanwhile.
+TEST_F(State, APullBringsWholeRevisions) {
+    Revision const start = state.revision();
+    run(Transaction().put("a", "1").put("b", "2"));
+    Revision const middle = state.revision();
+    run(Transaction().put("c", "3"));
+    pb::CatalogPullReply part;
+    state.tell(start, 1, part);
+    EXPECT_EQ(part.changes_size(), 2);
+    EXPECT_EQ(part.revision(), middle.v);
+    pb::CatalogPullReply rest;
+    state.tell(middle, 1, rest);
+    EXPECT_EQ(rest.changes_size(), 1);
+    EXPECT_EQ(rest.revision(), state.revision().v);
+}
+
+// A corelet without a log follows by pulls; where it is given everything anew it does not pretend to know what
+// happened meanwhile.
 TEST_F(State, AMirrorFollowsByChangesAndByTheWhole) {
     CatalogState mirror;
     auto const pull = [&](bool whole) {
         pb::CatalogPullReply reply;
-        reply.set_revision(state.revision().v);
-        reply.set_whole(whole);
-        if (whole) {
-            for (const KeyValue& item : state.range("").items) encode_item(item, *reply.add_changes()->mutable_item());
-        } else {
-            auto const changes = state.changes_after(mirror.revision());
-            for (const CatalogState::Change& change : *changes) {
-                encode_item(change.event.item, *reply.add_changes()->mutable_item());
-                reply.mutable_changes(reply.changes_size() - 1)->set_deleted(change.event.deleted);
-            }
-        }
+        state.tell(whole ? Revision() : mirror.revision(), SIZE_MAX, reply);
+        EXPECT_EQ(reply.whole(), whole);
         mirror.mirror(reply);
         EXPECT_EQ(mirror.revision(), state.revision());
         EXPECT_EQ(mirror.range("").items.size(), state.range("").items.size());

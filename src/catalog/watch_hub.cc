@@ -9,7 +9,7 @@ class HubWatch final : public Watch {
 
     Task<Result<WatchBatch>> next() override {
         for (;;) {
-            auto const changes = hub_.state_->changes_after(from_);
+            auto const changes = hub_.state_->changes_after(from_);  // not held across a wait
             if (!changes) {
                 from_ = hub_.state_->revision();
                 co_return fail(Code::kOverloaded, "changes were missed: read the range again", from_.v);

@@ -1,5 +1,7 @@
 // Reading: one holder, all holders of a fragment, and the race between them and decoding.
 #include "base/checksum.h"
+
+#include "base/fault_point.h"
 #include "chunk/chunk.pb.h"
 #include "chunk/fragment_server.h"
 #include "chunk/mesh_chunks.h"
@@ -187,14 +189,16 @@ Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 posit
         (late_.size() < k_late_max ? late_ : scope)
             .spawn(run_racer(read_holders(wanted, position, expected, std::make_shared<Findings>()), race, true));
         Instant const give_up = began + options_.peers.most;
-        Instant patience = began + peers_.patience(holder, wanted.length);
+        Instant patience =
+            began + (FAULT_POINT("chunk.hedge_early") ? Duration{} : peers_.patience(holder, wanted.length));
         for (bool hedge = false; !race->direct && !hedge;) {
             (void)co_await race->changed.wait_until(env_.clock, patience);
             Instant const now = env_.clock.now();
             if (race->direct || now < patience) continue;
             // Not more than one read of ten is sent twice; beyond that only what its holder probably will not
             // answer.
-            hedge = now >= give_up || peers_.is_suspect(holder, now) || hedges_.take();
+            hedge = now >= give_up || peers_.is_suspect(holder, now) || hedges_.take() ||
+                    FAULT_POINT("chunk.hedge_early");
             patience = std::min(patience + k_reconsider, give_up);
         }
         if (succeeded(race->direct)) co_return *std::move(race->direct);

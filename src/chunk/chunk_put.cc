@@ -105,7 +105,8 @@ Result<std::shared_ptr<MeshChunks::Spread>> MeshChunks::cut_up(const mesh::Pool&
     TRY(auto geometry, ec::ChunkGeometry::make(data.size(), spread->redundancy.k));
     TRY(ec::Codec* const coder, codec(spread->redundancy));
     spread->fragments = geometry.split(data);
-    for (Buffer& parity : encode_parity(*coder, spread->fragments)) spread->fragments.emplace_back(std::move(parity));
+    for (Buffer& parity : encode_parity(*coder, spread->fragments))
+        spread->fragments.emplace_back(std::move(parity));
     // Data fragments carry the checksums that came with the data (padding is zeros); parity gets its own here.
     u64 const blocks = geometry.fragment_bytes() / k_block_bytes;
     for (unsigned position = 0; position < spread->redundancy.k; ++position) {
@@ -189,10 +190,9 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread) {
         usize const piece = spread->piece(position);
         asked.emplace_back(position, member);
         puts.push_back(put_fragment(
-            member,
-            FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
-                        spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece],
-                        spread->options.traffic, spread->options.may_use_reserve, false}));
+            member, FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
+                                spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece],
+                                spread->options.traffic, spread->options.may_use_reserve, false}));
     }
     auto const results = co_await join_all<Result<void>>(std::move(puts));
     for (usize i = 0; i < results.size(); ++i) {

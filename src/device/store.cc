@@ -206,6 +206,14 @@ std::vector<SegmentInfo> Store::list_segments() const {
     for (const auto& [id, entry] : core_->metadata().segments()) out.push_back(entry.info());
     return out;
 }
+std::vector<std::pair<u64, u64>> Store::segment_places(SegmentId id, u64 offset, u64 bytes) const {
+    std::vector<std::pair<u64, u64>> out;
+    const SegmentEntry* const entry = core_->has_forgotten() ? nullptr : core_->metadata().segment(id);
+    if (!entry || offset + bytes > entry->capacity_bytes()) return out;
+    for (const DevicePiece& piece : core_->pieces_of(entry->extents, offset, bytes))
+        out.emplace_back(piece.offset, piece.bytes);
+    return out;
+}
 Task<Result<void>> Store::drop_segment(SegmentId id) {
     return core_->drop_segment(id);
 }

@@ -112,8 +112,8 @@ class Store {
     [[nodiscard]] u64 boot_nonce() const { return label().boot_nonce; }
     // Grows with each durable record of either journal; what the catalog and the peers compare (protocols 1.1).
     [[nodiscard]] u64 durable_seq() const;
-    // What it was when this incarnation began, or had been promised by then. Whoever has seen an earlier incarnation
-    // with more has seen what this device lost; what is written since does not make up for it.
+    // What it was when this incarnation began, or had been promised by then. Whoever has seen an earlier
+    // incarnation with more has seen what this device lost; what is written since does not make up for it.
     [[nodiscard]] u64 began_seq() const;
     // Raises the incarnation again without a new mount (protocols 1.5).
     [[nodiscard]] Task<Result<void>> raise_incarnation();
@@ -202,6 +202,9 @@ class Store {
     [[nodiscard]] Task<Result<BufferChain>> read_segment(SegmentId id, u64 offset, u64 length, IoClass io);
     [[nodiscard]] Result<SegmentInfo> segment_info(SegmentId id) const;
     [[nodiscard]] std::vector<SegmentInfo> list_segments() const;
+    // Where on the device a part of the segment lies, as (offset, bytes), in order; empty if it is not here or not
+    // as long. For judges, who look at the media.
+    [[nodiscard]] std::vector<std::pair<u64, u64>> segment_places(SegmentId id, u64 offset, u64 bytes) const;
     [[nodiscard]] Task<Result<void>> drop_segment(SegmentId id);
     // A sealed segment becomes the fragment `id` in place. Its bytes are read once for their checksums;
     // `block_crcs`, unless empty, must equal them (kCorrupt). With `verified` the caller has compared all of it

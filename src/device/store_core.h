@@ -104,6 +104,8 @@ class StoreCore {
     [[nodiscard]] u64 notes_bytes_max() const { return metadata_journal_->state_bytes_max() / 2; }
     // Whether a record that adds `bytes` to the snapshot leaves it within its bound.
     [[nodiscard]] Result<void> may_add_metadata(u64 bytes, SpaceClass space) const;
+    [[nodiscard]] std::vector<DevicePiece> pieces_of(const std::vector<UnitExtent>& extents, u64 offset,
+                                                     u64 bytes) const;
 
   private:
     friend class Reservation;
@@ -127,8 +129,6 @@ class StoreCore {
     [[nodiscard]] Task<void> last_words();
     [[nodiscard]] u64 superblock_place(u32 copy) const;
     void refresh_label();
-    [[nodiscard]] std::vector<DevicePiece> pieces_of(const std::vector<UnitExtent>& extents, u64 offset,
-                                                     u64 bytes) const;
     [[nodiscard]] Task<Result<void>> write_pieces(std::vector<DevicePiece> pieces, BufferChain data, IoClass io);
     [[nodiscard]] Task<Result<BufferChain>> read_pieces(std::vector<DevicePiece> pieces, IoClass io);
 

@@ -143,8 +143,8 @@ TEST(Mount, MayBeCutOffAgainAndAgain) {
     }
 }
 
-// A process is killed when a batch had reached the kernel and nothing had made it durable; the next one builds on it;
-// then power is lost. What was promised on top of it stands.
+// A process is killed when a batch had reached the kernel and nothing had made it durable; the next one builds on
+// it; then power is lost. What was promised on top of it stands.
 TEST(Mount, WhatAKilledProcessWroteIsDurableBeforeItCounts) {
     for (u64 stop = 0; stop < 12; ++stop) {
         for (u64 seed = 1; seed <= 4; ++seed) {
@@ -154,8 +154,7 @@ TEST(Mount, WhatAKilledProcessWroteIsDurableBeforeItCounts) {
             auto first = mount(rig, media);
             ASSERT_TRUE(first.has_value());
             media.stop_after_writes(stop);
-            for (u8 i = 1; i <= 6 && !media.has_stopped(); ++i)
-                (void)rig.try_run((*first)->put_note("first", {i}));
+            for (u8 i = 1; i <= 6 && !media.has_stopped(); ++i) (void)rig.try_run((*first)->put_note("first", {i}));
             first->reset();
             media.kill_unflushed();
             {

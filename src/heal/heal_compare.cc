@@ -22,16 +22,19 @@ Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known
             table->at(pool.slot(id.chunk), id.position) == rpc_.id())
             damaged[pool.slot(id.chunk)].push_back(id.chunk);
     std::map<CoreletId, std::vector<pb::CompareInventory>> questions;
+    std::vector<CoreletId> members;
     for (auto const& [slot, position] : table->places_of(rpc_.id())) {
         // What this corelet has where it should, and sound: whoever has more has something that is missing here.
         const SlotHoldings* const holdings = inventory_.find(pool_id, slot);
         ChunkDigest own = holdings ? holdings->at_home : ChunkDigest{};
         if (auto const found = damaged.find(slot); found != damaged.end())
             for (ChunkId chunk : found->second) own.take(chunk);
-        std::set<CoreletId> members;
+        members.clear();
         for (const mesh::TablePtr& each : pool.tables)
-            for (CoreletId member : each->row(slot % each->slots()))
-                if (!member.is_zero() && member != rpc_.id()) members.insert(member);
+            for (unsigned i = 0; i < each->width(); ++i)
+                if (CoreletId const member = each->at(slot % each->slots(), i);
+                    !member.is_zero() && member != rpc_.id() && std::ranges::find(members, member) == members.end())
+                    members.push_back(member);
         for (CoreletId member : members) {
             auto& to_member = questions[member];
             if (to_member.empty() || to_member.back().digests_size() >= k_digests_a_question)
@@ -54,7 +57,7 @@ Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known
             question.set_pool(pool_id.v);
             question.set_map_epoch(map->epoch.v);
             question.set_slots(table->slots());
-            asks.push_back(ask(member, encode_message(question), map, pool_id, known));
+            asks.push_back(ask(member, std::move(question), map, pool_id, known));
         }
     }
     Scope scope(env_.executor);
@@ -63,9 +66,9 @@ Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known
 }
 
 // Asks on while the answer is cut short.
-Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, std::shared_ptr<Known> known) {
+Task<void> Healer::ask(CoreletId peer, pb::CompareInventory question, MapPtr map, PoolId pool_id,
+                       std::shared_ptr<Known> known) {
     const mesh::Pool& pool = *map->find(pool_id);
-    auto question = *decode_message<pb::CompareInventory>(body);
     for (int page = 0; page < k_pages_max && question.digests_size() != 0; ++page) {
         CallOptions options;
         options.deadline = env_.clock.now() + 5_s;
@@ -105,7 +108,9 @@ Task<void> Healer::ask(CoreletId peer, Buffer body, MapPtr map, PoolId pool_id, 
 // to the asker's map first: under an older one it might still admit puts that the asker would not hear of
 // (protocols 9.1).
 Task<Result<Reply>> Healer::on_compare(Request request) {
-    CO_TRY(auto question, decode_message<pb::CompareInventory>(request.body));
+    google::protobuf::Arena arena;  // thousands of digests, and gone with the answer
+    CO_TRY(pb::CompareInventory* const asked, decode_message<pb::CompareInventory>(arena, request.body));
+    const pb::CompareInventory& question = *asked;
     auto const map = maps_.current();
     if (question.map_epoch() > map->epoch.v) {
         maps_.heard_of(MapEpoch(question.map_epoch()), request.from->corelet);

@@ -8,6 +8,7 @@
 
 #include "chunk/fragment_server.h"
 #include "chunk/mesh_chunks.h"
+#include "heal/heal.pb.h"
 #include "heal/inventory.h"
 #include "heal/rate_meter.h"
 
@@ -122,7 +123,7 @@ class Healer {
 
     // heal_compare.cc
     [[nodiscard]] Task<void> ask_members(MapPtr map, PoolId pool, std::shared_ptr<Known> known);
-    [[nodiscard]] Task<void> ask(CoreletId peer, Buffer question, MapPtr map, PoolId pool,
+    [[nodiscard]] Task<void> ask(CoreletId peer, pb::CompareInventory question, MapPtr map, PoolId pool,
                                  std::shared_ptr<Known> known);
     [[nodiscard]] Task<Result<Reply>> on_compare(Request request);
 

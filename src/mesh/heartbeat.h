@@ -22,8 +22,8 @@ struct PeerMemory {
     // True if this is later news than `other`: a later mount, or the same one further on. Another nonce of the same
     // incarnation is no news but another body; a later mount with a lower number is a device that was rolled back.
     [[nodiscard]] bool newer_than(const PeerMemory& other) const;
-    // A life as this is no continuation of what `other` shows: its mount is an earlier one, or it is a later one of a
-    // device that had lost what was durable then. What it has written since does not count: it soon is more.
+    // A life as this is no continuation of what `other` shows: its mount is an earlier one, or it is a later one of
+    // a device that had lost what was durable then. What it has written since does not count: it soon is more.
     [[nodiscard]] bool rolled_back_from(const PeerMemory& other) const {
         return incarnation < other.incarnation ||
                (incarnation > other.incarnation &&

@@ -159,7 +159,9 @@ bool Map::is_up(CoreletId id) const {
 
 unsigned Map::members_in_service(const Pool& pool, u32 slot) const {
     unsigned out = 0;
-    for (CoreletId id : pool.current().row(slot)) {
+    const SlotTable& table = pool.current();
+    for (unsigned position = 0; position < table.width(); ++position) {
+        CoreletId const id = table.at(slot, position);
         const Corelet* corelet = id.is_zero() ? nullptr : find(id);
         // A failing device takes no write again; a draining one still does.
         out += corelet != nullptr && corelet->is_up() && corelet->duty != Duty::kFailing;

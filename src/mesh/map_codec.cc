@@ -84,8 +84,9 @@ void clear_known(pb::Map& message) {
     message.clear_next_pool();
 }
 
+// The message is spent: there may be tables of a hundred thousand cells in it, which are not copied for this.
 template <class Message>
-std::string unknown_of(Message message) {
+std::string take_unknown(Message& message) {
     clear_known(message);
     return message.SerializeAsString();
 }
@@ -116,9 +117,8 @@ void encode(const Corelet& from, pb::Corelet& to) {
     }
 }
 
-Result<Corelet> decode(const pb::Corelet& from) {
+Result<Corelet> decode(pb::Corelet& from) {
     Corelet to;
-    to.unknown = unknown_of(from);
     to.id = CoreletId(from.id());
     to.incarnation = Incarnation(from.incarnation());
     to.addresses.assign(from.addresses().begin(), from.addresses().end());
@@ -135,6 +135,7 @@ Result<Corelet> decode(const pb::Corelet& from) {
     for (const pb::FormerIdentity& former : from.former()) {
         to.former.push_back({CoreletId(former.id()), Incarnation(former.incarnation())});
     }
+    to.unknown = take_unknown(from);
     TRY_VOID(check_corelet(to));
     return to;
 }
@@ -197,9 +198,8 @@ void encode(const Pool& from, bool with_rows, pb::Pool& to) {
     to.set_move_wanted(from.move_wanted);
 }
 
-Result<Pool> decode(const pb::Pool& from, const TableFinder& find) {
+Result<Pool> decode(pb::Pool& from, const TableFinder& find) {
     Pool to;
-    to.unknown = unknown_of(from);
     to.id = PoolId(from.id());
     to.spec.name = from.name();
     u8 level = 0;
@@ -219,6 +219,7 @@ Result<Pool> decode(const pb::Pool& from, const TableFinder& find) {
         to.clean.push_back({CoreletId(report.corelet()), MapEpoch(report.table_epoch())});
     }
     to.move_wanted = from.move_wanted();
+    to.unknown = take_unknown(from);
     return to;
 }
 
@@ -249,20 +250,20 @@ std::vector<u8> encode_table(const SlotTable& table) {
 }
 
 Result<Map> decode_map(Bytes bytes, const TableFinder& find) {
-    TRY(pb::Map const from, parse<pb::Map>(bytes));
+    TRY(pb::Map from, parse<pb::Map>(bytes));
     Map to;
-    to.unknown = unknown_of(from);
     to.mesh = MeshId(from.mesh());
     to.epoch = MapEpoch(from.epoch());
     to.next_pool = PoolId(from.next_pool());
-    for (const pb::Corelet& corelet : from.corelets()) {
+    for (pb::Corelet& corelet : *from.mutable_corelets()) {
         TRY(Corelet decoded, decode(corelet));
         to.corelets.push_back(std::move(decoded));
     }
-    for (const pb::Pool& pool : from.pools()) {
+    for (pb::Pool& pool : *from.mutable_pools()) {
         TRY(Pool decoded, decode(pool, find));
         to.pools.push_back(std::move(decoded));
     }
+    to.unknown = take_unknown(from);
     TRY_VOID(check_map(to));
     return to;
 }

@@ -53,7 +53,8 @@ TEST(MembershipMemory, ALaterMountOfARolledBackDeviceIsNoNews) {
     One one;
     one.hear(2, {Incarnation(3), 30, 50});
     EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(4), 40, 49})), 1u);
-    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50})) << "it is told what was seen of it";
+    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50}))
+        << "it is told what was seen of it";
     one.hear(3, {Incarnation(1), 10, 1}, {{CoreletId(2), {Incarnation(4), 40, 49}, 0}});
     EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50})) << "nor do thirds make it true";
     EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(4), 41, 50})), 0u) << "a restart goes on where it was";
@@ -68,7 +69,8 @@ TEST(MembershipMemory, WhatARolledBackDeviceHasWrittenSinceDoesNotCount) {
     EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, restored)), 1u);
     one.feed(MemoryKnown{CoreletId(2), restored, true});
     one.hear(3, {Incarnation(1), 10, 1}, {{CoreletId(2), restored, 0}});
-    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50})) << "it is told what was seen of it";
+    EXPECT_EQ(one.core.memory(CoreletId(2)), (PeerMemory{Incarnation(3), 30, 50}))
+        << "it is told what was seen of it";
     EXPECT_EQ(count<StaleLifeSeen>(one.hear(2, {Incarnation(4), 41, 90, 50})), 0u) << "nothing was lost";
 
     One self;
@@ -84,7 +86,9 @@ TEST(MembershipMemory, AnIncarnationRaisedWithoutAMountSpeaksAtOnce) {
     one.feed(IncarnationRaised{Incarnation(8)});
     one.now = one.now + 1_s;
     EXPECT_EQ(first<SendHeartbeat>(one.feed(Tick{})).heartbeat.self, (PeerMemory{Incarnation(8), 70, 100}));
-    EXPECT_EQ(count<OwnLifeForgotten>(one.hear(2, {Incarnation(3), 30, 1}, {{CoreletId(1), {Incarnation(7), 70, 100}, 0}})), 0u);
+    EXPECT_EQ(count<OwnLifeForgotten>(
+                  one.hear(2, {Incarnation(3), 30, 1}, {{CoreletId(1), {Incarnation(7), 70, 100}, 0}})),
+              0u);
 }
 
 TEST(MembershipMemory, TheOutAreHeardOnlyUnderANewIncarnation) {

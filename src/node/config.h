@@ -1,6 +1,7 @@
 // What makes a corelet: read from its directory by the app, made up by tests and the simulator.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "mesh/map.h"
 #include "rt/network.h"
 #include "stream/stream_owner.h"
+#include "wire/hello.h"
 
 namespace corelet {
 
@@ -31,12 +33,15 @@ struct NodeConfig {
     Duration heal_round =
         5_s;  // how often a slot's members compare what they hold, when nothing calls for it sooner
     u64 segment_target_bytes = 64 * k_mib;
-    u64 cache_bytes = 256 * k_mib;  // of blocks, for each volume owned
+    u64 stream_bytes_max = 64 * k_mib;  // taken in from a volume's writers and not acknowledged yet; the rest waits
+    u64 cache_bytes = 256 * k_mib;      // of blocks, for each volume owned
     u64 page_cache_bytes = 64 * k_mib;
     u64 direct_write_bytes = 256 * k_kib;  // of one write that may go straight to a chunk; 0: none does
     u64 direct_chunk_bytes = 0;            // the least of such a chunk; 0: a quarter of the pool's chunks
+    u16 wire_version = k_wire_version;  // the highest that it speaks; a test may have it speak one of a later build
     std::string version = "0.1.0";
-    std::string io_engine;  // what the world does I/O with, for status; empty: not said
+    std::string io_engine;                     // what the world does I/O with, for status; empty: not said
+    std::function<std::string()> disk_faults;  // what a test injects into the disk, for status; empty: nothing
 };
 
 }  // namespace corelet

@@ -2,8 +2,28 @@
 
 namespace corelet {
 
+namespace {
+
+// A killed process's lock outlives it until its last requests have ended: whoever starts a corelet again right away
+// must not find it refused.
+constexpr Duration k_busy_limit = 5_s;
+constexpr Duration k_busy_step = 20_ms;
+
+Task<Result<std::unique_ptr<File>>> open_device(Env& env, std::string path) {
+    Instant const deadline = env.clock.now() + k_busy_limit;
+    for (bool told = false;; told = true) {
+        auto file = co_await env.disk.open(path, OpenOptions{});
+        bool const busy = !file && file.error().code == Code::kConflict;
+        if (!busy || env.clock.now() >= deadline) co_return file;
+        if (!told) log_info(env.log, "device.busy", file.error().message + "; waiting for it to let go");
+        co_await env.clock.sleep(k_busy_step);
+    }
+}
+
+}  // namespace
+
 Task<Result<std::unique_ptr<CoreletNode>>> CoreletNode::start(Env& env, NodeConfig config) {
-    auto file = co_await env.disk.open(config.device_path, OpenOptions{});
+    auto file = co_await open_device(env, config.device_path);
     if (!file) co_return std::unexpected(with_context(file.error(), "device " + config.device_path));
     auto store = co_await Store::mount(*std::move(file), StoreEnv::of(env), StoreOptions{});
     if (!store) co_return std::unexpected(with_context(store.error(), "device " + config.device_path));

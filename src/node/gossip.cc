@@ -16,6 +16,7 @@ mesh::PeerMemory own_memory(const Store& store) {
 
 Hello PeerPolicy::local_hello() {
     Hello hello;
+    hello.version_max = wire_version_;
     hello.role = PeerRole::kCorelet;
     hello.mesh = mesh_;
     hello.corelet = store_.identity();

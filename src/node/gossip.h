@@ -15,7 +15,8 @@ inline constexpr Method k_heartbeat{0x0101};
 // Who this corelet says it is, and whom it lets in. Made before anything else of the node.
 class PeerPolicy final : public HelloPolicy, public RaftNode::Identities {
   public:
-    PeerPolicy(MeshId mesh, Store& store) : mesh_(mesh), store_(store) {}
+    PeerPolicy(MeshId mesh, Store& store, u16 wire_version = k_wire_version)
+        : mesh_(mesh), store_(store), wire_version_(wire_version) {}
     void attach(const MapService* maps, const mesh::Membership* membership) {
         maps_ = maps;
         membership_ = membership;
@@ -33,6 +34,7 @@ class PeerPolicy final : public HelloPolicy, public RaftNode::Identities {
   private:
     MeshId mesh_;
     Store& store_;
+    u16 wire_version_;
     const MapService* maps_ = nullptr;
     const mesh::Membership* membership_ = nullptr;
     std::function<std::optional<mesh::PeerMemory>(CoreletId)> records_;

@@ -1,6 +1,7 @@
 #include "node/map_service.h"
 
 #include "catalog/limits.h"
+#include "catalog/state.h"
 #include "node/node.pb.h"
 #include "node/node_methods.h"
 #include "wire/message.h"
@@ -107,9 +108,8 @@ void MapService::take(mesh::Map map) {
 Task<void> MapService::follow() {
     for (;;) {
         auto watch = catalog_.watch(k_key, {});
-        for (const KeyValue& item : catalog_.local_range(k_key).items)
-            if (item.key == k_key)
-                if (auto map = decode(item.value); map && map->epoch > current_->epoch) take(*std::move(map));
+        if (const KeyValue* const item = catalog_.local().find(k_key))
+            if (auto map = decode(item->value); map && map->epoch > current_->epoch) take(*std::move(map));
         for (;;) {
             auto const batch = co_await watch->next();
             if (!batch) break;

@@ -9,7 +9,6 @@
 namespace corelet {
 
 namespace {
-constexpr const char* k_voters_note = "voters";
 constexpr Duration k_body_gone_after = 10_s;
 }  // namespace
 
@@ -17,17 +16,17 @@ constexpr Duration k_body_gone_after = 10_s;
 // ---------------------------------------------------------------------------------------------------------------
 
 void CatalogSpaces::refresh() const {
-    // No key begins like this: only the revision is asked for.
-    Revision const revision = catalog_.local_range("\x7f").revision;
+    const CatalogState& local = catalog_.local();
+    Revision const revision = local.revision();
     if (revision == cached_at_ && !cached_at_.is_zero()) return;
     cached_at_ = revision;
     std::map<SpaceId, PoolId> pools;
     std::set<SpaceId> deleted;
-    for (const KeyValue& item : catalog_.local_range("streams/").items) {
+    for (auto const& [key, item] : local.items("streams/")) {
         pb::Stream stream;
         if (stream.ParseFromString(item.value)) pools[SpaceId(stream.space())] = PoolId(stream.pool());
     }
-    for (const KeyValue& item : catalog_.local_range("deleted/").items) {
+    for (auto const& [key, item] : local.items("deleted/")) {
         Reader r(as_bytes(item.value));
         deleted.insert(r.get<SpaceId>());
     }
@@ -80,7 +79,7 @@ void NodeServices::start_gossip() {
 }
 
 Task<Result<void>> NodeServices::start() {
-    policy = std::make_unique<PeerPolicy>(config.mesh, *store);
+    policy = std::make_unique<PeerPolicy>(config.mesh, *store, config.wire_version);
     RpcOptions rpc_options;
     rpc_options.own_uid = config.own_uid;
     rpc_options.insecure = config.insecure;
@@ -91,6 +90,13 @@ Task<Result<void>> NodeServices::start() {
     policy->set_records([this](CoreletId id) { return recorded_life(id); });
     spaces = std::make_unique<CatalogSpaces>(*catalog);
     maps = std::make_unique<MapService>(env, *catalog, *store, *rpc);
+    catalog->set_acquaintances([this] {
+        std::vector<CoreletId> up;
+        const auto map = maps->current();
+        for (const mesh::Corelet& corelet : map->corelets)
+            if (corelet.is_up()) up.push_back(corelet.id);
+        return up;
+    });
     if (auto const note = store->note(k_voters_note)) {
         Reader r(*note);
         std::vector<CoreletId> voters;
@@ -213,14 +219,11 @@ Task<void> NodeServices::watch_identities() {
 }
 
 std::optional<mesh::PeerMemory> NodeServices::recorded_life(CoreletId id) const {
-    std::string const key = identity_key(id);
-    for (const KeyValue& item : catalog->local_range(key).items) {
-        pb::IdentityRecord record;
-        if (item.key == key && record.ParseFromString(item.value))
-            return mesh::PeerMemory{Incarnation(record.incarnation()), record.nonce(), record.durable_sequence(),
-                                    record.began_sequence()};
-    }
-    return std::nullopt;
+    const KeyValue* const item = catalog->local().find(identity_key(id));
+    pb::IdentityRecord record;
+    if (!item || !record.ParseFromString(item->value)) return std::nullopt;
+    return mesh::PeerMemory{Incarnation(record.incarnation()), record.nonce(), record.durable_sequence(),
+                            record.began_sequence()};
 }
 
 // What the catalog has recorded of the others' lives wins over what gossip says.
@@ -271,115 +274,6 @@ Task<void> NodeServices::watch_device() {
     while (
         !co_await maps->change(mesh::DutyChanged{store->identity(), mesh::Duty::kFailing}, env.clock.now() + 5_s))
         co_await env.clock.sleep(1_s);
-}
-
-// --- entering the mesh
-// ------------------------------------------------------------------------------------------------------
-
-Task<Result<void>> NodeServices::ask_seed(Address seed) {
-    CallOptions options;
-    options.deadline = env.clock.now() + 2_s;
-    options.traffic = TrafficClass::kControl;
-    CO_TRY(Reply reply, co_await rpc->call(seed, node_method::k_introduce, {}, {}, options));
-    CO_TRY(auto answer, decode_message<pb::IntroduceReply>(reply.body));
-    if (!answer.map().empty()) CO_TRY_VOID(maps->offer(as_bytes(answer.map())));
-    std::vector<CoreletId> voters;
-    for (u64 voter : answer.voters()) voters.push_back(CoreletId(voter));
-    if (!voters.empty()) catalog->set_voter_hints(std::move(voters));
-    co_return {};
-}
-
-Task<void> NodeServices::enter_mesh() {
-    if (config.bootstrap) {
-        for (;;) {
-            auto const created = co_await maps->create(config.mesh, env.clock.now() + 5_s);
-            if (created || created.error().code == Code::kExists) break;
-            co_await env.clock.sleep(100_ms);
-        }
-    }
-    usize next = 0;
-    // Until the map names somebody who can be asked: an early one may still be empty.
-    auto const knows_a_voter = [&] {
-        auto const known = catalog->voters();
-        auto const map = maps->current();
-        return std::any_of(known.begin(), known.end(), [&](CoreletId id) {
-            const mesh::Corelet* const corelet = map->find(id);
-            return corelet && !corelet->addresses.empty();
-        });
-    };
-    while (!raft->is_member() && !knows_a_voter() && !config.seeds.empty()) {
-        auto const asked = co_await ask_seed(config.seeds[next++ % config.seeds.size()]);
-        if (!asked) {
-            log_info(env.log, "node.seed_not_reached", asked.error().to_string());
-        }
-        if (!knows_a_voter()) co_await env.clock.sleep(100_ms);
-    }
-    co_await session->first_session().wait();
-    for (;;) {
-        auto const entered = co_await introduce_self();
-        if (entered) break;
-        log_info(env.log, "node.not_entered", entered.error().to_string());
-        co_await env.clock.sleep(300_ms);
-    }
-}
-
-// The map has this corelet, at this incarnation and these addresses, as up.
-Task<Result<void>> NodeServices::introduce_self() {
-    Instant const deadline = env.clock.now() + 5_s;
-    CO_TRY(auto item, co_await catalog->get(MapService::k_key, deadline));
-    if (item) CO_TRY_VOID(maps->offer(as_bytes(item->value)));
-    std::vector<std::string> addresses;
-    for (const Address& address : listening) addresses.push_back(address.to_string());
-    const mesh::Corelet* const known = maps->current()->find(store->identity());
-    if (!known || known->presence == mesh::Presence::kOut) {
-        mesh::Corelet self;
-        self.id = store->identity();
-        self.incarnation = store->incarnation();
-        self.addresses = addresses;
-        self.location = config.location;
-        self.role = config.role;
-        self.capacity_bytes = store->space().capacity_bytes;
-        // A new identity at the location of a lost one takes its place and fills (hot swap).
-        const mesh::Corelet* lost = nullptr;
-        auto const map = maps->current();
-        for (const mesh::Corelet& other : map->corelets) {
-            bool const gone = other.presence == mesh::Presence::kDown || other.presence == mesh::Presence::kOut;
-            if (gone && other.location == self.location && other.role == self.role && other.id != self.id)
-                lost = &other;
-        }
-        if (!known && lost) {
-            auto const replaced = co_await maps->change(mesh::CoreletReplaced{lost->id, self}, deadline);
-            if (replaced) co_return {};
-        }
-        auto const joined = co_await maps->change(mesh::CoreletJoined{self}, deadline);
-        if (!joined && joined.error().code != Code::kExists) co_return joined;
-    }
-    co_return co_await maps->change(mesh::CoreletUp{store->identity(), store->incarnation(), addresses}, deadline);
-}
-
-Task<void> NodeServices::remember_voters() {
-    std::vector<CoreletId> remembered;
-    for (;;) {
-        auto const voters = catalog->voters();
-        if (voters != remembered && !voters.empty()) {
-            Writer w;
-            for (CoreletId voter : voters) w.put(voter);
-            if (co_await store->put_note(k_voters_note, w.data())) remembered = voters;
-        }
-        co_await env.clock.sleep(1_s);
-        // A corelet that the map has as down although it runs says so.
-        const auto map = maps->current();
-        const mesh::Corelet* const self = map->find(store->identity());
-        if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() && !renewing_ &&
-            session->first_session().is_set()) {
-            if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation()) {
-                if (std::exchange(renewing_, true)) continue;
-                co_await renew_life("the map has this corelet as out");
-            } else {
-                (void)co_await introduce_self();
-            }
-        }
-    }
 }
 
 // --- answering

@@ -13,6 +13,8 @@
 
 namespace corelet {
 
+inline constexpr const char* k_voters_note = "voters";  // on the device: who voted when last heard of
+
 // Streams and deleted spaces, as the local view of the catalog has them.
 class CatalogSpaces final : public SpaceDirectory {
   public:
@@ -88,6 +90,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     [[nodiscard]] Task<void> enter_mesh();
     [[nodiscard]] Task<Result<void>> introduce_self();
     [[nodiscard]] Task<Result<void>> ask_seed(Address seed);
+    [[nodiscard]] std::optional<Address> next_seed(usize& turn) const;
     [[nodiscard]] Task<void> remember_voters();
     [[nodiscard]] Task<void> watch_device();
     [[nodiscard]] Task<Result<Reply>> on_introduce(Request request);

@@ -34,12 +34,14 @@ Task<void> SessionKeeper::run() {
         }
         co_await env_.clock.sleep(config_.session_renewal);
         if (session_.is_zero()) continue;
+        Renewal const renewal{session_, ++renewals_sent_};
         auto const renewed = co_await catalog_.renew_lease(session_, env_.clock.now() + config_.session_ttl);
         if (!renewed && renewed.error().code == Code::kNotFound) {
             log_warning(env_.log, "session.lost", "the catalog ended this corelet's session; opening another");
             session_ = {};
-            continue;
         }
+        if (!renewed) continue;
+        renewed_ = renewal;
         if (++renewals % 8 == 0 && store_.durable_seq() != recorded_sequence_) (void)co_await carry_sequence_on();
     }
 }
@@ -48,25 +50,27 @@ Task<void> SessionKeeper::run() {
 // device had when that life ended. Recording ends the former incarnation's sessions.
 Task<Result<void>> SessionKeeper::record_and_open() {
     Instant const deadline = env_.clock.now() + 5_s;
+    Incarnation const life = store_.incarnation();
     std::string const key = identity_key(store_.identity());
     CO_TRY(auto found, co_await catalog_.get(key, deadline));
     pb::IdentityRecord record;
     if (found && !record.ParseFromString(found->value))
         co_return fail(Code::kCorrupt, "the catalog's record of this corelet does not parse");
-    bool const later = record.incarnation() > store_.incarnation().v;
-    bool const other = record.incarnation() == store_.incarnation().v && record.nonce() != store_.boot_nonce();
-    bool const same = record.incarnation() == store_.incarnation().v;
+    if (store_.incarnation() != life) co_return fail(Code::kConflict, "the incarnation was raised meanwhile");
+    bool const later = record.incarnation() > life.v;
+    bool const same = record.incarnation() == life.v;
+    bool const other = same && record.nonce() != store_.boot_nonce();
     u64 const had = same ? store_.durable_seq() : store_.began_seq();
     if (found && (later || other || record.durable_sequence() > had)) {
-        std::string const reason =
-            other ? "the catalog knows another body of this incarnation"
-                  : "the catalog has seen incarnation " + std::to_string(record.incarnation()) + " with sequence " +
-                        std::to_string(record.durable_sequence()) + ", the device has " +
-                        std::to_string(store_.incarnation().v) + " with " + std::to_string(had);
+        std::string const reason = other ? "the catalog knows another body of this incarnation"
+                                         : "the catalog has seen incarnation " +
+                                               std::to_string(record.incarnation()) + " with sequence " +
+                                               std::to_string(record.durable_sequence()) + ", the device has " +
+                                               std::to_string(life.v) + " with " + std::to_string(had);
         forgotten_(reason);
         co_return fail(Code::kForgotten, reason);
     }
-    record.set_incarnation(store_.incarnation().v);
+    record.set_incarnation(life.v);
     record.set_nonce(store_.boot_nonce());
     record.set_durable_sequence(store_.durable_seq());
     record.set_began_sequence(store_.began_seq());
@@ -75,9 +79,10 @@ Task<Result<void>> SessionKeeper::record_and_open() {
     transaction.require_revision(key, found ? found->mod_revision : Revision{})
         .put(key, record.SerializeAsString())
         .remove(session_key(store_.identity()))
-        .put(session_key(store_.identity()), std::to_string(store_.incarnation().v), lease);
+        .put(session_key(store_.identity()), std::to_string(life.v), lease);
     CO_TRY(auto result, co_await catalog_.commit(std::move(transaction), deadline));
     if (!result.succeeded) co_return fail(Code::kConflict, "the identity's record changed meanwhile");
+    if (store_.incarnation() != life) co_return fail(Code::kConflict, "the incarnation was raised meanwhile");
     recorded_sequence_ = record.durable_sequence();
     session_ = lease;
     co_return {};
@@ -90,6 +95,9 @@ Task<Result<void>> SessionKeeper::carry_sequence_on() {
     pb::IdentityRecord record;
     if (!found || !record.ParseFromString(found->value) || record.nonce() != store_.boot_nonce())
         co_return fail(Code::kConflict, "another body of this identity is recorded");
+    // A number of the present life on the record of the former one is what a rolled-back device looks like.
+    if (record.incarnation() != store_.incarnation().v)
+        co_return fail(Code::kConflict, "the incarnation was raised meanwhile");
     u64 const sequence = store_.durable_seq();
     record.set_durable_sequence(sequence);
     Transaction transaction;

@@ -19,6 +19,14 @@ class SessionKeeper {
     // Zero while there is none.
     [[nodiscard]] LeaseId session() const { return session_; }
     [[nodiscard]] Event& first_session() { return first_; }
+    // Renewals are numbered as they are sent. The last one that was answered counts from its sending: for its full
+    // length from then on the catalog does not end the session.
+    struct Renewal {
+        LeaseId session;
+        u64 number = 0;
+    };
+    [[nodiscard]] u64 renewals_sent() const { return renewals_sent_; }
+    [[nodiscard]] const Renewal& renewed() const { return renewed_; }
     // The incarnation was raised: it is recorded, and a session of its own opened, with the next renewal.
     void reopen() { session_ = {}; }
     [[nodiscard]] Task<void> end();
@@ -34,6 +42,8 @@ class SessionKeeper {
     std::function<void(std::string)> forgotten_;
     LeaseId session_;
     u64 recorded_sequence_ = 0;
+    u64 renewals_sent_ = 0;
+    Renewal renewed_;
     Event first_;
     Scope scope_;
 };

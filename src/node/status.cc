@@ -34,6 +34,7 @@ Json node_info(NodeServices& node) {
              {"fragments", node.store->fragment_count()},
              {"trouble", node.own_trouble},
              {"io_engine", node.config.io_engine},
+             {"disk_faults", node.config.disk_faults ? node.config.disk_faults() : std::string()},
              {"failed", node.store->is_failing()},
              {"forgotten", node.store->has_forgotten()},
              {"votes", !node.raft->core().barred() && !node.raft->core().failed()},
@@ -157,7 +158,8 @@ Json corelet_part(const NodeServices& node, const mesh::Corelet& corelet, const 
                 {"capacity_bytes", own.value("capacity_bytes", corelet.capacity_bytes)},
                 {"used_bytes", own.value("used_bytes", u64{0})},
                 {"trouble", own.value("trouble", std::string())},
-                {"io_engine", own.value("io_engine", std::string())}};
+                {"io_engine", own.value("io_engine", std::string())},
+                {"disk_faults", own.value("disk_faults", std::string())}};
 }
 
 // In the order of their addresses, witnesses last: a lab counts them so.

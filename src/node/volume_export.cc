@@ -61,7 +61,9 @@ void VolumeHost::open_export(Serving& serving, const pb::Volume& volume) {
 
 // Tells where the volume is served now, or why it is not; until the catalog has it, or it is served no more.
 Task<void> VolumeHost::publish(std::string name, u64 attachment) {
-    std::weak_ptr<Serving::Mounted> const about = serving_.at(name)->mounted;
+    auto const begun = serving_.find(name);
+    if (begun == serving_.end()) co_return;  // dropped in the same turn, before this ran
+    std::weak_ptr<Serving::Mounted> const about = begun->second->mounted;
     for (Duration pause = k_publish_again;; pause = std::min(pause * 2, k_publish_again_max)) {
         auto const item = co_await catalog_.get(volume_key(name), env_.clock.now() + 5_s);
         auto const found = serving_.find(name);

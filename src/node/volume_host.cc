@@ -1,7 +1,9 @@
 #include "node/volume_host.h"
 
+#include "catalog/state.h"
 #include "node/candidates.h"
 #include "node/volume_serving.h"
+#include "volume/chunk_io.h"
 
 namespace corelet {
 
@@ -10,6 +12,7 @@ constexpr Duration k_candidate_step = 300_ms;
 constexpr Duration k_look_every = 300_ms;
 constexpr Duration k_look_least = 20_ms;
 constexpr Duration k_caretaker_after = 60_s;
+constexpr u32 k_failures_of_hopeless = 7;  // as after so many failed takes: the longest pause there is
 constexpr Duration k_horizon_every = 10_s;
 constexpr Duration k_secure_after = 10_s;
 constexpr usize k_recoveries_max = 4;  // of one corelet at once: more volumes go to whoever comes next
@@ -55,6 +58,12 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
     return out;
 }
 
+std::optional<StreamStatus> VolumeHost::stream_of(const std::string& name) const {
+    auto const found = serving_.find(name);
+    if (found == serving_.end() || !found->second->mounted) return std::nullopt;
+    return found->second->mounted->stream->status();
+}
+
 std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
     auto const found = serving_.find(name);
     if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served)
@@ -69,6 +78,14 @@ std::vector<ChunkId> VolumeHost::live_chunks(const std::string& name) const {
     const VolumeCore& core = found->second->mounted->volume->core();
     for (u64 seq : core.state.containers.live_chunks()) out.push_back(ChunkId{core.options.space, seq});
     return out;
+}
+
+std::optional<bool> VolumeHost::knows(const std::string& name, ChunkId chunk) const {
+    auto const found = serving_.find(name);
+    if (found == serving_.end() || !found->second->mounted || !found->second->is_served) return std::nullopt;
+    const VolumeCore& core = found->second->mounted->volume->core();
+    if (core.options.space != chunk.space) return std::nullopt;
+    return core.standing(chunk.seq) != Standing::kNone || found->second->mounted->stream->lists(chunk.seq);
 }
 
 Task<void> VolumeHost::retire() {
@@ -102,7 +119,7 @@ bool VolumeHost::may_write(PoolId pool) const {
 }
 
 bool VolumeHost::has_session(CoreletId corelet) const {
-    return !corelet.is_zero() && !catalog_.local_range(session_key(corelet)).items.empty();
+    return !corelet.is_zero() && catalog_.local().find(session_key(corelet)) != nullptr;
 }
 
 // What the catalog says of volumes, streams and sessions is looked at as soon as it changes.
@@ -126,19 +143,29 @@ Task<void> VolumeHost::run() {
             if (!serving->mounted || serving->releasing) continue;
             if (serving->mounted->stream->stopped().is_set()) {
                 ended.push_back(name);
+                // What was given up here as hopeless is another one's first, whomever the volume is attached to.
+                if (serving->mounted->stream->stop_reason().code == Code::kShutdown)
+                    candidacies_[name] = Candidacy{0, {}, false, k_failures_of_hopeless, env_.clock.now()};
             } else if (serving->mounted->volume->stopped().is_set()) {
                 // What ended the volume may be this corelet's own trouble: its log goes to the next candidate.
+                scope_.spawn(release(name, false, env_.clock.now() + 2_s));
+            } else if (serving->address && !serving->mounted->stream->may_serve() &&
+                       !nbd_.has_address(*serving->address)) {
+                // Cut off, and another corelet of this host serves at its path: clients need not wait here to hear
+                // it.
+                log_info(env_.log, "volume.path_lost", name);
                 scope_.spawn(release(name, false, env_.clock.now() + 2_s));
             }
         }
         for (const std::string& name : ended) drop(name);
         std::set<std::string> seen;
-        for (const KeyValue& item : catalog_.local_range("volumes/").items) {
+        const CatalogState& local = catalog_.local();
+        for (auto const& [key, item] : local.items("volumes/")) {
             pb::Volume volume;
             if (!volume.ParseFromString(item.value)) continue;
-            auto const streams = catalog_.local_range(stream_key(SpaceId(volume.space())));
+            const KeyValue* const record = local.find(stream_key(SpaceId(volume.space())));
             pb::Stream stream;
-            if (streams.items.empty() || !stream.ParseFromString(streams.items.front().value)) continue;
+            if (!record || !stream.ParseFromString(record->value)) continue;
             seen.insert(volume.name());
             look_at(volume, stream);
         }
@@ -159,7 +186,7 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         bool const readdressed = volume.move_wanted() && target == self_;
         if (detached || moved) {
             scope_.spawn(release(name, detached, env_.clock.now() + 2_s));
-        } else if (!serving.securing && serving.is_served && has_lost_copy(stream)) {
+        } else if (!serving.securing && serving.is_served && lacks_a_copy(stream)) {
             serving.securing = true;
             scope_.spawn(secure(name));
         }
@@ -188,12 +215,15 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         bool const open = std::any_of(stream.segments().begin(), stream.segments().end(),
                                       [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
         // What an ended segment with a lost copy holds is packed by an owner, who lets go of the stream again.
-        if (!open && !has_lost_copy(stream)) return;
+        if (!open && !lacks_a_copy(stream)) return;
         if (waited < (!owner.is_zero() ? k_caretaker_after : open ? k_candidate_step * 4 : k_secure_after)) return;
         caretaker = open;
     }
     auto const place = rank(volume, stream);
-    if (!place || waited < k_candidate_step * static_cast<i64>(*place) || taking() >= k_recoveries_max) return;
+    if (!place || taking() >= k_recoveries_max) return;
+    u32 const failures = candidacy.failures_lately(env_.clock.now());
+    Duration const pause = failures != 0 ? backoff(failures) : Duration{};
+    if (waited < std::max(pause, k_candidate_step * static_cast<i64>(*place))) return;
     candidacy.taking = true;
     scope_.spawn(take(name, volume, caretaker));
 }
@@ -210,8 +240,11 @@ std::optional<usize> VolumeHost::rank(const pb::Volume& volume, const pb::Stream
 
 Task<void> VolumeHost::take(std::string name, pb::Volume volume, bool caretaker) {
     auto const taken = co_await take_now(name, volume, caretaker);
-    candidacies_[name].taking = false;
-    candidacies_[name].since = env_.clock.now();
+    Candidacy& candidacy = candidacies_[name];
+    candidacy.taking = false;
+    candidacy.since = env_.clock.now();
+    candidacy.failures = taken ? 0 : candidacy.failures_lately(env_.clock.now()) + 1;
+    if (!taken) candidacy.failed_at = env_.clock.now();
     if (!taken) log_info(env_.log, "volume.not_taken", [&] { return name + ": " + taken.error().to_string(); });
 }
 
@@ -235,6 +268,7 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     StreamDeps stream_deps{env_, catalog_, replicas_, placement_, self_, session_.session()};
     TakeOptions take_options;
     take_options.stream.owner.times = config_.stream_times;
+    take_options.stream.bytes_in_flight_max = config_.stream_bytes_max;
     // An adopted segment is a chunk: with its last record it stays within a chunk's bound.
     u64 const target_max =
         pool->spec.redundancy.is_replicated() ? k_adopted_target_max : config_.segment_target_bytes;
@@ -277,14 +311,21 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
 
 // Ended segments are never copied: packed, what they hold is as redundant as the pool promises, and a checkpoint
 // releases them. A replica that is only down comes back, one that is out does not.
-bool VolumeHost::has_lost_copy(const pb::Stream& stream) const {
+bool VolumeHost::lacks_a_copy(const pb::Stream& stream) const {
     auto const map = maps_.current();
-    for (const pb::Segment& segment : stream.segments())
+    const mesh::Pool* const pool = map->find(PoolId(stream.pool()));
+    if (!pool) return false;
+    mesh::Redundancy const redundancy = pool->spec.redundancy;
+    // A narrow segment is what there was room for when it was listed; when there is room again it is a copy short.
+    bool const room = placement_.choose(pool->id, redundancy.width(), {}, 0).size() == redundancy.width();
+    for (const pb::Segment& segment : stream.segments()) {
+        if (segment.state() != pb::Segment::ENDED) continue;
+        if (room && !segment.chunk() && segment.replicas_size() < redundancy.m + 1) return true;
         for (u64 id : segment.replicas()) {
             const mesh::Corelet* const replica = map->find(CoreletId(id));
-            if (segment.state() == pb::Segment::ENDED && (!replica || replica->presence == mesh::Presence::kOut))
-                return true;
+            if (!replica || replica->presence == mesh::Presence::kOut) return true;
         }
+    }
     return false;
 }
 
@@ -342,12 +383,10 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
         std::vector<u64> dead;
         bool doubtful = false;
         for (u64 seq : seqs) {
-            const Container* const container = core.state.containers.find(seq);
-            bool const on_its_way = core.state.puts_in_flight.contains(seq) || core.packing.contains(seq);
-            bool const in_log = container ? container->in_log() : stream.lists(seq);
-            if (on_its_way || in_log) {
+            Standing const standing = core.standing(seq);
+            if (standing == Standing::kPending || (standing == Standing::kNone && stream.lists(seq))) {
                 verdict.fates.pending.insert(seq);
-            } else if (!container && !core.state.containers.map_chunks().contains(seq)) {
+            } else if (standing == Standing::kNone) {
                 bool const proven = seq < stream.committed_horizon();
                 doubtful = doubtful || !proven;
                 if (!proven) continue;

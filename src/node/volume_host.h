@@ -36,10 +36,15 @@ class VolumeHost final : public PoolSpace {
         u64 connections = 0;
     };
     [[nodiscard]] std::map<std::string, Owned> owned() const;
+    // Of a volume that is owned here.
+    [[nodiscard]] std::optional<StreamStatus> stream_of(const std::string& name) const;
     // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
     // Names of the chunks that the volume's present state refers to, if it is served here; for judges.
     [[nodiscard]] std::vector<ChunkId> live_chunks(const std::string& name) const;
+    // Whether the volume refers to it, is about to, or has it on its list of what to delete; of a chunk in another
+    // space, or if the volume is not served here: nothing. For judges.
+    [[nodiscard]] std::optional<bool> knows(const std::string& name, ChunkId chunk) const;
     void corelet_lost(CoreletId corelet);
     // What is to become of chunks of a space that is served here: dead are those below the committed horizon that
     // nothing refers to; they are removed by and by. kNotOwner: of a space that is not served here, or not yet.
@@ -67,6 +72,10 @@ class VolumeHost final : public PoolSpace {
         u64 epoch = 0;  // of the ownerless stream it is about
         Instant since;
         bool taking = false;
+        u32 failures = 0;  // takes of it here, one soon after the other
+        Instant failed_at{INT64_MIN / 2};
+        // Others may have tried meanwhile: an old failure says nothing.
+        [[nodiscard]] u32 failures_lately(Instant now) const { return now - failed_at < 10_s ? failures : 0; }
     };
     [[nodiscard]] Task<void> run();
     [[nodiscard]] Task<void> follow(std::string prefix);
@@ -83,8 +92,9 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] Task<void> publish(std::string name, u64 attachment);
     [[nodiscard]] Task<void> release(std::string name, bool end_segments, Instant deadline);
     [[nodiscard]] Task<void> release_all(Instant deadline);
-    // A segment of the log has lost a copy for good: what it holds is packed, and the log let go of it.
-    [[nodiscard]] bool has_lost_copy(const pb::Stream& stream) const;
+    // An ended segment of the log has lost a copy for good, or was listed narrow and need not stay so: what it
+    // holds is packed, and the log let go of it.
+    [[nodiscard]] bool lacks_a_copy(const pb::Stream& stream) const;
     [[nodiscard]] Task<void> secure(std::string name);
     [[nodiscard]] Task<void> bury(std::string name, std::vector<u64> dead);
     [[nodiscard]] Task<void> move_horizon(std::string name);

@@ -78,6 +78,9 @@ class SocketListener final : public Listener {
         return accept_next(&loop_, &log_, watch_, local_);
     }
     Address local_address() const override { return local_; }
+    bool has_its_address() const override {
+        return !watch_->is_closed() && (local_.kind != Address::Kind::kUnix || path_.is_own());
+    }
     void close() override {
         path_.release();
         if (watch_->is_closed()) return;

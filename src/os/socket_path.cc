@@ -104,17 +104,19 @@ Result<SocketPath> take_over(const Descriptor& socket, int type, const std::stri
 
 }  // namespace
 
+bool SocketPath::is_own() const {
+    struct stat status{};
+    return !path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+           status.st_ino == inode_;
+}
+
 void SocketPath::release() {
-    if (path_.empty()) return;
-    std::string const path = std::exchange(path_, {});
-    auto const is_own = [&] {
-        struct stat status{};
-        return ::lstat(path.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
-    };
-    if (!is_own()) return;
-    NameLock const lock(path);
-    // A name that stays is dead, and the next one takes it over.
-    if (lock.hold_soon() && is_own()) ::unlink(path.c_str());
+    if (is_own()) {
+        NameLock const lock(path_);
+        // A name that stays is dead, and the next one takes it over.
+        if (lock.hold_soon() && is_own()) ::unlink(path_.c_str());
+    }
+    path_.clear();
 }
 
 Result<SocketPath> bind_socket_path(const Descriptor& socket, int type, const std::string& path, bool replace) {

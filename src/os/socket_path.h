@@ -24,6 +24,8 @@ class SocketPath {
     }
     ~SocketPath() { release(); }
     void release();
+    // The file there still is the socket that was bound.
+    [[nodiscard]] bool is_own() const;
     [[nodiscard]] const std::string& path() const { return path_; }
 
   private:

@@ -33,6 +33,7 @@ enum class Bar : u8 {
     kTwoBodies = 2,  // another nonce of this identity shows itself
     kForgotten = 4,  // the device has forgotten promises (1.3)
     kRotten = 8,     // the core's own: the log rotted and is being supplied
+    kStuck = 16,     // the media do not answer: who leads commits nothing, and keeps others from leading
 };
 
 enum class Journal : u8 { kReady, kBusy };
@@ -96,6 +97,8 @@ class Core {
     [[nodiscard]] bool configuration_committed() const { return configurations_.current_index() <= hard_.commit; }
     [[nodiscard]] bool barred() const { return bars_ != 0; }
     [[nodiscard]] bool failed() const { return failed_; }
+    // What is on the media: for judges.
+    [[nodiscard]] const HardState& durable() const { return durable_; }
     // The log has grown enough since the last snapshot for the shell to make another.
     [[nodiscard]] bool snapshot_due() const;
     [[nodiscard]] u64 dropped_messages() const { return dropped_; }

@@ -1,6 +1,8 @@
 // The leader's side of replication: proposals, appends, heartbeats, check-quorum (Raft 5.3;
 // dissertation 6.2, 10.2).
 #include "base/assert.h"
+
+#include "base/fault_point.h"
 #include "raft/codec.h"
 #include "raft/core.h"
 
@@ -67,7 +69,9 @@ void Core::send_append(CoreletId to, Progress& peer, bool with_entries) {
         return;
     }
     Append append{{*prev_term, prev}, {}, hard_.commit, log_.last().index};
-    if (with_entries) append.entries = log_.slice(peer.next(), log_.last().index, options_.append_bytes_max);
+    if (with_entries)
+        append.entries = log_.slice(peer.next(), log_.last().index,
+                                    FAULT_POINT("raft.small_append") ? 1 : options_.append_bytes_max);
     peer.sent(prev + append.entries.size(), append.entries.empty(), hard_.commit, now_);
     post(to, std::move(append), When::kNow);
 }

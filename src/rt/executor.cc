@@ -46,9 +46,7 @@ usize Executor::run_ready(usize limit) {
     while (done < limit && !ready_.empty()) {
         Waiter* waiter = &ready_.front();
         if (picker_) {
-            usize candidates = 0;
-            ready_.for_each([&](Waiter&) { candidates += candidates < k_pick_window ? 1 : 0; });
-            waiter = &ready_.at(picker_(candidates));
+            waiter = &ready_.at(picker_(ready_.count(k_pick_window)));
         }
         waiter->unlink();
         auto const handle = std::exchange(waiter->handle_, {});

@@ -58,6 +58,8 @@ class Listener {
     [[nodiscard]] virtual Task<Result<std::unique_ptr<Connection>>> accept() = 0;
     // With the port that was given, when 0 was asked for.
     [[nodiscard]] virtual Address local_address() const = 0;
+    // False once somebody else has taken the unix socket's path over, or removed it: nobody new comes in here.
+    [[nodiscard]] virtual bool has_its_address() const = 0;
     // A unix socket's path is removed only if it still is this listener's own.
     virtual void close() = 0;
 };

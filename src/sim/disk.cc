@@ -51,6 +51,7 @@ void Media::move_to(Media& other, std::string_view path, std::string new_path) {
     auto const found = entries_.find(path);
     CORELET_ASSERT(found != entries_.end() && !other.entries_.contains(new_path));
     found->second->path = new_path;
+    found->second->locked_until = {};
     other.entries_[std::move(new_path)] = found->second;
     entries_.erase(found);
 }
@@ -85,7 +86,14 @@ Duration Media::draw_latency(Duration minimum, Duration spread) {
 
 void Media::end_process(Ending ending) {
     for (auto& [path, entry] : entries_) {
-        while (!entry->in_flight.empty()) delete &entry->in_flight.front();
+        entry->locked_until = {};
+        while (!entry->in_flight.empty()) {
+            DiskOperation& operation = entry->in_flight.front();
+            if (ending == Ending::kKill)
+                entry->locked_until =
+                    std::clamp(operation.when(), entry->locked_until, engine.queue.now() + model.lock_lingers);
+            delete &operation;
+        }
         entry->opened = 0;
         if (ending == Ending::kPower) {
             entry->file.lose_power();
@@ -163,7 +171,8 @@ Task<Result<std::unique_ptr<File>>> open_file(Media* media, std::shared_ptr<Proc
         entry = *std::move(made);
     }
     if (!entry) co_return fail(Code::kNotFound, path + " does not exist");
-    if (entry->opened != 0 && media->model.locks) co_return fail(Code::kConflict, path + " is in use");
+    bool const held = entry->opened != 0 || media->engine.queue.now() < entry->locked_until;
+    if (held && media->model.locks) co_return fail(Code::kConflict, path + " is in use");
     // What a former handle left in the kernel's hands comes first: its lock goes with its last operation.
     while (!entry->in_flight.empty() && media->model.locks) {
         co_await Delay(media->engine, media->model.write_min);

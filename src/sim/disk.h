@@ -15,8 +15,9 @@ struct DiskModel {
     u32 tail_per_million = 1'000;
     Duration tail{20'000'000};
     u64 bytes_per_second = 1'000'000'000;
-    u64 host_bytes = u64{1} << 44;  // of the file system that the files lie on
-    bool locks = true;              // a second opening is refused
+    u64 host_bytes = u64{1} << 44;         // of the file system that the files lie on
+    bool locks = true;                     // a second opening is refused
+    Duration lock_lingers{1'000'000'000};  // at most, after a kill, while the kernel has requests in hand
 };
 
 class DiskOperation;
@@ -31,6 +32,7 @@ struct MediaEntry {
     std::string path;
     MediaFile file;
     u32 opened = 0;
+    VirtualTime locked_until;  // what a killed process left in the kernel's hands
     IntrusiveList<DiskOperation> in_flight;
     VirtualTime busy_until;
 };

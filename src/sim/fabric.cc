@@ -150,6 +150,20 @@ void Fabric::enlist(Stream& stream) {
     ++live_streams_;
 }
 
+void Fabric::reset_streams(u32 a, u32 b) {
+    std::vector<std::shared_ptr<Stream>> broken;
+    for (usize i = 0; i < live_streams_; ++i) {
+        Stream& stream = streams_->at(i);
+        u32 const from = stream.side(0).process->node, to = stream.side(1).process->node;
+        if ((from == a && to == b) || (from == b && to == a)) broken.push_back(stream.shared_from_this());
+    }
+    for (auto const& stream : broken) {
+        stream->break_side(0);
+        stream->break_side(1);
+        engine.stats.count_fault(FaultKind::kReset);
+    }
+}
+
 bool Fabric::reset_random_stream(Prng& draw, bool half_open) {
     if (live_streams_ == 0) return false;
     Stream& stream = streams_->at(draw.below(live_streams_));

@@ -80,6 +80,8 @@ class Fabric {
 
     // Breaks a live stream picked at random, from both ends or (half-open) from one only. False if there is none.
     bool reset_random_stream(Prng& random, bool half_open);
+    // Breaks all live streams between two nodes, from both ends.
+    void reset_streams(u32 a, u32 b);
     [[nodiscard]] usize live_streams() const { return live_streams_; }
 
     NetworkModel model;

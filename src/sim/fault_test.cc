@@ -170,7 +170,9 @@ Result<void> busy_scenario(World& world, const ScenarioParameters& parameters) {
     return {};
 }
 Scenario busy() {
-    return {"busy", "all faults at once", busy_scenario, {}, {{"seconds", 1, 6}}};
+    std::vector<std::string> names;
+    for (usize i = 0; i < k_fault_kinds; ++i) names.emplace_back(fault_name(static_cast<FaultKind>(i)));
+    return {"busy", "all faults at once", busy_scenario, {}, {{"seconds", 1, 6}}, std::move(names)};
 }
 
 TEST(Scenario, TheSameSeedGivesTheSameHashAndOthersDiffer) {
@@ -241,6 +243,12 @@ int run_main(std::vector<std::string> words, std::string* out) {
 TEST(Scenario, TheProgramEndsWithAHashAndNamesWhatReproducesAFailure) {
     std::string out;
     EXPECT_EQ(run_main({"--seed", "5", "--twice", "seconds=2"}, &out), 0);
+    EXPECT_NE(out.find("twice=1 "), std::string::npos) << out;
+    EXPECT_EQ(run_main({"--seeds", "3..7", "--twice-every", "3", "seconds=2"}, &out), 0);
+    EXPECT_NE(out.find("seeds=5 twice=2 "), std::string::npos) << out;
+    EXPECT_EQ(run_main({"--seeds", "1..2,7,4", "seconds=2"}, &out), 0);
+    EXPECT_NE(out.find("seeds=4 twice=0 "), std::string::npos) << out;
+    EXPECT_NE(out.find("seed 7 "), std::string::npos) << out;
     usize const last = out.rfind('\n', out.size() - 2) + 1;
     EXPECT_TRUE(out.substr(last).starts_with("hash ")) << out;
     EXPECT_NE(out.find("coverage "), std::string::npos);
@@ -248,7 +256,9 @@ TEST(Scenario, TheProgramEndsWithAHashAndNamesWhatReproducesAFailure) {
     EXPECT_NE(out.find("FAILED seed 4: lost: planted"), std::string::npos) << out;
     EXPECT_NE(out.find("reproduce: corelet-sim --scenario busy --seed 4 fails=1"), std::string::npos) << out;
     EXPECT_EQ(run_main({"--scenario", "none"}, &out), 2);
-    EXPECT_EQ(run_main({"--seeds", "5..4"}, &out), 2);
+    EXPECT_EQ(run_main({"--seed", "5", "--twice-every", "0", "seconds=2"}, &out), 2);
+    for (const char* wrong : {"5..4", "", "1,", "1,,2", "x"})
+        EXPECT_EQ(run_main({"--seeds", wrong}, &out), 2) << wrong;
     EXPECT_EQ(run_main({"--list"}, &out), 0);
     EXPECT_NE(out.find("all faults at once"), std::string::npos);
 }

@@ -192,6 +192,19 @@ TEST_F(Disks, StuckDevicesAnswerLate) {
     EXPECT_GE((world.now() - before).ns, Duration(3_s).ns);
 }
 
+TEST_F(Disks, AKilledProcessesLockOutlivesItUntilItsRequestsHaveEnded) {
+    media().faults.stuck_until = world.now() + 300_ms;
+    node.spawn([](std::unique_ptr<File> disk) -> Task<void> {
+        (void)co_await disk->write(0, pages_of(1), Durability::kDurable);
+    }(std::move(file)));
+    world.run_for(1_ms);
+    node.crash(Ending::kKill);
+    node.restart();
+    EXPECT_EQ((*world.run(node, open_old(&node.env()))).error().code, Code::kConflict);
+    world.run_for(400_ms);
+    EXPECT_TRUE(*world.run(node, open_old(&node.env())));
+}
+
 TEST_F(Disks, OpeningTwiceExistingMissingFull) {
     EXPECT_EQ((*world.run(node, open_old(&node.env()))).error().code, Code::kConflict);
     EXPECT_EQ((*world.run(node, open_new(&node.env(), 0))).error().code, Code::kExists);

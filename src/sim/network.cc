@@ -96,6 +96,10 @@ class SimListener final : public Listener {
         return accept_from(fabric_, state_);
     }
     Address local_address() const override { return state_->address; }
+    bool has_its_address() const override {
+        auto const bound = fabric_.listeners.find(state_->key);
+        return state_->process && bound != fabric_.listeners.end() && bound->second == state_;
+    }
     void close() override { unbind(); }
 
   private:

@@ -36,6 +36,10 @@ Node::Node(Shared shared, u32 index, std::string name, u32 machine, NodeOptions 
     media_.on_issue = [this] { count_disk_operation(); };
 }
 
+bool Node::is_running() const {
+    return run_ != nullptr && run_->executor.is_running();
+}
+
 Node::~Node() {
     if (run_) end_run(Ending::kPower);
 }
@@ -186,6 +190,7 @@ void Node::become_ready() {
 
 void Node::run_turn() {
     CORELET_ASSERT(run_ && !paused_);
+    ++turns_;
     // More than this without time passing is a loop that never waits.
     constexpr u64 k_turn_max = 5'000'000;
     Executor& executor = run_->executor;

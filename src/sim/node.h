@@ -37,6 +37,8 @@ class Node final : public ListNode {
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] bool is_up() const { return run_ != nullptr; }
     [[nodiscard]] bool is_paused() const { return paused_; }
+    // It is its turn: what asks runs in it.
+    [[nodiscard]] bool is_running() const;
     [[nodiscard]] u64 boots() const { return boots_; }
 
     // Boots the machine, if it has no power, and the program. It must not be up.
@@ -70,6 +72,8 @@ class Node final : public ListNode {
     [[nodiscard]] std::string backtrace() const;
     [[nodiscard]] usize live_tasks() const;
     [[nodiscard]] u64 resumptions() const;
+    // How often its programs have run: while it stays the same they have changed nothing.
+    [[nodiscard]] u64 turns() const { return turns_; }
 
     // For the world: runs all that is ready.
     void run_turn();
@@ -95,6 +99,7 @@ class Node final : public ListNode {
     Boot boot_;
     u64 boots_ = 0;
     u64 past_resumptions_ = 0;
+    u64 turns_ = 0;
     bool has_power_ = false;
     bool paused_ = false;
     Duration turn_delay_;

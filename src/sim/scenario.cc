@@ -69,6 +69,17 @@ Result<FaultMenu> ScenarioParameters::restrict_menu(FaultMenu menu) const {
     return menu;
 }
 
+std::vector<std::string> ScenarioParameters::list(std::string_view name) const {
+    std::vector<std::string> out;
+    std::string const names = text(name);
+    for (usize at = 0; at < names.size();) {
+        usize const comma = std::min(names.find(',', at), names.size());
+        if (comma > at) out.push_back(names.substr(at, comma - at));
+        at = comma + 1;
+    }
+    return out;
+}
+
 std::string ScenarioParameters::arguments() const {
     std::string out;
     for (auto const& [key, value] : values) out += " " + key + "=" + value;

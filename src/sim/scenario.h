@@ -13,6 +13,8 @@ struct ScenarioParameters {
 
     [[nodiscard]] u64 number(std::string_view name, u64 otherwise) const;
     [[nodiscard]] std::string text(std::string_view name, std::string otherwise = {}) const;
+    // Names with commas between them.
+    [[nodiscard]] std::vector<std::string> list(std::string_view name) const;
     // Lines of `key = value`; # begins a comment. kInvalid names the line.
     [[nodiscard]] static Result<ScenarioParameters> parse(std::string_view text);
     // `menu` cut down by the parameters `faults` (these only) and `without` (not these): lists of names with
@@ -36,6 +38,8 @@ struct Scenario {
         u64 normal = 1;
     };
     std::vector<Shrinkable> shrinkable;
+    // What the parameter `without` may name: dropped first in that search.
+    std::vector<std::string> droppable;
 };
 
 // Worlds differ in window sizes, latencies, and how reads and writes are cut up.
@@ -77,7 +81,8 @@ struct RunOptions {
 [[nodiscard]] ScenarioParameters shrink_scenario(const Scenario& scenario, u64 seed, ScenarioParameters parameters,
                                                  const std::function<void(std::string_view)>& progress);
 
-// The program `corelet-sim`: --scenario NAME|FILE, --seed N or --seeds A..B, --twice, --trace-from SECONDS,
+// The program `corelet-sim`: --scenario NAME|FILE, --seed N or --seeds A..B,C,..., --twice or --twice-every N,
+// --trace-from SECONDS,
 // --shrink, --list, KEY=VALUE parameters. The last line it prints is `hash <hex>`. Returns 0 if all went well, 1 if
 // not, 2 for a bad command.
 int scenario_main(int argc, char** argv, const ScenarioRegistry& registry);

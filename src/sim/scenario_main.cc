@@ -14,13 +14,13 @@ namespace {
 struct Command {
     std::string program;
     std::string scenario;
-    u64 first_seed = 1;
-    u64 last_seed = 1;
-    bool twice = false;
+    std::vector<std::pair<u64, u64>> seeds{{1, 1}};  // from, to and with
+    u64 twice_every = 0;                             // seeds that are multiples of it run twice; 0: none
     bool shrink = false;
     bool list = false;
     std::optional<VirtualTime> trace_from;
     ScenarioParameters parameters;
+    [[nodiscard]] bool runs_twice(u64 seed) const { return twice_every != 0 && seed % twice_every == 0; }
 };
 
 void say(const std::string& line) {
@@ -35,14 +35,20 @@ std::optional<u64> parse_number(std::string_view text) {
     return value;
 }
 
+// N, A..B, or several of these with commas between them.
 Result<void> parse_seeds(std::string_view text, Command& command) {
-    auto const dots = text.find("..");
-    auto const first = parse_number(text.substr(0, dots));
-    auto const last = dots == std::string_view::npos ? first : parse_number(text.substr(dots + 2));
-    if (!first || !last || *last < *first)
-        return fail(Code::kInvalid, "'" + std::string(text) + "' is neither N nor A..B");
-    command.first_seed = *first;
-    command.last_seed = *last;
+    command.seeds.clear();
+    for (usize at = 0; at != std::string_view::npos;) {
+        usize const comma = text.find(',', at);
+        std::string_view const part = text.substr(at, comma - at);
+        at = comma == std::string_view::npos ? comma : comma + 1;
+        auto const dots = part.find("..");
+        auto const first = parse_number(part.substr(0, dots));
+        auto const last = dots == std::string_view::npos ? first : parse_number(part.substr(dots + 2));
+        if (!first || !last || *last < *first)
+            return fail(Code::kInvalid, "'" + std::string(text) + "' is neither N nor A..B, nor a list of these");
+        command.seeds.emplace_back(*first, *last);
+    }
     return {};
 }
 
@@ -63,6 +69,13 @@ Result<void> take_value(Command& command, std::string_view option, std::string_v
         TRY(command.trace_from, parse_time(value));
         return {};
     }
+    if (option == "--twice-every") {
+        auto const every = parse_number(value);
+        if (!every || *every == 0)
+            return fail(Code::kInvalid, "--twice-every takes a number from 1 on, not '" + std::string(value) + "'");
+        command.twice_every = *every;
+        return {};
+    }
     command.scenario = value;
     return {};
 }
@@ -73,12 +86,13 @@ Result<Command> parse_command(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         std::string_view const word = argv[i];
         if (word == "--twice") {
-            command.twice = true;
+            command.twice_every = 1;
         } else if (word == "--shrink") {
             command.shrink = true;
         } else if (word == "--list") {
             command.list = true;
-        } else if (word == "--seed" || word == "--seeds" || word == "--scenario" || word == "--trace-from") {
+        } else if (word == "--seed" || word == "--seeds" || word == "--scenario" || word == "--trace-from" ||
+                   word == "--twice-every") {
             if (++i == argc) return fail(Code::kInvalid, std::string(word) + " needs a value");
             TRY_VOID(take_value(command, word, argv[i]));
         } else if (auto const equals = word.find('='); !word.starts_with("-") && equals != std::string_view::npos) {
@@ -121,7 +135,7 @@ Result<const Scenario*> choose(Command& command, const ScenarioRegistry& registr
 std::string reproduction(const Command& command, const Scenario& scenario, u64 seed,
                          const ScenarioParameters& parameters) {
     return fmt::format("reproduce: {} --scenario {} --seed {}{}{}", command.program, scenario.name, seed,
-                       command.twice ? " --twice" : "", parameters.arguments());
+                       command.runs_twice(seed) ? " --twice" : "", parameters.arguments());
 }
 
 void report_failure(const Command& command, const Scenario& scenario, const ScenarioOutcome& outcome) {
@@ -146,7 +160,7 @@ ScenarioOutcome run_seed(const Command& command, const Scenario& scenario, u64 s
     std::fputs(command.trace_from ? "\n" : "", stdout);
     std::fflush(stdout);
     ScenarioOutcome outcome = run_scenario(scenario, seed, command.parameters, options);
-    if (command.twice) {
+    if (command.runs_twice(seed)) {
         auto const difference = find_difference(outcome, run_scenario(scenario, seed, command.parameters));
         if (difference && outcome.ok()) outcome.failure = *difference;
     }
@@ -162,25 +176,37 @@ void keep_memory() {
     mallopt(M_TOP_PAD, 64 << 20);
 }
 
-int run_all(const Command& command, const Scenario& scenario) {
-    Stats sum;
+// What the seeds of a sweep come to together.
+struct Sweep {
+    Stats stats;
+    u64 seeds = 0;
+    u64 repeated = 0;
     u64 failed = 0;
-    u64 hash = 0;
     u64 virtual_ms = 0;
-    for (u64 seed = command.first_seed; seed <= command.last_seed; ++seed) {
-        ScenarioOutcome const outcome = run_seed(command, scenario, seed);
-        sum.add(outcome.stats);
+    u64 hash = 0;
+
+    void add(const ScenarioOutcome& outcome) {
+        stats.add(outcome.stats);
         virtual_ms += static_cast<u64>(outcome.ended.ns / 1'000'000);
-        hash = seed == command.first_seed ? outcome.hash : hash64(hash, outcome.hash);
-        if (outcome.ok()) continue;
-        ++failed;
-        report_failure(command, scenario, outcome);
+        hash = seeds == 0 ? outcome.hash : hash64(hash, outcome.hash);
+        ++seeds;
+        failed += outcome.ok() ? 0 : 1;
     }
-    u64 const seeds = command.last_seed - command.first_seed + 1;
-    say(fmt::format("coverage seeds={} failed={} virtual-seconds={} {}", seeds, failed, virtual_ms / 1000,
-                    sum.line()));
-    say("hash " + hex64(hash));
-    return failed == 0 ? 0 : 1;
+};
+
+int run_all(const Command& command, const Scenario& scenario) {
+    Sweep sweep;
+    for (auto const& [first, last] : command.seeds)
+        for (u64 seed = first; seed <= last; ++seed) {
+            ScenarioOutcome const outcome = run_seed(command, scenario, seed);
+            sweep.add(outcome);
+            if (command.runs_twice(seed)) ++sweep.repeated;
+            if (!outcome.ok()) report_failure(command, scenario, outcome);
+        }
+    say(fmt::format("coverage seeds={} twice={} failed={} virtual-seconds={} {}", sweep.seeds, sweep.repeated,
+                    sweep.failed, sweep.virtual_ms / 1000, sweep.stats.line()));
+    say("hash " + hex64(sweep.hash));
+    return sweep.failed == 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -197,8 +223,8 @@ int scenario_main(int argc, char** argv, const ScenarioRegistry& registry) {
     if (!command || !scenario) {
         Error const& error = command ? scenario.error() : command.error();
         std::fputs((error.message +
-                    "\nusage: [--scenario NAME|FILE] [--seed N | --seeds A..B] [--twice] [--trace-from SECONDS]"
-                    " [--shrink] [--list] [KEY=VALUE ...]\n")
+                    "\nusage: [--scenario NAME|FILE] [--seed N | --seeds A..B,C,...] [--twice | --twice-every N]"
+                    " [--trace-from SECONDS] [--shrink] [--list] [KEY=VALUE ...]\n")
                        .c_str(),
                    stderr);
         return 2;

@@ -13,16 +13,16 @@ bool still_fails(const Scenario& scenario, u64 seed, const ScenarioParameters& p
 void drop_faults(const Scenario& scenario, u64 seed, ScenarioParameters& parameters,
                  const std::function<void(std::string_view)>& progress) {
     u64 hash = run_scenario(scenario, seed, parameters).hash;
-    for (usize i = 0; i < k_fault_kinds; ++i) {
+    for (const std::string& name : scenario.droppable) {
         ScenarioParameters fewer = parameters;
         std::string& without = fewer.values["without"];
         if (!without.empty()) without += ',';
-        without += fault_name(static_cast<FaultKind>(i));
+        without += name;
         auto const outcome = run_scenario(scenario, seed, fewer);
         if (outcome.ok() || outcome.hash == hash) continue;  // needed, or never there
         hash = outcome.hash;
         parameters = std::move(fewer);
-        progress(std::string("fails without ") + fault_name(static_cast<FaultKind>(i)));
+        progress("fails without " + name);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "stream/owner_core.h"
 
+#include "base/fault_point.h"
+
 namespace corelet {
 
 OwnerCore::OwnerCore(OwnerStart start, OwnerOptions options, Instant now)
@@ -35,12 +37,21 @@ bool OwnerCore::should_send(Instant now) const {
     if (pending_.empty() || !open_ || stopped_ || want_roll_ || stuck_) return false;
     if (in_flight_.empty())
         return !is_gathering() || now >= gather_until_ || pending_bytes_ >= options_.pipeline_bytes;
-    return in_flight_.size() < options_.pipeline_records && pending_bytes_ >= options_.pipeline_bytes;
+    return in_flight_.size() < options_.pipeline_records &&
+           (pending_bytes_ >= options_.pipeline_bytes || FAULT_POINT("stream.send_early"));
 }
 
 void OwnerCore::flush(Instant now, OwnerEffects& out) {
     if (want_roll_ && in_flight_.empty()) maybe_roll_for_size(now, out);
     while (should_send(now)) send_record(now, out);
+}
+
+u64 OwnerCore::bytes_held() const {
+    u64 bytes = pending_bytes_;
+    for (const InFlight& record : in_flight_)
+        for (const Request& request : record.requests)
+            bytes += request.entry.blocks.size() + request.entry.meta.size();
+    return bytes;
 }
 
 void OwnerCore::send_record(Instant now, OwnerEffects& out) {
@@ -99,7 +110,8 @@ void OwnerCore::appended(SegmentId segment, CoreletId id, RecordNumber number, I
     acknowledge_ready(now, out);
     last_activity_ = now;
     resume_if_answered(*replica, now, out);
-    if (end_bytes_ >= options_.segment_target_bytes && catalog_available_) want_roll_ = true;
+    bool const full = end_bytes_ >= options_.segment_target_bytes || FAULT_POINT("stream.roll_early");
+    if (full && catalog_available_) want_roll_ = true;
     flush(now, out);
 }
 

@@ -134,8 +134,11 @@ class OwnerCore {
     [[nodiscard]] RecordNumber last_acknowledged() const { return acknowledged_; }
     [[nodiscard]] const std::optional<LogSegment>& open_segment() const { return open_; }
     [[nodiscard]] u64 open_bytes() const { return end_bytes_; }
+    [[nodiscard]] u64 acknowledged_bytes() const { return acknowledged_bytes_; }  // of the open segment
     [[nodiscard]] const std::vector<LogSegment>& standbys() const { return standbys_; }
     [[nodiscard]] usize waiting_requests() const { return pending_.size(); }
+    // Of requests that were submitted and are neither acknowledged nor refused.
+    [[nodiscard]] u64 bytes_held() const;
     // What waits could leave, and waits for company until next_tick() at most.
     [[nodiscard]] bool is_gathering() const {
         return in_flight_.empty() && !pending_.empty() && pending_.size() < company_;

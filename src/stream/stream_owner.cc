@@ -4,9 +4,7 @@
 
 namespace corelet {
 
-namespace {
-constexpr u64 k_adopted_bytes_max = 64 * k_mib;  // a chunk's bound
-}  // namespace
+static constexpr u64 k_adopted_bytes_max = 64 * k_mib;  // a chunk's bound
 
 StreamOwner::StreamOwner(StreamDeps deps, StreamOptions options, std::unique_ptr<StreamRecord> record,
                          OwnerStart start, LogSink& sink)
@@ -116,6 +114,13 @@ Task<void> StreamOwner::flush_loop() {
     }
 }
 
+// Before each decision that depends on it: a busy stream needs no tick for long.
+void StreamOwner::look_at_catalog() {
+    bool const available = deps_.catalog.is_available();
+    core_.set_catalog_available(available);
+    if (!available) able_since_ = now();
+}
+
 Task<void> StreamOwner::tick_loop() {
     for (;;) {
         Instant const next = core_.next_tick();
@@ -125,9 +130,7 @@ Task<void> StreamOwner::tick_loop() {
             co_await yield();
             continue;
         }
-        bool const available = deps_.catalog.is_available();
-        core_.set_catalog_available(available);
-        if (!available) able_since_ = now();
+        look_at_catalog();
         OwnerEffects effects;
         core_.tick(now(), effects);
         execute(std::move(effects));
@@ -218,6 +221,7 @@ Task<void> StreamOwner::await_record(SegmentId segment, CoreletId replica, Recor
         Duration& latency = latencies_[replica];
         latency = latency.ns == 0 ? now() - sent : (latency * 7 + (now() - sent)) / 8;
         core_.set_latency_hint(replica, latency, now());
+        look_at_catalog();
         core_.appended(segment, replica, number, now(), effects);
     } else {
         core_.failed(segment, replica, answer.error(), now(), effects);
@@ -480,12 +484,16 @@ StreamStatus StreamOwner::status() const {
     StreamStatus status;
     status.epoch = epoch();
     if (core_.open_segment()) status.open_segment = core_.open_segment()->replicas;
+    if (core_.open_segment()) status.open_seq = core_.open_segment()->id.seq;
+    status.acknowledged_bytes = core_.acknowledged_bytes();
+    status.acknowledged = core_.last_acknowledged();
     for (const LogSegment& standby : core_.standbys()) status.standbys.push_back(standby.replicas);
     status.width_wanted = deps_.placement.policy(pool()).width;
     status.stuck = core_.is_stuck() || !core_.open_segment();
-    status.waiting_for = status.stuck ? waiting_for_ : std::string();
+    if (status.stuck) status.waiting_for = waiting_for_;
     status.rolls = core_.rolls();
     status.unreleased_bytes = unreleased_bytes();
+    status.held_bytes = core_.bytes_held();
     return status;
 }
 

@@ -33,12 +33,16 @@ struct StreamOptions {
 struct StreamStatus {
     Epoch epoch;
     std::vector<CoreletId> open_segment;
+    u64 open_seq = 0;            // that segment; 0: there is none
+    u64 acknowledged_bytes = 0;  // of it
+    RecordNumber acknowledged;   // the last record
     std::vector<std::vector<CoreletId>> standbys;
     u32 width_wanted = 0;
     bool stuck = false;       // writes wait for copies
     std::string waiting_for;  // what is missing, for people
     u64 rolls = 0;
     u64 unreleased_bytes = 0;
+    u64 held_bytes = 0;  // taken in from writers and not acknowledged yet
 };
 
 class StreamOwner final : public LogStream {
@@ -114,6 +118,7 @@ class StreamOwner final : public LogStream {
     // Loops, in scope_.
     [[nodiscard]] Task<void> flush_loop();
     [[nodiscard]] Task<void> tick_loop();
+    void look_at_catalog();
     [[nodiscard]] Task<void> ends_loop();
     [[nodiscard]] Task<void> standby_loop();  // stream_standbys.cc
     [[nodiscard]] Task<void> await_record(SegmentId segment, CoreletId replica, RecordNumber number,

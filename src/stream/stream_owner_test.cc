@@ -407,5 +407,18 @@ TEST(StreamOwner, DetachEndsEverySegment) {
     EXPECT_EQ(rig.served.size(), 5U);
 }
 
+// What the catalog says of another owner is not this one's: by its epoch it would name segments and chunks that the
+// other one names too.
+TEST(StreamOwner, ReplacedItGoesByItsOwnEpochUntilItStops) {
+    StreamRig rig(31);
+    ASSERT_TRUE(rig.take_now(1));
+    Epoch const first = rig.owner(1).epoch();
+    ASSERT_TRUE(rig.take_now(2));
+    ASSERT_GT(rig.owner(2).epoch(), first);
+    EXPECT_FALSE(rig.await(rig.owner(1).commit_checkpoint(Checkpoint{})));
+    EXPECT_EQ(rig.owner(1).epoch(), first);
+    EXPECT_EQ(seq_epoch(rig.owner(1).new_chunk_id().seq), first);
+}
+
 }  // namespace
 }  // namespace corelet

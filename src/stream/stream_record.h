@@ -39,7 +39,8 @@ class StreamRecord {
     [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline,
                                             std::vector<CoreletId> alive = {});
     [[nodiscard]] const pb::Stream& value() const { return value_; }
-    [[nodiscard]] Epoch epoch() const { return Epoch(value_.epoch()); }
+    // At which it was taken here: the record may be another owner's by now.
+    [[nodiscard]] Epoch epoch() const { return owned_epoch_; }
     [[nodiscard]] SpaceId space() const { return space_; }
 
   private:

@@ -429,8 +429,10 @@ Task<Result<void>> Recovery::decide() {
         CO_TRY_VOID(co_await read_chain(listed.get()));
         chains.push_back(listed->chain);
     }
-    auto plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()),
-                              RecordNumber(record_->value().kept_record()), record_->value().roll());
+    // A checkpoint holds what was acknowledged, though no record may say so yet, and refers to it where it is.
+    u64 const kept = std::max(record_->value().kept_record(), root_position());
+    auto plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()), RecordNumber(kept),
+                              record_->value().roll());
     if (!plan) {
         log_error(deps_.env.log, "recovery.lost", plan.error().to_string());
         co_return std::unexpected(plan.error());

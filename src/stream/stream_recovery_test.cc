@@ -83,6 +83,34 @@ TEST(StreamRecovery, OneFenceIsNotEnoughWhileAnotherReplicasSessionLives) {
     EXPECT_TRUE(taken) << taken.error().to_string();
 }
 
+// No later record says that the last one was acknowledged; the checkpoint does, and refers to where its blocks are.
+TEST(StreamRecovery, WhatACheckpointHoldsWasAcknowledged) {
+    StreamRig rig(24);
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, 5);
+    auto const last = rig.append_now(1, 6);
+    ASSERT_TRUE(last);
+    auto const [segment, replicas] = open_of(rig, 1);
+    Checkpoint checkpoint;
+    checkpoint.position = *last;
+    ASSERT_TRUE(rig.await(rig.owner(1).commit_checkpoint(std::move(checkpoint))));
+    rig.at(1).owner.reset();
+    rig.served.clear();  // the checkpoint has it all
+    auto const taken = rig.take_now(2);
+    ASSERT_TRUE(taken) << taken.error().to_string();
+    EXPECT_TRUE(rig.served.empty()) << "nothing to replay";
+    for (const pb::Segment& ended : rig.record().segments()) {
+        if (ended.seq() != segment.seq) continue;
+        EXPECT_EQ(ended.state(), State::ENDED);
+        EXPECT_EQ(ended.last_record(), last->v) << "what the checkpoint refers to is cut off";
+        EXPECT_EQ(ended.end_bytes(), rig.replicas.end_of(replicas[0], segment));
+    }
+    // And the numbers go on.
+    auto const next = rig.append_now(2, 7);
+    ASSERT_TRUE(next);
+    EXPECT_EQ(*next, last->next());
+}
+
 TEST(StreamRecovery, AForgetfulReplicaDoesNotCount) {
     StreamRig rig(4, 5, {2, 1});
     ASSERT_TRUE(rig.take_now(1));
@@ -147,7 +175,8 @@ TEST(StreamRecovery, SealsWhatItEndedAndDropsWhatWasNeverUsed) {
     ASSERT_TRUE(rig.take_now(1));
     append_all(rig, 1, 1, 5);
     rig.pass(3_s);
-    append_all(rig, 1, 6, 7);  // the last one lies beyond the mark and moves on: the one before gives the segment an end
+    append_all(rig, 1, 6,
+               7);  // the last one lies beyond the mark and moves on: the one before gives the segment an end
     std::vector<LogSegment> standbys;
     auto const [segment, replicas] = open_of(rig, 1);
     for (const pb::Segment& s : rig.record().segments())

@@ -63,9 +63,11 @@ Task<Result<void>> StreamRig::take(u64 id, bool force, bool caretaker) {
         if (rig->fail_restore) co_return std::unexpected(rig->restore_error);
         co_return {};
     };
-    CO_TRY(candidate.owner,
-           co_await take_stream(deps, k_space, take_options, *sink,
-                                [this, restore](std::string, RecordNumber) { return restore(this); }));
+    CO_TRY(candidate.owner, co_await take_stream(deps, k_space, take_options, *sink,
+                                                 [this, restore, sink](std::string, RecordNumber position) {
+                                                     sink->last = position;
+                                                     return restore(this);
+                                                 }));
     if (caretaker) co_return {};
     EXPECT_LE(served.size(), sink->tags.size()) << "served entries are missing";
     for (usize i = 0; i < std::min(served.size(), sink->tags.size()); ++i)

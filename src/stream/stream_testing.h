@@ -120,9 +120,7 @@ class FlakyCatalog final : public Catalog {
     FlakyCatalog(MemoryCatalog& inner, Env& env) : inner_(inner), env_(env) {}
     [[nodiscard]] Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) override;
     [[nodiscard]] Task<Result<RangeResult>> range(std::string prefix, Instant deadline) override;
-    [[nodiscard]] RangeResult local_range(std::string_view prefix) const override {
-        return inner_.local_range(prefix);
-    }
+    [[nodiscard]] const CatalogState& local() const override { return inner_.local(); }
     [[nodiscard]] std::unique_ptr<Watch> watch(std::string prefix, Revision from) override {
         return inner_.watch(std::move(prefix), from);
     }

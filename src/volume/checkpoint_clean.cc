@@ -16,9 +16,10 @@ Task<Result<void>> Checkpointer::delete_dead(std::vector<u64> condemned) {
     for (usize at = 0; at < condemned.size(); at += k_remove_at_once) {
         std::vector<u64> batch;
         for (usize i = at; i < std::min(condemned.size(), at + k_remove_at_once); ++i) {
-            const Container* const container = table.find(condemned[i]);
+            Container* const container = table.find(condemned[i]);
             CORELET_ASSERT(container && container->condemned && container->live == 0,
                            "a reference to a condemned chunk");
+            container->is_leftover = true;  // also of what could not be removed everywhere
             batch.push_back(condemned[i]);
         }
         auto const removed = co_await core_.chunks.remove(batch, core_.stream->epoch());
@@ -103,7 +104,9 @@ Task<Result<void>> Checkpointer::rewrite_pages(u64 chunk) {
 // (protocols 8.4).
 Task<Result<void>> Volume::bury(std::vector<u64> seqs, u64 horizon) {
     if (!serving_ || closing_) co_return fail(Code::kNotOwner, "the volume is not served here");
-    auto const refers = [this, horizon](u64 seq) { return seq >= horizon || core_.refers_to(seq); };
+    auto const refers = [this, horizon](u64 seq) {
+        return seq >= horizon || core_.standing(seq) != Standing::kNone;
+    };
     std::erase_if(seqs, refers);
     for (usize at = 0; at < seqs.size(); at += k_remove_at_once) {
         auto const first = seqs.begin() + static_cast<std::ptrdiff_t>(at);

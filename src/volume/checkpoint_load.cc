@@ -39,6 +39,7 @@ Task<Result<void>> Checkpointer::load(std::string root_bytes, RecordNumber posit
         Container& container = state.containers.add(chunk.seq, ContainerKind::kMap, chunk.blocks);
         state.containers.set_live(container, chunk.live);
         if (chunk.condemned) state.containers.condemn(chunk.seq, {});
+        container.is_leftover = chunk.condemned;
     }
     CO_TRY_VOID(co_await load_containers(std::move(table)));
     state.size_bytes = root.size_bytes;

@@ -1,5 +1,7 @@
 #include "volume/checkpointer.h"
 
+#include "base/fault_point.h"
+
 #include <fmt/format.h>
 
 #include "base/checksum.h"
@@ -62,7 +64,7 @@ Task<void> Checkpointer::wait_until_wanted() {
             continue;
         }
         Instant due = std::max(core_.last_write, last_checkpoint_) + core_.options.idle_checkpoint;
-        if (core_.now() >= due) co_return;
+        if (core_.now() >= due || FAULT_POINT("volume.checkpoint_early")) co_return;
         if (core_.short_of_space()) due = std::min(due, core_.now() + k_urgent_interval);
         co_await core_.checkpoint_wanted.wait_until(core_.deps.clock, due);
     }

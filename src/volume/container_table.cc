@@ -324,6 +324,7 @@ Result<void> ContainerTable::restore_page(u32 page, const PageData& data) {
         container.live = live;
         container.condemned = (flags & 1) != 0;
         if (container.condemned) condemned_.emplace(seq, &container);
+        container.is_leftover = container.condemned || (container.is_data_chunk() && live == 0);
         count_in(container);
         place(container);
     }

@@ -37,7 +37,10 @@ struct Container : ListNode {
     ContainerKind kind = ContainerKind::kSegment;
     bool condemned = false;
     bool lost_blocks = false;  // some could not be read when it was to be packed; not stored
-    u32 blocks = 0;            // in all; of an open segment: as far as seen
+    // Nobody will read it again, whoever replays the log from whichever committed checkpoint: never whole, or dead
+    // in a committed checkpoint. It may be there in part. Not stored: a replay finds out the same.
+    bool is_leftover = false;
+    u32 blocks = 0;  // in all; of an open segment: as far as seen
     u32 live = 0;
     u32 slot = 0;                         // of its stored record; no meaning for map chunks
     u64 index_chunk = 0;                  // of an adopted segment

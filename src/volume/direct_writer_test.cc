@@ -88,7 +88,23 @@ TEST(DirectWriter, WithoutTheWholeRedundancyItIsTheLog) {
     EXPECT_EQ(rig.volume->stats().unpacked_bytes, 16 * k_write_bytes);
     EXPECT_GE(rig.world.chunks.size(), 1U) << "nothing was tried";
     expect_together(rig, 16, 300);
-    // What was begun is nobody's, and goes with the next checkpoints.
+    // What was given up is nobody's; the next owner knows as well, by the log and by a checkpoint.
+    rig.run_for(1_s);
+    std::vector<u64> given_up;
+    for (auto const& [seq, bytes] : rig.world.chunks) {
+        const Container* const chunk = rig.volume->core().state.containers.find(seq);
+        ASSERT_TRUE(chunk) << seq;
+        EXPECT_EQ(chunk->is_leftover, chunk->live == 0) << seq << ": packed chunks are no leftovers";
+        if (chunk->is_leftover) given_up.push_back(seq);
+    }
+    EXPECT_GE(given_up.size(), 1U);
+    rig.crash();
+    rig.attach();
+    for (u64 seq : given_up) {
+        const Container* const chunk = rig.volume->core().state.containers.find(seq);
+        EXPECT_TRUE(chunk && chunk->is_leftover) << seq;
+    }
+    // It goes with the next checkpoints.
     rig.world.puts_incomplete = false;
     rig.stream->roll();
     rig.run_for(10_s);

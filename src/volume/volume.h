@@ -83,7 +83,7 @@ class Volume final : public BlockDevice, public LogSink {
     [[nodiscard]] Task<bool> wait_for_space();
     [[nodiscard]] Task<Result<void>> zero_all(u64 offset, u64 length, bool keep_allocated);
     [[nodiscard]] Task<Result<void>> clear(u64 first, u64 end, bool keep_allocated);
-    [[nodiscard]] Task<Result<void>> clear_leaves(std::vector<u64> leaves, u64 first, u64 end, bool keep_allocated);
+    [[nodiscard]] Task<Result<u64>> clear_leaves(std::vector<u64> leaves, u64 first, u64 end, bool keep_allocated);
     // volume_read.cc
     [[nodiscard]] Task<Result<std::vector<BlockEntry>>> look_up(Extent extent);
     [[nodiscard]] Task<Result<BufferChain>> read_blocks(Extent extent);

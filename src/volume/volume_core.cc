@@ -42,9 +42,11 @@ bool VolumeCore::short_of_space() const {
     return deps.space && deps.space->free_permille(options.pool) < options.free_permille_low;
 }
 
-bool VolumeCore::refers_to(u64 seq) const {
-    return state.containers.find(seq) || state.containers.map_chunks().contains(seq) ||
-           state.puts_in_flight.contains(seq) || packing.contains(seq);
+Standing VolumeCore::standing(u64 seq) const {
+    if (state.puts_in_flight.contains(seq) || packing.contains(seq)) return Standing::kPending;
+    if (const Container* const container = state.containers.find(seq))
+        return container->in_log() || container->is_leftover ? Standing::kPending : Standing::kLive;
+    return state.containers.map_chunks().contains(seq) ? Standing::kLive : Standing::kNone;
 }
 
 u64 VolumeCore::reclaimable_blocks() const {

@@ -16,6 +16,13 @@ struct VolumeDeps {
     const PoolSpace* space = nullptr;
 };
 
+// What a number of the space (a chunk, a segment) is to the volume.
+enum class Standing : u8 {
+    kNone,     // nothing here refers to it; dead for good below the committed horizon
+    kPending,  // on its way in or out, or in the log: it may be there in part, and nobody heals it as a chunk
+    kLive,
+};
+
 struct VolumeOptions {
     SpaceId space;
     PoolId pool;
@@ -77,8 +84,7 @@ class VolumeCore {
     // Free space is short: the pool says so, or a write was refused lately.
     [[nodiscard]] bool short_of_space() const;
     void note_full() { full_until = now() + options.reclaim_wait; }
-    // A container, or a chunk that becomes one.
-    [[nodiscard]] bool refers_to(u64 seq) const;
+    [[nodiscard]] Standing standing(u64 seq) const;
     // Blocks that cleaning, checkpoints and deletes can still give back.
     [[nodiscard]] u64 reclaimable_blocks() const;
 

@@ -58,9 +58,18 @@ Task<Result<BufferChain>> Volume::read_blocks(Extent extent) {
     std::vector<BlockEntry> before;  // of a try that met an unknown container
     u64 generation = 0;
     for (;;) {
-        CO_TRY(auto const entries, co_await look_up(extent));
-        if (!before.empty() && entries == before && generation == core_.checkpoint_generation)
-            co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
+        auto const found = co_await look_up(extent);
+        // An owner that has been replaced names what the next one may have let go of long ago.
+        bool const lost = found ? !before.empty() && *found == before && generation == core_.checkpoint_generation
+                                : found.error().code == Code::kLost;
+        if (lost && !core_.stream->may_serve()) {
+            CO_TRY_VOID(co_await wait_readable());
+            before.clear();
+            continue;
+        }
+        if (!found) co_return std::unexpected(found.error());
+        if (lost) co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
+        const std::vector<BlockEntry>& entries = *found;
         generation = core_.checkpoint_generation;
         auto blocks = co_await core_.reader.read(entries, extent.count <= k_keep_blocks_max, TrafficClass::kClient);
         if (!blocks && blocks.error().code == Code::kUnknown) {

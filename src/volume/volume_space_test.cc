@@ -137,10 +137,14 @@ TEST(VolumeSpace, BuriesOnlyWhatIsProvenDead) {
     for (u64 i = 0; i < 16; ++i) rig.expect(i * 64 * k_kib, 64 * k_kib, i + 1);
 }
 
-TEST(VolumeLoss, ALostChunkIsNamedAndTheRestIsServed) {
-    VolumeOptions without_cache = options();
-    without_cache.block_cache_bytes = 0;
-    VolumeRig rig(14, without_cache);
+VolumeOptions without_block_cache() {
+    VolumeOptions out = options();
+    out.block_cache_bytes = 0;
+    return out;
+}
+
+// A megabyte is packed, and then the chunk of the first block is gone.
+void lose_first_chunk(VolumeRig& rig) {
     rig.attach();
     for (u64 i = 0; i < 16; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
     rig.stream->roll();
@@ -148,12 +152,29 @@ TEST(VolumeLoss, ALostChunkIsNamedAndTheRestIsServed) {
     ASSERT_EQ(rig.volume->stats().unpacked_bytes, 0U);
     u64 const lost = rig.await(rig.volume->core().state.map.pin_leaf(0, false))->page().entry(0).container;
     ASSERT_EQ(rig.world.chunks.erase(lost), 1U);
+}
+
+TEST(VolumeLoss, ALostChunkIsNamedAndTheRestIsServed) {
+    VolumeRig rig(14, without_block_cache());
+    ASSERT_NO_FATAL_FAILURE(lose_first_chunk(rig));
     auto const read = rig.await(rig.volume->read(0, 4096));
     ASSERT_FALSE(read);
     EXPECT_EQ(read.error().code, Code::kLost);
     rig.expect(15 * 64 * k_kib, 64 * k_kib, 16);
     rig.write(0, 64 * k_kib, 100);
     rig.expect(0, 64 * k_kib, 100);
+}
+
+TEST(VolumeLoss, AnOwnerThatWasReplacedDoesNotSayLost) {
+    VolumeRig rig(15, without_block_cache());
+    ASSERT_NO_FATAL_FAILURE(lose_first_chunk(rig));
+    rig.stream->fence();
+    auto const read = rig.await(rig.volume->read(0, 4096));
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code, Code::kFenced);
+    auto const written = rig.await(rig.volume->write(0, BufferChain(Buffer::zeroed(512)), false));
+    ASSERT_FALSE(written);
+    EXPECT_EQ(written.error().code, Code::kFenced);
 }
 
 TEST(VolumeLoss, AChunkThatCannotBeCleanedDoesNotStopCleaning) {

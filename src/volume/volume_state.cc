@@ -116,6 +116,7 @@ Result<void> VolumeState::apply_placed(const volume_entry::Placed& placed, const
     if (named > placed.chunk_blocks) return fail(Code::kCorrupt, "volume log: placed chunk", placed.chunk);
     // Given up it is dead from the start: whatever there is of it is deleted as all dead chunks are.
     Container& chunk = containers.add(placed.chunk, ContainerKind::kChunk, placed.chunk_blocks);
+    chunk.is_leftover = placed.given_up;
     puts_in_flight.erase(placed.chunk);
     for (u32 i = 0; index && i < index->entries.size(); ++i) {
         const IndexEntry& block = index->entries[i];

@@ -60,7 +60,8 @@ Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain d
         ADD_FAILURE() << "two chunks of one name";
         co_return fail(Code::kExists);
     }
-    // The reserve and what the log's packed form was promised are not for client data: else nothing could be cleaned.
+    // The reserve and what the log's packed form was promised are not for client data: else nothing could be
+    // cleaned.
     bool const has_room =
         options.may_use_reserve ? bytes_used() + data.size() <= capacity_bytes : admits(data.size());
     if (!has_room) co_return fail(Code::kNoSpace, "pool is full");

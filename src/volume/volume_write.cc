@@ -146,7 +146,10 @@ Task<Result<Buffer>> Volume::newest(u64 lba) {
         if (block) co_return block->flatten();
         bool const same = core_.state.map.entry(lba) == entry && core_.checkpoint_generation == generation;
         if (block.error().code != Code::kUnknown) co_return std::unexpected(block.error());
-        if (same) co_return fail(Code::kLost, "nobody has a block that the volume names", lba);
+        if (!same) continue;
+        // As for a read: an owner that has been replaced does not know.
+        if (core_.stream->may_serve()) co_return fail(Code::kLost, "nobody has a block that the volume names", lba);
+        CO_TRY_VOID(co_await wait_readable());
     }
 }
 
@@ -195,6 +198,7 @@ Task<Result<void>> Volume::zero_all(u64 offset, u64 length, bool keep_allocated)
 Task<Result<void>> Volume::clear(u64 first, u64 end, bool keep_allocated) {
     BlockMap& map = core_.state.map;
     u64 const leaf_end = first < end ? leaf_of(end - 1) + 1 : 0;
+    u64 recorded = 0;
     for (u64 leaf = leaf_of(first); first < end && leaf < leaf_end;) {
         std::vector<u64> leaves;
         usize cost = 0;
@@ -210,17 +214,24 @@ Task<Result<void>> Volume::clear(u64 first, u64 end, bool keep_allocated) {
             cost += more;
             leaves.push_back(leaf++);
         }
-        if (!leaves.empty()) CO_TRY_VOID(co_await clear_leaves(std::move(leaves), first, end, keep_allocated));
+        if (leaves.empty()) continue;
+        CO_TRY(u64 const blocks, co_await clear_leaves(std::move(leaves), first, end, keep_allocated));
+        recorded += blocks;
     }
+    // That the rest reads as zeros already is what a read would have said: only under the lease is it so
+    // (protocols 6.4).
+    if (first < end && recorded != end - first) co_return co_await wait_readable();
     co_return Result<void>{};
 }
 
-Task<Result<void>> Volume::clear_leaves(std::vector<u64> leaves, u64 first, u64 end, bool keep_allocated) {
+// How many blocks the record covers that was made; none when nothing differs.
+Task<Result<u64>> Volume::clear_leaves(std::vector<u64> leaves, u64 first, u64 end, bool keep_allocated) {
     BlockMap& map = core_.state.map;
     auto const grant = co_await map.budget().admit(DirtyBudget::cost_of(leaves));
     CO_TRY(auto const pins, co_await map.pin_leaves(leaves, keep_allocated));
     BlockEntry const cleared = keep_allocated ? k_zero_entry : BlockEntry{};
     volume_entry::Clear entry{0, keep_allocated, {}};
+    u64 blocks = 0;
     for (usize i = 0; i < leaves.size(); ++i) {
         if (!pins[i]) continue;
         u64 const from = std::max(first, leaves[i] * k_leaf_entries);
@@ -230,13 +241,14 @@ Task<Result<void>> Volume::clear_leaves(std::vector<u64> leaves, u64 first, u64 
         // A write in flight to it is beside this one: either may be first, so what reads as it should is left
         // alone.
         if (!differs) continue;
+        blocks += to - from;
         if (!entry.extents.empty() && entry.extents.back().end() == from) {
             entry.extents.back().count += static_cast<u32>(to - from);
         } else {
             entry.extents.push_back({from, static_cast<u32>(to - from)});
         }
     }
-    if (entry.extents.empty()) co_return Result<void>{};
+    if (entry.extents.empty()) co_return u64{0};
     RangeLocks::Held lock;
     Extent const whole{entry.extents.front().lba,
                        static_cast<u32>(entry.extents.back().end() - entry.extents.front().lba)};
@@ -246,7 +258,8 @@ Task<Result<void>> Volume::clear_leaves(std::vector<u64> leaves, u64 first, u64 
     in_flight_.add(sent);
     entry.ticket = sent.ticket;
     lock.release();
-    co_return co_await core_.append(std::move(entry), {}, {}, true);
+    CO_TRY_VOID(co_await core_.append(std::move(entry), {}, {}, true));
+    co_return blocks;
 }
 
 Task<Result<void>> Volume::grow(u64 size) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
+
 namespace corelet {
 
 void ServerCall::DeadlineTimer::fire() {
@@ -131,7 +133,11 @@ Task<void> Dispatcher::run(ServerCall* call) {
     starting_ = nullptr;
     call->state = ServerCall::State::kRunning;
     start_next();
+    FaultPoints::Moment moment{call->request.method.v, false, call->request.from->corelet.v};
+    fault_moment(moment);
     Result<Reply> result = co_await call->handler->function(std::move(call->request));
+    moment.is_done = true;
+    fault_moment(moment);
     finished(*call, std::move(result));
 }
 

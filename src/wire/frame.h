@@ -119,6 +119,7 @@ class FrameParser {
 class FrameEncoder {
   public:
     void set_version(u16 version) { version_ = version; }
+    [[nodiscard]] u16 version() const { return version_; }
     // Small parts of the payload are copied beside the header, large ones shared. header.payload_crc is computed
     // unless `payload_crc` is given.
     void add(u64 correlation, const FrameHeader& header, const Buffer& body, const BufferChain& payload,

@@ -1,5 +1,7 @@
 #include "wire/rpc.h"
 
+#include "base/fault_point.h"
+
 #include "wire/node.h"
 
 namespace corelet {
@@ -68,7 +70,9 @@ std::vector<Address> RpcNode::addresses(CoreletId peer) const {
 }
 
 Task<Result<Reply>> await_reply(std::unique_ptr<PendingCall> call, Clock* clock) {
-    co_await call->done.wait_until(*clock, call->deadline);
+    Instant const until =
+        FAULT_POINT("rpc.early_timeout") ? std::min(call->deadline, clock->now() + 1_ms) : call->deadline;
+    co_await call->done.wait_until(*clock, until);
     if (!call->result) {
         CORELET_ASSERT(call->path != nullptr);
         call->path->withdraw(*call, true);

@@ -52,7 +52,7 @@ struct Request {
     // It came from this process, or over a unix socket whose other end the kernel says is this process's user or
     // root.
     bool vouched_for = false;
-    bool is_local = false;             // of this process: the payload is the caller's own memory, nothing was sent
+    bool is_local = false;  // of this process: the payload is the caller's own memory, nothing was sent
 };
 
 struct Reply {

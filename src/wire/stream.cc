@@ -62,6 +62,7 @@ Task<void> FrameStream::refuse(Error reason) {
 }
 
 void FrameStream::agree(u16 version) {
+    CORELET_ASSERT(version <= encoder.version(), "agreed is no later version than the one this side's hello named");
     parser.require_version(version);
     parser.set_limits(FrameLimits{.header_bytes = limits_.header_bytes, .payload_bytes = limits_.payload_bytes});
     encoder.set_version(version);

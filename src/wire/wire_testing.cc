@@ -101,6 +101,7 @@ class MemoryListener final : public Listener {
         co_return *std::move(connection);
     }
     [[nodiscard]] Address local_address() const override { return address_; }
+    [[nodiscard]] bool has_its_address() const override { return !port_->incoming.is_closed(); }
     void close() override { port_->incoming.close(); }
 
   private:

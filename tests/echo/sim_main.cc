@@ -27,7 +27,11 @@ Result<void> scenario(sim::World& world, const sim::ScenarioParameters& paramete
 int main(int argc, char** argv) {
     using namespace corelet;
     sim::ScenarioRegistry registry;
-    registry.add(
-        {"echo", "three echo corelets, a partition, crashes of disks", echo::scenario, {}, {{"crashes", 0, 6}}});
+    registry.add({"echo",
+                  "three echo corelets, a partition, crashes of disks",
+                  echo::scenario,
+                  {},
+                  {{"crashes", 0, 6}},
+                  {}});
     return sim::scenario_main(argc, argv, registry);
 }

@@ -1,5 +1,5 @@
 // What clients did to the blocks of a volume and what they were told, and whether some order of it explains
-// everything (linearizability, Herlihy and Wing 1990; the search is Lowe's just-in-time linearization, 2017).
+// everything (linearize.h).
 //
 // The object is one block of eight sectors. A write stores one value in consecutive sectors; values are never used
 // twice, but zero is what a trim stores and what a new block holds. An operation without an end may have taken

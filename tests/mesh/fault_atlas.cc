@@ -1,8 +1,107 @@
 #include "tests/mesh/fault_atlas.h"
 
 #include "mesh/voters.h"
+#include "sim/fault_plan.h"
 
 namespace corelet {
+
+const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
+    {"kill", Class::When::kAnyTime, 6, &FaultAtlas::kill_one},
+    {"power-loss", Class::When::kAnyTime, 6, &FaultAtlas::cut_power_of_one},
+    {"owner-crash", Class::When::kAnyTime, 8, &FaultAtlas::crash_owner},
+    {"crash-at-await", Class::When::kAnyTime, 16, &FaultAtlas::crash_at_some_await},
+    {"replica-crash", Class::When::kAnyTime, 9, &FaultAtlas::crash_replica},
+    {"rack-loss", Class::When::kAnyTime, 4, &FaultAtlas::lose_rack},
+    {"pause", Class::When::kAnyTime, 6, &FaultAtlas::pause_one},
+    {"slow-node", Class::When::kAnyTime, 4, &FaultAtlas::slow_node},
+    {"clock-jump", Class::When::kAnyTime, 3, &FaultAtlas::jump_clock},
+    {"clock-drift", Class::When::kAnyTime, 3, &FaultAtlas::drift_clock},
+    {"partition", Class::When::kAnyTime, 7, &FaultAtlas::cut_one},
+    {"partition-one-way", Class::When::kAnyTime, 5, &FaultAtlas::cut_one_way},
+    {"clog", Class::When::kAnyTime, 4, &FaultAtlas::clog_links},
+    {"delay", Class::When::kAnyTime, 6, &FaultAtlas::delay_links},
+    {"reset", Class::When::kAnyTime, 9, &FaultAtlas::reset_streams},
+    {"half-open", Class::When::kAnyTime, 4, &FaultAtlas::half_open_streams},
+    {"slow-disk", Class::When::kAnyTime, 4, &FaultAtlas::slow_disk},
+    {"stuck-disk", Class::When::kAnyTime, 4, &FaultAtlas::stick_disk},
+    {"moment", Class::When::kAnyTime, 30, &FaultAtlas::strike_at_moment},
+    {"move", Class::When::kAnyTime, 10, &FaultAtlas::change_owner},
+    {"leader", Class::When::kAnyTime, 8, &FaultAtlas::strike_leader},
+    {"owner-crash-after-rolls", Class::When::kAnyTime, 6, &FaultAtlas::crash_owner_after_rolls},
+    {"owner-isolated", Class::When::kAnyTime, 5, &FaultAtlas::isolate_and_crash_owner},
+    {"owner-without-catalog", Class::When::kAnyTime, 5, &FaultAtlas::cut_owner_from_catalog},
+    {"replicas-crash", Class::When::kAnyTime, 5, &FaultAtlas::crash_replicas},
+    {"recovery", Class::When::kAnyTime, 6, &FaultAtlas::trouble_recovery},
+    {"late-prepare", Class::When::kAnyTime, 4, &FaultAtlas::repeat_prepare},
+    {"partition-many", Class::When::kCalm, 4, &FaultAtlas::cut_many},
+    {"cold-start", Class::When::kCalm, 9, &FaultAtlas::cold_start},
+    {"device-loss", Class::When::kWhole, 20, &FaultAtlas::lose_device},
+    {"bit-rot", Class::When::kWhole, 15, &FaultAtlas::rot_device},
+    {"latent-error", Class::When::kWhole, 10, &FaultAtlas::spoil_sectors},
+    {"failed-sync", Class::When::kWhole, 30, &FaultAtlas::fail_sync},
+    {"failed-write", Class::When::kWhole, 20, &FaultAtlas::fail_write},
+    {"misdirected", Class::When::kWhole, 10, &FaultAtlas::misdirect},
+    {"old-device", Class::When::kWhole, 15, &FaultAtlas::bring_back_old_device},
+    {"silent-replicas", Class::When::kWhole, 20, &FaultAtlas::silent_replicas, 2},
+    {"helpless-owner", Class::When::kWhole, 15, &FaultAtlas::helpless_owner, 0},
+    {"catalog-outage", Class::When::kWhole, 20, &FaultAtlas::catalog_outage, 0},
+    {"detach", Class::When::kAnyTime, 6, &FaultAtlas::detach_volume, 0},
+    {"log-rot", Class::When::kWhole, 15, &FaultAtlas::rot_log},
+};
+
+std::vector<std::string> FaultAtlas::classes() {
+    std::vector<std::string> out;
+    for (const Class& its : k_classes) out.emplace_back(its.name);
+    out.emplace_back("datagrams");
+    return out;
+}
+
+Result<void> FaultAtlas::check_classes(const std::vector<std::string>& names) {
+    auto const known = classes();
+    for (const std::string& name : names)
+        if (std::ranges::find(known, name) == known.end())
+            return fail(Code::kInvalid, "there is no class of faults '" + name + "'");
+    return {};
+}
+
+// Each class draws from a stream of its own: leaving one out changes nothing about the others. Where few are on,
+// those come often: so many may be in trouble at once.
+void FaultAtlas::draw_classes() {
+    u64 const of_six = world_.fork("fault classes").between(2, 4);
+    auto const is_on = [&](std::string_view name, u32 sixths) {
+        bool const drawn = world_.fork("fault class").fork(name).chance(std::min<u64>(sixths, of_six), 6);
+        if (std::ranges::find(options_.without, name) != options_.without.end()) return false;
+        return options_.only.empty() ? drawn : std::ranges::find(options_.only, name) != options_.only.end();
+    };
+    for (const Class& its : k_classes)
+        if (is_on(its.name, its.sixths)) on_.push_back(&its);
+    if (!is_on("datagrams", 6)) return;
+    auto& model = world_.fabric().model;
+    model.datagram_loss_per_million = static_cast<u32>(random_.below(100'000));
+    model.datagram_duplicate_per_million = static_cast<u32>(random_.below(100'000));
+    model.datagram_reorder_per_million = static_cast<u32>(random_.below(100'000));
+}
+
+const FaultAtlas::Class* FaultAtlas::draw_class(bool whole) {
+    u32 all = 0;
+    for (const Class* its : on_)
+        if ((its->when == Class::When::kWhole) == whole) all += its->weight;
+    if (all == 0) return nullptr;
+    u64 dice = random_.below(all);
+    for (const Class* its : on_) {
+        if ((its->when == Class::When::kWhole) != whole) continue;
+        if (dice < its->weight) return its;
+        dice -= its->weight;
+    }
+    CORELET_UNREACHABLE("a die beyond its sides");
+}
+
+void FaultAtlas::begin(const Class& drawn) {
+    world_.stats().count(std::string("fault.") + drawn.name);
+    if (world_.trace().is_printing()) world_.trace().note(0, std::string("fault class ") + drawn.name);
+    calm_since_ = world_.now();
+    (this->*drawn.begin)();
+}
 
 FaultAtlas::FaultAtlas(SimMesh& mesh, std::vector<std::string> volumes, FaultOptions options)
     : mesh_(mesh),
@@ -11,21 +110,32 @@ FaultAtlas::FaultAtlas(SimMesh& mesh, std::vector<std::string> volumes, FaultOpt
       options_(options),
       random_(world_.fork("fault atlas")),
       troubles_(mesh.size(), Trouble::kNone),
+      in_service_(mesh.size()),
       self_(std::make_shared<FaultAtlas*>(this)) {}
 
 FaultAtlas::~FaultAtlas() {
     *self_ = nullptr;
+    if (armed_fault_points != nullptr) armed_fault_points->on_moment = {};
 }
 
 void FaultAtlas::after(Duration delay, void (FaultAtlas::*what)(usize), usize index) {
     world_.call_in(delay, [self = self_, what, index] {
-        if (*self) ((*self)->*what)(index);
+        if (!*self) return;
+        (*self)->calm_since_ = (*self)->world_.now();
+        ((*self)->*what)(index);
     });
 }
 
 void FaultAtlas::start() {
     began_ = world_.now();
+    calm_since_ = began_;
     next_damage_ = began_ + draw(3'000, 30'000);
+    draw_classes();
+    Prng crowd = world_.fork("crowd");
+    if (crowd.chance(1, 3)) crowd_ = crowd.between(1, 2);
+    if (armed_fault_points != nullptr)
+        armed_fault_points->on_moment = [this](const FaultPoints::Moment& moment) { at_moment(moment); };
+    if (options_.lying) begin_lying();
     world_.call_in(500_ms, [self = self_] {
         if (*self) (*self)->step();
     });
@@ -42,6 +152,8 @@ void FaultAtlas::look_whether_whole() {
     if (whole_since_ && world_.now() - *whole_since_ >= options_.whole_for)
         for (Trouble& trouble : troubles_)
             if (trouble == Trouble::kFilling) trouble = Trouble::kNone;
+    remember_device();
+    remember_segments();
     world_.call_in(250_ms, [self = self_] {
         if (*self) (*self)->look_whether_whole();
     });
@@ -53,7 +165,8 @@ void FaultAtlas::step() {
         over_ = true;
         return;
     }
-    if (!wait_for_damage() && !wait_for_calm()) draw_fault();
+    if (drill_ && world_.now() >= drill_->until) drill_.reset();
+    if (!drill_ && !wait_for_damage() && !wait_for_calm()) draw_fault();
     i64 const every = options_.every.ms();
     world_.call_in(draw(every / 4, every * 7 / 4), [self = self_] {
         if (*self) (*self)->step();
@@ -64,9 +177,9 @@ void FaultAtlas::step() {
 bool FaultAtlas::wait_for_damage() {
     if (!quiet_until_ && world_.now() >= next_damage_) quiet_until_ = world_.now() + 25_s;
     if (!quiet_until_) return false;
-    bool const whole = whole_since_ && world_.now() - *whole_since_ >= options_.whole_for && troubled() == 0;
+    bool const whole = is_whole_for_long() || options_.beyond;
     if (!whole && world_.now() < *quiet_until_) return true;
-    if (whole) damage_device();
+    if (const Class* const drawn = whole ? draw_class(true) : nullptr) begin(*drawn);
     if (!whole) world_.stats().count("never-whole");
     quiet_until_.reset();
     next_damage_ = world_.now() + draw(3'000, 15'000);
@@ -76,35 +189,17 @@ bool FaultAtlas::wait_for_damage() {
 bool FaultAtlas::wait_for_calm() {
     if (!wish_) return false;
     if (troubled() != 0 && world_.now() < wish_until_) return true;
-    Wish const wish = std::exchange(wish_, nullptr);
-    if (troubled() == 0) (this->*wish)();
+    const Class* const wish = std::exchange(wish_, nullptr);
+    if (troubled() == 0) begin(*wish);
     return true;
 }
 
 void FaultAtlas::draw_fault() {
-    u64 const dice = random_.below(100);
-    if (dice < 6)
-        crash_one();
-    else if (dice < 13)
-        crash_owner();
-    else if (dice < 31)
-        crash_at_some_await();
-    else if (dice < 40)
-        roll();
-    else if (dice < 50)
-        cut_one();
-    else if (dice < 56)
-        pause_one();
-    else if (dice < 63)
-        delay_links();
-    else if (dice < 75)
-        reset_streams();
-    else if (dice < 87)
-        change_owner();
-    else {
-        wish_ = dice < 90 ? &FaultAtlas::cut_many : &FaultAtlas::cold_start;
-        wish_until_ = world_.now() + 5_s;
-    }
+    const Class* const drawn = draw_class(false);
+    if (!drawn) return;
+    if (drawn->when == Class::When::kAnyTime) return begin(*drawn);
+    wish_ = drawn;
+    wish_until_ = world_.now() + 5_s;
 }
 
 usize FaultAtlas::troubled() const {
@@ -112,14 +207,38 @@ usize FaultAtlas::troubled() const {
                                             [](Trouble trouble) { return trouble != Trouble::kNone; }));
 }
 
+std::optional<usize> FaultAtlas::draw_victim_or_owner() {
+    auto const owner = mesh_.server_of(volumes_[random_.below(volumes_.size())]);
+    if (!owner || troubles_[*owner] != Trouble::kNone || random_.chance(1, 2)) return draw_victim();
+    return may_trouble(1) ? owner : std::nullopt;
+}
+
 bool FaultAtlas::is_open() const {
     for (usize i = 0; i < troubles_.size(); ++i) {
         Trouble const trouble = troubles_[i];
-        if (trouble == Trouble::kCut || trouble == Trouble::kPaused || trouble == Trouble::kSpoiled) return false;
+        if (trouble == Trouble::kCut || trouble == Trouble::kPaused || trouble == Trouble::kSlow ||
+            trouble == Trouble::kSpoiled || trouble == Trouble::kOld)
+            return false;
         if (trouble == Trouble::kDown && mesh_.machine(i).is_up())
             return false;  // it dies at some await yet to come
     }
     return true;
+}
+
+bool FaultAtlas::is_whole_for_long() const {
+    return whole_since_ && world_.now() - *whole_since_ >= options_.whole_for && troubled() == 0;
+}
+
+std::set<usize> FaultAtlas::spoiled() const {
+    std::set<usize> out;
+    for (usize i = 0; i < troubles_.size(); ++i)
+        if (troubles_[i] == Trouble::kSpoiled || troubles_[i] == Trouble::kOld) out.insert(i);
+    return out;
+}
+
+std::optional<usize> FaultAtlas::draw_victim() {
+    auto const victim = draw_sound();
+    return may_trouble(1) ? victim : std::nullopt;
 }
 
 std::optional<usize> FaultAtlas::draw_sound() {
@@ -130,234 +249,26 @@ std::optional<usize> FaultAtlas::draw_sound() {
     return sound[random_.below(sound.size())];
 }
 
-// --- crashes
-// --------------------------------------------------------------------------------------------------------------
-
-void FaultAtlas::crash(usize index, Duration down) {
-    troubles_[index] = Trouble::kDown;
-    mesh_.machine(index).crash(random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower);
-    after(down, &FaultAtlas::come_back, index);
-}
-
-void FaultAtlas::come_back(usize index) {
-    if (troubles_[index] != Trouble::kDown) return;
-    troubles_[index] = Trouble::kNone;
-    // A crash that was due at some await may not have come yet; it must not come later.
-    mesh_.machine(index).crash(sim::Ending::kKill);
-    mesh_.start(index);
-}
-
-void FaultAtlas::crash_one() {
-    auto const victim = draw_sound();
-    if (!victim || !may_trouble(1)) return;
-    crash(*victim, draw(50, 3'000));
-}
-
-void FaultAtlas::crash_owner() {
-    auto const owner = mesh_.server_of(volumes_[random_.below(volumes_.size())]);
-    if (!owner || troubles_[*owner] != Trouble::kNone || !may_trouble(1)) return;
-    world_.stats().count("owner.crashed");
-    crash(*owner, draw(50, 6'000));
-}
-
-void FaultAtlas::crash_at_some_await() {
-    auto const victim = draw_sound();
-    if (!victim || !may_trouble(1)) return;
-    troubles_[*victim] = Trouble::kDown;
-    auto const ending = random_.chance(1, 3) ? sim::Ending::kKill : sim::Ending::kPower;
-    if (random_.chance(1, 3)) {
-        mesh_.machine(*victim).crash_after_resumptions(1 + random_.below(5'000), ending);
-    } else {
-        mesh_.machine(*victim).crash_after_disk_operations(1 + random_.below(60), ending);
-    }
-    after(draw(300, 2'500), &FaultAtlas::come_back, *victim);
-}
-
-void FaultAtlas::roll() {
-    auto const owner = mesh_.server_of(volumes_[random_.below(volumes_.size())]);
-    if (!owner || !may_trouble(1)) return;
-    auto const owned = mesh_.node(*owner)->services().volumes->owned();
-    if (owned.empty()) return;
-    std::vector<usize> others;
-    for (CoreletId id : owned.begin()->second.stream.open_segment)
-        if (auto const i = mesh_.index_of(id); i && *i != *owner && troubles_[*i] == Trouble::kNone)
-            others.push_back(*i);
-    if (others.empty()) return;
-    world_.stats().count("replica.crashed");
-    crash(others[random_.below(others.size())], draw(50, 4'000));
-}
-
-void FaultAtlas::cold_start() {
-    world_.stats().count("cold-start");
-    Duration const longest = draw(10, 3'000);
-    for (usize i = 0; i < mesh_.size(); ++i)
-        crash(i, Duration{static_cast<i64>(1 + random_.below(static_cast<u64>(longest.ns)))});
-}
-
-// --- network
-// --------------------------------------------------------------------------------------------------------------
-
-void FaultAtlas::cut_one() {
-    auto const victim = draw_sound();
-    if (!victim || !may_trouble(1)) return;
-    Cut cut;
-    cut.from.push_back(static_cast<u32>(*victim));
-    cut.both_ways = random_.chance(1, 2);
-    for (u32 other = 0; other < mesh_.size(); ++other)
-        if (other != *victim && random_.chance(4, 5)) cut.to.push_back(other);
-    if (cut.to.empty()) return;
-    if (!cut.both_ways && random_.chance(1, 2)) std::swap(cut.from, cut.to);
-    if (cut.both_ways) {
-        world_.partition(cut.from, cut.to);
-    } else {
-        world_.partition_one_way(cut.from, cut.to);
-        world_.stats().count_fault(sim::FaultKind::kPartitionOneWay);
-    }
-    troubles_[*victim] = Trouble::kCut;
-    cuts_.push_back(std::move(cut));
-    after(draw(100, 4'000), &FaultAtlas::mend, cuts_.size() - 1);
-}
-
-// Nobody is lost by it: whoever cannot go on waits.
-void FaultAtlas::cut_many() {
-    Cut cut;
-    for (u32 i = 0; i < mesh_.size(); ++i) (random_.chance(1, 2) ? cut.from : cut.to).push_back(i);
-    if (cut.from.empty() || cut.to.empty()) return;
-    world_.partition(cut.from, cut.to);
-    for (u32 i : cut.from) troubles_[i] = Trouble::kCut;
-    cuts_.push_back(std::move(cut));
-    after(draw(100, 6'000), &FaultAtlas::mend, cuts_.size() - 1);
-}
-
-void FaultAtlas::mend(usize index) {
-    Cut& cut = cuts_[index];
-    for (u32 a : cut.from)
-        for (u32 b : cut.to) {
-            world_.fabric().mend(a, b);
-            if (cut.both_ways) world_.fabric().mend(b, a);
-        }
-    for (auto const* side : {&cut.from, &cut.to})
-        for (u32 i : *side)
-            if (troubles_[i] == Trouble::kCut) troubles_[i] = Trouble::kNone;
-    cut = Cut{};
-}
-
-void FaultAtlas::pause_one() {
-    auto const victim = draw_sound();
-    if (!victim || !may_trouble(1)) return;
-    troubles_[*victim] = Trouble::kPaused;
-    mesh_.machine(*victim).pause();
-    after(draw(100, 4'000), &FaultAtlas::resume, *victim);
-}
-
-void FaultAtlas::resume(usize index) {
-    if (troubles_[index] != Trouble::kPaused) return;
-    troubles_[index] = Trouble::kNone;
-    mesh_.machine(index).resume();
-}
-
-void FaultAtlas::delay_links() {
-    u32 const victim = static_cast<u32>(random_.below(mesh_.size()));
-    for (u32 other = 0; other < mesh_.size(); ++other) {
-        if (other == victim || !random_.chance(1, 2)) continue;
-        world_.fabric().set_delay(victim, other, draw(1, 300));
-        world_.fabric().set_delay(other, victim, draw(1, 300));
-    }
-    world_.stats().count_fault(sim::FaultKind::kDelay);
-    after(draw(100, 4'000), &FaultAtlas::heal_delays, victim);
-}
-
-void FaultAtlas::heal_delays(usize victim) {
-    for (u32 other = 0; other < mesh_.size(); ++other) {
-        if (other == victim) continue;
-        world_.fabric().set_delay(static_cast<u32>(victim), other, Duration{});
-        world_.fabric().set_delay(other, static_cast<u32>(victim), Duration{});
-    }
-}
-
-void FaultAtlas::reset_streams() {
-    for (u64 i = random_.between(1, 6); i != 0; --i)
-        (void)world_.fabric().reset_random_stream(random_, random_.chance(1, 4));
-}
-
-// --- people
-// ---------------------------------------------------------------------------------------------------------------
-
-void FaultAtlas::change_owner() {
-    auto const target = draw_sound();
-    auto const asked = draw_sound();
-    if (!target || !asked || !mesh_.node(*asked) || !mesh_.node(*target)) return;
-    world_.stats().count("move.asked");
-    std::string const volume = volumes_[random_.below(volumes_.size())];
-    mesh_.request(*asked, "volume.attach",
-                  R"({"name":")" + volume + R"(","at":")" + to_string(mesh_.id(*target)) + R"("})");
-}
-
-// --- devices
-// --------------------------------------------------------------------------------------------------------------
-
-void FaultAtlas::damage_device() {
-    auto const victim = draw_sound();
-    if (!victim) return;
-    sim::MediaFile* const device = mesh_.machine(*victim).media().find(mesh_.device_path(*victim));
-    if (!device) return;
-    u64 const dice = random_.below(100);
-    if (dice < 20) return lose_device(*victim);
-    troubles_[*victim] = Trouble::kSpoiled;
-    if (dice < 40)
-        rot_device(*device);
-    else if (dice < 75)
-        device->faults.fail_syncs = 1;
-    else
-        device->faults.fail_writes = 1;
-    after(draw(2'000, 6'000), &FaultAtlas::crash_spoiled, *victim);
-}
-
-void FaultAtlas::lose_device(usize victim) {
-    world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
-    troubles_[victim] = Trouble::kSpoiled;
-    mesh_.machine(victim).crash(random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower);
-    after(draw(100, 8'000), &FaultAtlas::replace, victim);
-}
-
-void FaultAtlas::rot_device(sim::MediaFile& device) {
-    for (u64 i = random_.between(1, 12); i != 0; --i) {
-        auto const page = device.random_used_page(random_);
-        if (!page) return;
-        device.flip_bit(*page * k_block_bytes + random_.below(k_block_bytes), static_cast<u32>(random_.below(8)));
-        world_.stats().count_fault(sim::FaultKind::kBitRot);
-    }
-}
-
-// A device that has rotted or failed is taken out.
-void FaultAtlas::crash_spoiled(usize index) {
-    if (troubles_[index] != Trouble::kSpoiled) return;
-    world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
-    mesh_.machine(index).crash();
-    after(draw(100, 8'000), &FaultAtlas::replace, index);
-}
-
-void FaultAtlas::replace(usize index) {
-    if (troubles_[index] != Trouble::kSpoiled || mesh_.machine(index).is_up()) return;
-    troubles_[index] = Trouble::kFilling;
-    whole_since_.reset();
-    mesh_.start_empty(index);
-}
-
 void FaultAtlas::mend_all() {
     over_ = true;
+    calm_since_ = world_.now();
+    drill_.reset();
+    sim::FaultPlan{}.apply_to(world_.fabric().model);
     world_.heal_network();
     for (Cut& cut : cuts_) cut = Cut{};
     for (usize i = 0; i < mesh_.size(); ++i) {
         if (troubles_[i] == Trouble::kPaused) mesh_.machine(i).resume();
+        if (troubles_[i] == Trouble::kSlow) quicken(i);
         if (troubles_[i] == Trouble::kDown) come_back(i);
         if (troubles_[i] == Trouble::kSpoiled) {
             mesh_.machine(i).crash();
             replace(i);
         }
         if (!mesh_.machine(i).is_up()) mesh_.start(i);
-        if (troubles_[i] != Trouble::kFilling) troubles_[i] = Trouble::kNone;
+        if (troubles_[i] != Trouble::kFilling && troubles_[i] != Trouble::kOld) troubles_[i] = Trouble::kNone;
     }
+    for (usize volume = 0; volume < volumes_.size(); ++volume)
+        if (detached_.contains(volume)) attach_again(volume);
 }
 
 // --- what is whole
@@ -383,32 +294,40 @@ std::string FaultAtlas::what_is_missing() const {
                 return to_string(corelet.id) + " is not out yet" + at;
         for (const mesh::Pool& pool : map->pools) {
             if (pool.tables.size() > 1) return std::to_string(pool.tables.size()) + " tables" + at;
+            if (map == in_service_[i]) continue;
             for (u32 slot = 0; slot < pool.current().slots(); ++slot)
                 if (!map->slot_in_service(pool, slot))
                     return "slot " + std::to_string(slot) + " is not in service" + at;
         }
+        in_service_[i] = map;
         auto const voters = services.catalog->voters();
         if (voters.size() != mesh::voters_wanted(*map)) return std::to_string(voters.size()) + " voters" + at;
         for (CoreletId id : voters)
             if (!map->is_up(id)) return "a voter is not up" + at;
         if (services.healer && services.healer->status().fragments_missing != 0)
             return std::to_string(services.healer->status().fragments_missing) + " fragments missing" + at;
-        for (const KeyValue& item : services.catalog->local_range("streams/").items) {
+        for (auto const& [key, item] : services.catalog->local().items("streams/")) {
             pb::Stream stream;
             if (!stream.ParseFromString(item.value)) return "a stream's record does not parse" + at;
-            for (const pb::Segment& segment : stream.segments())
+            for (const pb::Segment& segment : stream.segments()) {
+                if (segment.state() == pb::Segment::ENDED && !segment.chunk() &&
+                    static_cast<usize>(segment.replicas_size()) < options_.copies)
+                    return "ended segment " + std::to_string(segment.seq()) + " has " +
+                           std::to_string(segment.replicas_size()) + " copies" + at;
                 for (u64 replica : segment.replicas())
                     if (!map->is_up(CoreletId(replica)))
                         return "segment " + std::to_string(segment.seq()) + " in state " +
                                std::to_string(segment.state()) + " has a replica on " + hex64(replica) + at;
+            }
         }
     }
     for (const std::string& name : volumes_) {
         auto const servers = mesh_.servers_of(name);
         if (servers.size() != 1) return name + " is served by " + std::to_string(servers.size());
-        auto const owned = mesh_.node(servers.front())->services().volumes->owned().at(name);
-        if (owned.stream.stuck) return name + " waits for " + owned.stream.waiting_for;
-        if (owned.stream.open_segment.size() < owned.stream.width_wanted) return name + " has a narrow log";
+        auto const stream = mesh_.stream_status(servers.front(), name);
+        CORELET_ASSERT(stream, "who serves a volume owns it");
+        if (stream->stuck) return name + " waits for " + stream->waiting_for;
+        if (stream->open_segment.size() < stream->width_wanted) return name + " has a narrow log";
     }
     return {};
 }

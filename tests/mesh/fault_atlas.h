@@ -1,21 +1,35 @@
-// Which faults befall a simulated mesh, and when: drawn from the seed, within what its redundancy promises. Devices
-// are lost, rot or fail only while everything else is whole, and count as lost until their replacements are full;
-// corelets that are only down or cut off come back.
+// Which faults befall a simulated mesh, and when: drawn from the seed, each seed leaving some classes off (swarm
+// testing, Groce et al. 2012), within what its redundancy promises. Devices are lost, rot or fail only while
+// everything else is whole, and count as lost until their replacements are full; corelets that are only down or cut
+// off come back. Beyond the promise nothing is held back, and what is broken need not be whole again.
 #pragma once
 
+#include <set>
+
+#include "base/fault_point.h"
 #include "tests/mesh/sim_mesh.h"
 
 namespace corelet {
 
 struct FaultOptions {
     usize promise = 1;  // corelets that may be missing at one moment
+    usize copies = 2;   // that the log has of everything, when all is whole
     Duration length = 50_s;
-    Duration every = 900_ms;   // on average
-    Duration whole_for = 6_s;  // what looks whole for so long is: longer than a round of healing
+    Duration every = 900_ms;           // on average
+    Duration longest = 4_s;            // that somebody is stopped or cut off
+    Duration whole_for = 6_s;          // what looks whole for so long is: longer than a round of healing
+    bool beyond = false;               // devices are lost whatever is broken already
+    bool lying = false;                // all devices say that they have saved what they have not
+    std::vector<std::string> only;     // classes; empty: the seed draws which are on
+    std::vector<std::string> without;  // classes that are off
 };
 
 class FaultAtlas {
   public:
+    // The classes there are.
+    [[nodiscard]] static std::vector<std::string> classes();
+    // Unless each of the names is one of a class: says which is not.
+    [[nodiscard]] static Result<void> check_classes(const std::vector<std::string>& names);
     FaultAtlas(SimMesh& mesh, std::vector<std::string> volumes, FaultOptions options);
     ~FaultAtlas();
     FaultAtlas(const FaultAtlas&) = delete;
@@ -26,6 +40,25 @@ class FaultAtlas {
     // Nobody is cut off, paused, or has a device that went bad without being noticed yet; who is down is another
     // question.
     [[nodiscard]] bool is_open() const;
+    // Nobody is in trouble, and the mesh has been whole for longer than a round of healing takes.
+    [[nodiscard]] bool is_whole_for_long() const;
+    // Whose device has gone bad, or is gone.
+    [[nodiscard]] std::set<usize> spoiled() const;
+    [[nodiscard]] usize promise() const { return options_.promise; }
+    // Since when nothing has begun to be broken and nothing was mended.
+    [[nodiscard]] sim::VirtualTime calm_since() const { return calm_since_; }
+    [[nodiscard]] bool is_troubled(usize index) const { return troubles_[index] != Trouble::kNone; }
+    // What is promised now of writes to a volume.
+    struct Promise {
+        sim::VirtualTime since;
+        Duration wait_max;
+        std::optional<usize> at;  // of each write to the log that this corelet has; else: some write is answered
+    };
+    [[nodiscard]] std::optional<Promise> promise_of_writes(const std::string& volume) const;
+    // Nobody is to serve it now.
+    [[nodiscard]] bool is_detached(const std::string& volume) const;
+    // The last copy of what was acknowledged last may have rotted, and then nothing tells of it.
+    [[nodiscard]] bool may_hide_losses() const;
     // Everything that is broken and can be mended is.
     void mend_all();
     // Everybody is up, and everything is as redundant as the pools promise.
@@ -33,44 +66,154 @@ class FaultAtlas {
     [[nodiscard]] std::string what_is_missing() const;
 
   private:
-    enum class Trouble : u8 { kNone, kDown, kCut, kPaused, kSpoiled, kFilling };
+    // kOld: an earlier state of the device has come back, and the corelet does not know it yet.
+    enum class Trouble : u8 { kNone, kDown, kCut, kPaused, kSlow, kSpoiled, kOld, kFilling };
+    struct Class {
+        // At any time; when nobody is in trouble, and nothing else begins meanwhile; or when the mesh has been
+        // whole for long.
+        enum class When : u8 { kAnyTime, kCalm, kWhole };
+        const char* name;
+        When when;
+        u32 weight;
+        void (FaultAtlas::*begin)();
+        u32 sixths = 6;  // at most so many of the seeds have it; none: only scenarios that name it
+    };
+    static const std::vector<Class> k_classes;
+    void draw_classes();
+    [[nodiscard]] const Class* draw_class(bool whole);
+    void begin(const Class& drawn);
     void step();
-    // Faults of the whole mesh begin when nobody is in trouble: nothing else begins while one is waited for.
-    using Wish = void (FaultAtlas::*)();
     [[nodiscard]] bool wait_for_calm();
     [[nodiscard]] bool wait_for_damage();
     void draw_fault();
     void after(Duration delay, void (FaultAtlas::*what)(usize), usize index);
     void look_whether_whole();
     [[nodiscard]] usize troubled() const;
-    [[nodiscard]] bool may_trouble(usize more) const { return troubled() + more <= options_.promise; }
+    [[nodiscard]] bool may_trouble(usize more) const { return troubled() + more <= options_.promise + crowd_; }
     [[nodiscard]] std::optional<usize> draw_sound();
     [[nodiscard]] Duration draw(i64 least_ms, i64 most_ms) {
         return Duration{static_cast<i64>(random_.between(static_cast<u64>(least_ms), static_cast<u64>(most_ms))) *
                         1'000'000};
     }
 
-    void crash_one();
+    [[nodiscard]] Duration draw_outage() { return draw(100, options_.longest.ms()); }
+    // As often the owner of some volume as anybody.
+    [[nodiscard]] std::optional<usize> draw_victim_or_owner();
+
+    // At the instants at which requests are carried out and answered.
+    struct Strike {
+        enum class How : u8 { kCrash, kPause, kCut };
+        u16 method = 0;
+        bool is_done = false;
+        bool at_caller = false;
+        How how = How::kCrash;
+        u64 skip = 0;    // so often nothing happens
+        usize hits = 1;  // so many are struck
+        sim::VirtualTime until;
+    };
+    void strike_at_moment();
+    void at_moment(const FaultPoints::Moment& moment);
+    void strike(usize index);
+    void crash_struck(usize index);
+    void pause_struck(usize index);
+    void cut_struck(usize index);
+
+    // Nodes and people.
+    void kill_one();
+    void cut_power_of_one();
     void crash_owner();
     void crash_at_some_await();
-    void roll();
-    void cut_one();
-    void cut_many();
+    void crash_replica();
+    void strike_leader();
+    void lose_rack();
+    void cold_start();
     void pause_one();
+    void slow_node();
+    void jump_clock();
+    void drift_clock();
+    void change_owner();
+    void detach_volume();
+    // Long outages of one kind, with nothing else beside them (fault_atlas_drills.cc).
+    void catalog_outage();
+    void silent_replicas();
+    void helpless_owner();
+    // Owners.
+    void crash_owner_after_rolls();
+    void isolate_and_crash_owner();
+    void cut_owner_from_catalog();
+    void crash_replicas();
+    void trouble_recovery();
+    void repeat_prepare();
+    // Network.
+    void cut_one();
+    void cut_one_way();
+    void cut_many();
+    void clog_links();
     void delay_links();
     void reset_streams();
-    void change_owner();
-    void cold_start();
-    void damage_device();
-    void lose_device(usize victim);
-    void rot_device(sim::MediaFile& device);
+    void half_open_streams();
+    // Devices.
+    void slow_disk();
+    void stick_disk();
+    void lose_device();
+    void rot_device();
+    void spoil_sectors();
+    void fail_sync();
+    void fail_write();
+    void misdirect();
+    void bring_back_old_device();
+    void rot_log();
 
+    struct Owner {
+        usize index = 0;
+        std::vector<usize> replicas;  // of the open segment, but its own
+        SegmentId segment;
+        u64 acknowledged_bytes = 0;  // of it
+    };
+    // Of some volume, and in no trouble; nobody if one more is too many.
+    [[nodiscard]] std::optional<Owner> draw_owner();
+    [[nodiscard]] std::optional<usize> who_recovers(const std::string& volume) const;
+    void crash_now(usize index);
+    void strike_recovery(usize volume);
+    void remember_segments();
+    [[nodiscard]] static Task<void> prepare_again(ReplicaPort* port, CoreletId replica,
+                                                  ReplicaPort::PrepareRequest request);
+    void rot_segment(usize index, SegmentId segment, u64 offset);
+    void crash_one(sim::Ending ending);
+    void cut_from_others(bool both_ways);
+    bool cut_from_others(usize victim, bool both_ways, Duration time);
+    void begin_lying();
+    [[nodiscard]] sim::MediaFile* device_of(usize index);
+    [[nodiscard]] std::optional<usize> draw_victim();  // nobody if one more is too many
+    // Of somebody who is taken out after a while, and replaced; null if there is nobody.
+    [[nodiscard]] sim::MediaFile* spoil_some_device();
+    void remember_device();
+    void crash(usize index, sim::Ending ending, Duration down);
     void crash(usize index, Duration down);
+    void pause(usize index, Duration time);
+    // For so long; who is in trouble by it is the caller's to say.
+    void cut(std::vector<u32> from, std::vector<u32> to, Duration time, bool both_ways = true);
     void come_back(usize index);
     void resume(usize index);
+    void quicken(usize index);
+    void is_back(usize index);
+    void look_whether_noticed(usize index);
     void replace(usize index);
     void mend(usize cut);
     void heal_delays(usize);
+    void attach_again(usize volume);
+    void kill_if_sound(usize index);
+    void fail_replica(usize index);
+    void silence_next(usize rounds_left);
+    void catalog_is_gone(usize);
+    void silence(usize index, Duration time);
+    // The owner of a volume, and a replica of its open segment that a listed standby does without.
+    struct Covered {
+        std::string volume;
+        usize owner = 0;
+        usize replica = 0;
+    };
+    [[nodiscard]] std::optional<Covered> draw_covered();
     void crash_spoiled(usize index);
 
     struct Cut {
@@ -82,12 +225,40 @@ class FaultAtlas {
     std::vector<std::string> volumes_;
     FaultOptions options_;
     Prng random_;
+    usize crowd_ = 0;  // so many more than the promise may be down or cut off: they come back with all they hold
+    std::vector<sim::VirtualTime> watch_until_;  // for a recovery of this volume
     std::vector<Trouble> troubles_;
+    std::vector<u16> methods_;  // seen in this run
+    std::vector<bool> is_method_seen_ = std::vector<bool>(UINT16_MAX + 1);
+    std::optional<Strike> strike_;
+    // Maps (by corelet) all of whose slots were found in service: a map never changes.
+    mutable std::vector<std::shared_ptr<const mesh::Map>> in_service_;
     std::vector<Cut> cuts_;
     sim::VirtualTime began_;
     std::optional<sim::VirtualTime> whole_since_;
     std::optional<sim::VirtualTime> quiet_until_;  // waits for wholeness, to damage a device
-    Wish wish_ = nullptr;                          // waits until nobody is in trouble
+    sim::VirtualTime calm_since_;
+    struct Drill {
+        sim::VirtualTime until;
+        std::string volume;               // of which more is promised than usual
+        std::optional<Promise> promised;  // of it
+    };
+    std::optional<Drill> drill_;      // nothing else begins meanwhile
+    std::map<usize, bool> detached_;  // volumes; whether they are to be attached again now
+    const Class* wish_ = nullptr;     // waits until nobody is in trouble
+    std::vector<const Class*> on_;    // drawn for this run
+    struct Memory {
+        CoreletId id;
+        u64 number = 0;
+        sim::PageMap device;
+        sim::VirtualTime at;
+    };
+    std::map<usize, Memory> memories_;  // older states of devices
+    struct Prepared {
+        CoreletId owner;
+        LogSegment segment;
+    };
+    std::map<SegmentId, Prepared> prepared_;  // segments that were listed some time
     sim::VirtualTime wish_until_;
     sim::VirtualTime next_damage_;
     bool over_ = false;

@@ -187,5 +187,50 @@ TEST(IdentitySim, PutOutAndBackItGoesOnUnderANewIncarnation) {
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }
 
+// The device remembers the map, the voters and where they were: none of it is true any more when it comes back.
+TEST(IdentitySim, WhoWasAwayWhileAllOthersWereReplacedComesBack) {
+    SimMeshOptions options;
+    options.corelets = 4;
+    Ready r(45, options, "ec:2+1");
+    ASSERT_TRUE(fill(r.mesh, "v", 0, 20)) << why(r.world);
+    let_it_sink_in(r);
+    auto const away = bystander(r.mesh, true);
+    ASSERT_TRUE(away.has_value());
+    // Three vote, none of them is `former`, and nothing has still to move for it.
+    auto const done_without = [&](CoreletId former, usize asked) {
+        auto const& services = r.mesh.node(asked)->services();
+        auto const voters = services.catalog->voters();
+        auto const map = services.maps->current();
+        bool const settled = std::all_of(map->pools.begin(), map->pools.end(),
+                                         [](const mesh::Pool& pool) { return pool.tables.size() == 1; });
+        return voters.size() == 3 && std::find(voters.begin(), voters.end(), former) == voters.end() && settled;
+    };
+    auto const next = [&](usize i) { return (i + 1) % 4 == *away ? (i + 2) % 4 : (i + 1) % 4; };
+    r.mesh.machine(*away).crash();
+    ASSERT_TRUE(r.world.run_until([&] { return done_without(r.mesh.id(*away), next(*away)); }, 60_s))
+        << why(r.world);
+    for (usize i = 0; i < 4; ++i) {
+        if (i == *away) continue;
+        CoreletId const former = r.mesh.id(i);
+        r.mesh.machine(i).crash();
+        r.mesh.start_empty(i);
+        auto const replaced = [&] {
+            auto const* const corelet = in_map(r.mesh, next(i), r.mesh.id(i));
+            return corelet && corelet->is_up() && done_without(former, next(i));
+        };
+        ASSERT_TRUE(r.world.run_until(replaced, 120_s)) << "c" << i + 1 << why(r.world);
+        r.world.run_for(10_s);
+    }
+    r.mesh.start(*away);
+    usize const asked = (*away + 1) % 4;
+    auto const back = [&] {
+        auto const* const corelet = in_map(r.mesh, asked, r.mesh.id(*away));
+        return corelet && corelet->is_up() && r.mesh.node(*away)->services().catalog->is_available();
+    };
+    EXPECT_TRUE(r.world.run_until(back, 60_s)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, 20)) << why(r.world);
+    EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
 }  // namespace
 }  // namespace corelet

@@ -111,7 +111,8 @@ TEST(MeshSim, ADeviceThatForgotNeverVotesAgain) {
         if (round == 0) {
             fresh = mesh.node(1)->id();
             EXPECT_NE(fresh, former);
-            EXPECT_FALSE(mesh.node(1)->services().raft->is_member()) << "of what the former self was it has nothing";
+            EXPECT_FALSE(mesh.node(1)->services().raft->is_member())
+                << "of what the former self was it has nothing";
         }
         EXPECT_EQ(mesh.node(1)->id(), fresh) << round << ": who it is now it remembers";
         EXPECT_FALSE(mesh.node(1)->services().store->has_forgotten()) << round;

@@ -157,5 +157,39 @@ TEST(OwnerSim, ACaretakerEndsWhatNobodyServes) {
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }
 
+// Witnesses hold all votes and are gone for long: no client notices, and no connection that its writes go over is
+// broken by whoever looks for the catalog.
+TEST(OwnerSim, AVolumeGoesOnWithoutTheCatalog) {
+    SimMeshOptions options;
+    options.corelets = 3;
+    options.witnesses = 5;
+    Ready r(58, options, "rep:2");
+    usize const owner = *r.mesh.server_of("v");
+    auto const owned = [&] { return r.mesh.node(owner)->services().volumes->owned().at("v"); };
+    auto const only_witnesses_vote = [&] {
+        auto const voters = r.mesh.node(owner)->services().catalog->voters();
+        return voters.size() == 5 && std::all_of(voters.begin(), voters.end(), [&](CoreletId id) {
+                   return r.mesh.index_of(id) && *r.mesh.index_of(id) >= options.corelets;
+               });
+    };
+    ASSERT_TRUE(r.world.run_until(only_witnesses_vote, 60_s)) << why(r.world);
+    for (usize i = options.corelets; i < r.mesh.size(); ++i) r.mesh.machine(i).crash();
+    std::optional<u64> rolls;  // since the owner knows
+    auto const device = r.mesh.device("v");
+    auto const until = r.world.now() + 60_s;
+    for (u64 i = 0; r.world.now() < until; ++i) {
+        auto const began = r.world.now();
+        auto const written =
+            r.world.run(r.mesh.machine(owner), device->write(i % 64 * 4096, BufferChain(pattern(i, 4096)), false));
+        ASSERT_TRUE(written && *written) << why(r.world);
+        ASSERT_LT((r.world.now() - began).ms(), 300) << why(r.world);
+        r.world.run_for(20_ms);
+        if (!rolls && !r.mesh.node(owner)->services().catalog->is_available()) rolls = owned().stream.rolls;
+    }
+    ASSERT_TRUE(rolls);
+    EXPECT_EQ(owned().stream.rolls, *rolls) << "standbys are kept for failures" << why(r.world);
+    EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
 }  // namespace
 }  // namespace corelet

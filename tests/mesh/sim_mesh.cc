@@ -1,22 +1,53 @@
 #include "tests/mesh/sim_mesh.h"
 
+#include "catalog/state.h"
 #include "mesh/voters.h"
+#include "stream/stream_record.h"
 
 namespace corelet {
 
 // Lives in the main task's frame: when the corelet is dropped, nobody finds it any more.
 struct SimMesh::Presence {
     Member& member;
-    ~Presence() { member.node = nullptr; }
+    Scope users;
+    Presence(Member& its, Executor& executor) : member(its), users(executor) { member.users = &users; }
+    Presence(const Presence&) = delete;
+    Presence& operator=(const Presence&) = delete;
+    ~Presence() {
+        member.node = nullptr;
+        member.users = nullptr;
+    }
 };
 
 SimMesh::SimMesh(sim::World& world, SimMeshOptions options)
     : world_(world), options_(options), random_(world.fork("sim mesh")) {
     mesh_id_ = MeshId(random_.next() | 1);
+    add_machines();
+    for (Member& member : members_) member.id = CoreletId(random_.next() | 1);
+}
+
+SimMesh::SimMesh(sim::World& world, const SimMesh& original, const std::set<usize>& without)
+    : world_(world),
+      options_(original.options_),
+      mesh_id_(original.mesh_id_),
+      random_(world.fork("sim mesh copy")) {
+    add_machines();
+    for (usize i = 0; i < size(); ++i) {
+        const Member& its = original.members_[i];
+        Member& member = members_[i];
+        member.id = its.id;
+        member.generation = its.generation;
+        if (without.contains(i)) continue;
+        if (sim::MediaFile* const device = its.machine->media().find(its.device))
+            member.machine->media().add_device(member.device, device->size_bytes()).roll_back(device->snapshot());
+        start(i);
+    }
+}
+
+void SimMesh::add_machines() {
     for (usize i = 0; i < options_.corelets + options_.witnesses + options_.spare_machines; ++i) {
         Member member;
         member.machine = &world_.add_node("c" + std::to_string(i + 1));
-        member.id = CoreletId(random_.next() | 1);
         member.device = "/device";
         members_.push_back(std::move(member));
     }
@@ -41,34 +72,50 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.export_directory = "/exports";
     config.bootstrap = index == 0 && members_[0].generation == 0;
     config.insecure = true;
+    if (members_[index].is_of_later_build) config.wire_version = k_wire_version + 1;
     config.out_after = options_.out_after;
     config.segment_target_bytes = options_.segment_target_bytes;
+    config.stream_bytes_max = options_.stream_bytes_max;
     config.heal_round = options_.heal_round;
-    config.cache_bytes = 4 * k_mib;
-    config.page_cache_bytes = 8 * k_mib;
+    config.cache_bytes = options_.cache_bytes;
+    config.page_cache_bytes = options_.page_cache_bytes;
     // What a client writes at once is small here: some of it goes straight to chunks all the same.
     config.direct_write_bytes = 8 * k_kib;
     config.direct_chunk_bytes = 8 * k_kib;
     return config;
 }
 
+// As `corelet init` does.
+Task<void> SimMesh::format(Env& env, SimMesh* mesh, usize index) {
+    Member& member = mesh->members_[index];
+    member.is_formatting = true;
+    OpenOptions open;
+    open.create = true;
+    open.size_bytes = index < mesh->options_.corelets ? mesh->options_.device_bytes : 32 * k_mib;
+    auto file = co_await env.disk.open(member.device, open);
+    // A crash in the middle of formatting leaves a device that is formatted again, when the kernel lets go of it.
+    while (!file && (file.error().code == Code::kExists || file.error().code == Code::kConflict)) {
+        co_await env.clock.sleep(1_ms);
+        file = co_await env.disk.open(member.device, {});
+    }
+    CORELET_ASSERT(file.has_value());
+    FormatOptions format;
+    format.mesh = mesh->mesh_id_;
+    format.identity = member.id;
+    format.witness = index >= mesh->options_.corelets;
+    format.force = true;
+    auto const formatted = co_await format_device(file->get(), StoreEnv::of(env), format);
+    CORELET_ASSERT(formatted.has_value());
+    member.is_formatting = false;
+}
+
 Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
     Member& member = mesh->members_[index];
     auto const exists = co_await env.disk.exists(member.device);
-    if (!exists || !*exists) {
-        OpenOptions create;
-        create.create = true;
-        create.size_bytes = index < mesh->options_.corelets ? mesh->options_.device_bytes : 32 * k_mib;
-        auto file = co_await env.disk.open(member.device, create);
-        CORELET_ASSERT(file.has_value());
-        FormatOptions format;
-        format.mesh = mesh->mesh_id_;
-        format.identity = member.id;
-        format.witness = index >= mesh->options_.corelets;
-        // A crash in the middle of formatting leaves a device that is formatted again.
-        format.force = true;
-        auto const formatted = co_await format_device(file->get(), StoreEnv::of(env), format);
-        CORELET_ASSERT(formatted.has_value());
+    if (!exists || !*exists || member.is_formatting) co_await format(env, mesh, index);
+    if (mesh->options_.mixed && !member.is_of_later_build && env.random.chance(1, 3)) {
+        member.is_of_later_build = true;
+        mesh->world_.stats().count("upgraded");
     }
     auto node = co_await CoreletNode::start(env, mesh->config_of(index));
     if (!node) {
@@ -80,9 +127,14 @@ Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
     // Another one, if the device has forgotten promises: it began no mesh.
     if (member.id != member.node->id()) ++member.generation;
     member.id = member.node->id();
-    Presence const presence{member};
+    Presence const presence(member, env.executor);
     Event never;
     co_await never.wait();
+}
+
+void SimMesh::spawn(usize index, Task<void> task) {
+    CORELET_ASSERT(members_[index].users);
+    members_[index].users->spawn(std::move(task));
 }
 
 void SimMesh::start(usize index) {
@@ -143,7 +195,7 @@ std::optional<std::string> SimMesh::command(std::string name, std::string argume
     for (Member& member : members_) {
         if (!member.node) continue;
         auto out = std::make_shared<std::optional<Result<std::string>>>();
-        member.machine->spawn(run_command(member.node, name, arguments, out));
+        member.users->spawn(run_command(member.node, name, arguments, out));
         world_.run_until([&] { return out->has_value(); }, bound);
         if (!out->has_value()) {
             if (error) *error = "no answer";
@@ -177,13 +229,48 @@ std::shared_ptr<std::optional<Result<std::string>>> SimMesh::request(usize index
                                                                      std::string arguments) {
     CORELET_ASSERT(members_[index].node);
     auto out = std::make_shared<std::optional<Result<std::string>>>();
-    members_[index].machine->spawn(run_command(members_[index].node, std::move(name), std::move(arguments), out));
+    spawn(index, run_command(members_[index].node, std::move(name), std::move(arguments), out));
     return out;
+}
+
+pb::Stream SimMesh::stream_record(const std::string& name) const {
+    pb::Stream newest;
+    Revision changed;
+    for (const Member& member : members_) {
+        if (!member.node) continue;
+        const CatalogState& catalog = member.node->services().catalog->local();
+        const KeyValue* const volume = catalog.find(volume_key(name));
+        pb::Volume parsed;
+        if (!volume || !parsed.ParseFromString(volume->value)) continue;
+        const KeyValue* const record = catalog.find(stream_key(SpaceId(parsed.space())));
+        if (!record || record->mod_revision <= changed || !newest.ParseFromString(record->value)) continue;
+        changed = record->mod_revision;
+    }
+    return newest;
+}
+
+std::optional<StreamStatus> SimMesh::stream_status(usize server, const std::string& volume) const {
+    CoreletNode* const node = members_[server].node;
+    return node ? node->services().volumes->stream_of(volume) : std::nullopt;
+}
+
+std::optional<usize> SimMesh::catalog_leader() const {
+    std::optional<usize> best;
+    auto const raft = [this](usize i) -> const RaftNode& { return *members_[i].node->services().raft; };
+    for (usize i = 0; i < size(); ++i) {
+        if (!members_[i].node || !raft(i).is_leader()) continue;
+        if (!best || raft(i).term() > raft(*best).term()) best = i;
+    }
+    return best;
 }
 
 std::shared_ptr<BlockDevice> SimMesh::device(const std::string& volume) {
     auto const server = server_of(volume);
     return server ? members_[*server].node->services().volumes->device(volume) : nullptr;
+}
+
+Task<Result<BufferChain>> read_device(std::shared_ptr<BlockDevice> device, u64 offset, u32 length) {
+    co_return co_await device->read(offset, length);
 }
 
 }  // namespace corelet

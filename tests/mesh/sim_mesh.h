@@ -2,6 +2,8 @@
 // volumes used.
 #pragma once
 
+#include <set>
+
 #include "node/corelet.h"
 #include "sim/world.h"
 
@@ -15,12 +17,19 @@ struct SimMeshOptions {
     u64 device_bytes = 256 * k_mib;
     Duration out_after = 10_s;
     u64 segment_target_bytes = 2 * k_mib;
+    u64 stream_bytes_max = 64 * k_mib;
     Duration heal_round = 5_s;
+    u64 cache_bytes = 4 * k_mib;  // of blocks
+    u64 page_cache_bytes = 8 * k_mib;
+    bool mixed = false;  // corelets of this build and of a later one, and at each boot more of the later one
 };
 
 class SimMesh {
   public:
     SimMesh(sim::World& world, SimMeshOptions options);
+    // The same mesh in another world: what is durable on its devices now, but for those of `without`, and all
+    // booted on it.
+    SimMesh(sim::World& world, const SimMesh& original, const std::set<usize>& without);
     // Ends all programs: they point here.
     ~SimMesh();
     SimMesh(const SimMesh&) = delete;
@@ -34,6 +43,8 @@ class SimMesh {
     [[nodiscard]] sim::Node& machine(usize index) { return *members_[index].machine; }
     // Null while it is down.
     [[nodiscard]] CoreletNode* node(usize index) { return members_[index].node; }
+    // Runs a task that uses the corelet, which is up; it is dropped before the corelet is.
+    void spawn(usize index, Task<void> task);
     [[nodiscard]] std::optional<usize> index_of(CoreletId id) const;
     [[nodiscard]] CoreletId id(usize index) const { return members_[index].id; }
     [[nodiscard]] const std::string& device_path(usize index) const { return members_[index].device; }
@@ -56,6 +67,12 @@ class SimMesh {
     std::shared_ptr<std::optional<Result<std::string>>> request(usize index, std::string name,
                                                                 std::string arguments);
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& volume);
+    // Its stream's record, the newest that anybody who is up knows; empty if nobody knows one.
+    [[nodiscard]] pb::Stream stream_record(const std::string& volume) const;
+    // Of the stream of a volume that this corelet owns, as far as it is concerned.
+    [[nodiscard]] std::optional<StreamStatus> stream_status(usize server, const std::string& volume) const;
+    // Of those that believe to lead the catalog the one with the highest term.
+    [[nodiscard]] std::optional<usize> catalog_leader() const;
     [[nodiscard]] sim::World& world() { return world_; }
     [[nodiscard]] const SimMeshOptions& options() const { return options_; }
 
@@ -63,11 +80,16 @@ class SimMesh {
     struct Member {
         sim::Node* machine = nullptr;
         CoreletNode* node = nullptr;
+        Scope* users = nullptr;  // tasks of others that use the node
         CoreletId id;
         std::string device;
         u64 generation = 0;  // of the device
+        bool is_formatting = false;
+        bool is_of_later_build = false;
     };
+    void add_machines();
     struct Presence;
+    [[nodiscard]] static Task<void> format(Env& env, SimMesh* mesh, usize index);
     [[nodiscard]] static Task<void> life(Env& env, SimMesh* mesh, usize index);
     [[nodiscard]] static Task<void> run_command(CoreletNode* node, std::string name, std::string arguments,
                                                 std::shared_ptr<std::optional<Result<std::string>>> out);
@@ -78,5 +100,8 @@ class SimMesh {
     std::vector<Member> members_;
     Prng random_;
 };
+
+// Keeps the volume for as long as the read lasts, whoever waits for it.
+[[nodiscard]] Task<Result<BufferChain>> read_device(std::shared_ptr<BlockDevice> device, u64 offset, u32 length);
 
 }  // namespace corelet

@@ -29,8 +29,6 @@ std::optional<u64> value_of(Bytes sector, u64 place) {
 
 struct Workload::Operation {
     enum class Kind : u8 { kRead, kWrite, kTrim };
-    usize client = 0;
-    u64 number = 0;  // of the client
     Kind kind = Kind::kRead;
     usize volume = 0;
     usize first = 0;  // block, by its place in the list of blocks
@@ -41,21 +39,9 @@ struct Workload::Operation {
     u64 offset = 0;
     Buffer data;
     std::vector<usize> handles;
-    bool over = false;
-};
-
-struct Workload::Client {
-    u64 number = 0;  // of the operation it waits for; those before are given up
-    bool waiting = false;
-};
-
-// Tells that an operation's task was dropped with its node.
-struct Workload::Guard {
-    std::shared_ptr<Workload*> self;
-    std::shared_ptr<Operation> operation;
-    ~Guard() {
-        if (*self) (*self)->done_with(operation->client, operation->number);
-    }
+    usize server = 0;
+    sim::VirtualTime begun;
+    bool has_ended = false;
 };
 
 Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_bytes, WorkloadOptions options)
@@ -63,7 +49,8 @@ Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_b
       world_(mesh.world()),
       options_(options),
       random_(world_.fork("workload")),
-      self_(std::make_shared<Workload*>(this)) {
+      clients_(world_, {options.clients, options.think_max, options.patience}, random_,
+               [this](usize client) { next(client); }) {
     u64 const total = volume_bytes / k_block_bytes;
     for (std::string& name : volumes) {
         Volume volume{std::move(name), {}, {}};
@@ -73,25 +60,6 @@ Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_b
         volume.blocks.resize(options_.blocks);
         volumes_.push_back(std::move(volume));
     }
-    clients_.resize(options_.clients);
-}
-
-Workload::~Workload() {
-    *self_ = nullptr;
-}
-
-bool Workload::idle() const {
-    return std::none_of(clients_.begin(), clients_.end(), [](const Client& client) { return client.waiting; });
-}
-
-void Workload::start() {
-    for (usize i = 0; i < clients_.size(); ++i) again_in(i, Duration{static_cast<i64>(random_.below(100'000'000))});
-}
-
-void Workload::again_in(usize client, Duration delay) {
-    world_.call_in(delay, [self = self_, client] {
-        if (*self) (*self)->next(client);
-    });
 }
 
 // An old owner that does not know it yet serves too, as far as it is concerned: now and then a client talks to it.
@@ -136,19 +104,15 @@ Buffer Workload::contents(const Volume& volume, const Operation& operation) cons
 }
 
 void Workload::next(usize client) {
-    if (stopping_ || clients_[client].waiting) return;
     auto operation = std::make_shared<Operation>();
     draw(*operation);
     Volume& volume = volumes_[operation->volume];
     usize server = 0;
     auto device = pick_device(volume.name, &server);
     if (!device) {
-        again_in(client, 30_ms);
+        clients_.again_in(client, 30_ms);
         return;
     }
-    operation->client = client;
-    operation->number = ++clients_[client].number;
-    clients_[client].waiting = true;
     std::string const note =
         "at c" + std::to_string(server + 1) + ", " + std::to_string(world_.now().ns / 1'000'000) + " ms";
     for (usize i = 0; i < operation->blocks; ++i) {
@@ -159,18 +123,11 @@ void Workload::next(usize client) {
                 : history.begin_write(operation->first_sector, operation->sectors, operation->value, tick(), note));
     }
     if (operation->kind == Operation::Kind::kWrite) operation->data = contents(volume, *operation);
-    u64 const number = operation->number;
-    mesh_.machine(server).spawn(carry_out(self_, std::move(device), std::move(operation)));
-    world_.call_in(options_.patience, [self = self_, client, number] {
-        if (*self) (*self)->done_with(client, number);
-    });
-}
-
-void Workload::done_with(usize client, u64 number) {
-    Client& waiting = clients_[client];
-    if (!waiting.waiting || waiting.number != number) return;
-    waiting.waiting = false;
-    again_in(client, Duration{static_cast<i64>(random_.below(static_cast<u64>(options_.think_max.ns)))});
+    operation->server = server;
+    operation->begun = world_.now();
+    while (!out_.empty() && out_.front().expired()) out_.pop_front();
+    out_.push_back(operation);
+    mesh_.spawn(server, carry_out(clients_.take_turn(client), this, std::move(device), std::move(operation)));
 }
 
 Task<Result<BufferChain>> Workload::issue(BlockDevice* device, Operation* operation) {
@@ -185,81 +142,131 @@ Task<Result<BufferChain>> Workload::issue(BlockDevice* device, Operation* operat
     co_return BufferChain();
 }
 
-Task<void> Workload::carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device,
-                               std::shared_ptr<Operation> operation) {
-    Guard const guard{self, operation};
+Task<void> Workload::carry_out(std::unique_ptr<Clients::Turn> turn, Workload* self,
+                               std::shared_ptr<BlockDevice> device, std::shared_ptr<Operation> operation) {
     auto result = co_await issue(device.get(), operation.get());
-    if (*self) (*self)->ended(operation, std::move(result));
+    if (turn->is_heard()) self->ended(operation, std::move(result));
 }
 
 void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferChain> result) {
     Volume& volume = volumes_[operation->volume];
+    operation->has_ended = true;
     if (!result) {
         world_.stats().count("refused." + std::string(code_name(result.error().code)));
-        if (result.error().code == Code::kLost || result.error().code == Code::kCorrupt)
-            world_.fail("within the promise a request to " + volume.name +
+        bool const lost = result.error().code == Code::kLost || result.error().code == Code::kCorrupt;
+        if (lost && !options_.losses)
+            world_.fail("[linear] within the promise a request to " + volume.name +
                         " was answered: " + result.error().to_string());
         return;
     }
     if (operation->kind == Operation::Kind::kRead) {
         check_read(*operation, *result);
         world_.stats().count("read.answered");
-        return;
+    } else {
+        for (usize i = 0; i < operation->blocks; ++i)
+            volume.blocks[operation->first + i].end_write(operation->handles[i], tick());
+        ++acknowledged_;
+        world_.stats().count(operation->kind == Operation::Kind::kTrim ? "trim.acknowledged"
+                                                                       : "write.acknowledged");
     }
-    for (usize i = 0; i < operation->blocks; ++i)
-        volume.blocks[operation->first + i].end_write(operation->handles[i], tick());
-    ++acknowledged_;
-    world_.stats().count(operation->kind == Operation::Kind::kTrim ? "trim.acknowledged" : "write.acknowledged");
+    if (!on_answer) return;
+    auto stream = mesh_.stream_status(operation->server, volume.name);
+    if (!stream) return;
+    on_answer(Answer{operation->server, *std::move(stream), volume.name, operation->kind == Operation::Kind::kRead,
+                     operation->begun});
+}
+
+std::optional<sim::VirtualTime> Workload::oldest_log_write(const std::string& volume, usize server) const {
+    for (const std::weak_ptr<Operation>& each : out_) {
+        auto const operation = each.lock();
+        if (operation && !operation->has_ended && operation->kind == Operation::Kind::kWrite &&
+            operation->blocks == 1 && operation->server == server && volumes_[operation->volume].name == volume)
+            return operation->begun;
+    }
+    return std::nullopt;
 }
 
 void Workload::check_read(const Operation& operation, const BufferChain& data) {
     Volume& volume = volumes_[operation.volume];
     Buffer const flat = data.flatten();
     if (flat.size() != operation.blocks * k_block_bytes) {
-        world_.fail("a read was answered with " + std::to_string(flat.size()) + " bytes");
+        world_.fail("[linear] a read was answered with " + std::to_string(flat.size()) + " bytes");
         return;
     }
     for (usize block = 0; block < operation.blocks; ++block) {
-        BlockState seen{};
-        for (usize i = 0; i < k_history_sectors; ++i) {
-            u64 const place = volume.lbas[operation.first + block] * k_history_sectors + i;
-            auto const value =
-                value_of(flat.bytes().subspan(block * k_block_bytes + i * k_sector, k_sector), place);
-            if (!value) {
-                world_.fail("a read of " + volume.name +
-                            " was answered with bytes that nobody wrote there, sector " + std::to_string(place));
-                return;
-            }
-            seen[i] = *value;
+        u64 const lba = volume.lbas[operation.first + block];
+        auto const seen = decode(flat.bytes().subspan(block * k_block_bytes, k_block_bytes), lba);
+        if (!seen) {
+            world_.fail("[linear] a read of " + volume.name +
+                        " was answered with bytes that nobody wrote there, block " + std::to_string(lba));
+            return;
         }
-        volume.blocks[operation.first + block].end_read(operation.handles[block], seen, tick());
+        volume.blocks[operation.first + block].end_read(operation.handles[block], *seen, tick());
     }
+}
+
+std::optional<BlockState> Workload::decode(Bytes block, u64 lba) {
+    CORELET_ASSERT(block.size() == k_block_bytes);
+    BlockState out{};
+    for (usize i = 0; i < k_history_sectors; ++i) {
+        auto const value = value_of(block.subspan(i * k_sector, k_sector), lba * k_history_sectors + i);
+        if (!value) return std::nullopt;
+        out[i] = *value;
+    }
+    return out;
+}
+
+std::vector<Workload::Block> Workload::blocks() const {
+    std::vector<Block> out;
+    for (const Volume& volume : volumes_)
+        for (usize i = 0; i < volume.blocks.size(); ++i)
+            out.push_back({volume.name, volume.lbas[i], &volume.blocks[i]});
+    return out;
+}
+
+// One try. False also when nobody serves the volume now.
+bool Workload::read_one(usize v, usize block, Duration bound) {
+    usize server = 0;
+    auto device = pick_device(volumes_[v].name, &server);
+    if (!device) return false;
+    auto operation = std::make_shared<Operation>();
+    operation->volume = v;
+    operation->first = block;
+    operation->server = server;
+    operation->begun = world_.now();
+    operation->offset = volumes_[v].lbas[block] * k_block_bytes;
+    operation->handles.push_back(volumes_[v].blocks[block].begin_read(tick(), "at the end"));
+    auto result =
+        world_.run(mesh_.machine(server),
+                   read_device(std::move(device), operation->offset, static_cast<u32>(k_block_bytes)), bound);
+    if (!result) return false;
+    bool const ok = result->has_value();
+    ended(operation, *std::move(result));
+    return ok;
 }
 
 bool Workload::read_back(Duration bound) {
     sim::VirtualTime const until = world_.now() + bound;
-    for (usize v = 0; v < volumes_.size(); ++v) {
+    for (usize v = 0; v < volumes_.size(); ++v)
         for (usize block = 0; block < options_.blocks;) {
             if (world_.now() >= until || world_.failed()) return false;
-            usize server = 0;
-            auto device = pick_device(volumes_[v].name, &server);
-            if (!device) {
+            if (read_one(v, block, 20_s))
+                ++block;
+            else
                 world_.run_for(100_ms);
-                continue;
-            }
-            auto operation = std::make_shared<Operation>();
-            operation->volume = v;
-            operation->first = block;
-            operation->offset = volumes_[v].lbas[block] * k_block_bytes;
-            operation->handles.push_back(volumes_[v].blocks[block].begin_read(tick(), "at the end"));
-            auto result = world_.run(mesh_.machine(server), issue(device.get(), operation.get()), 20_s);
-            if (!result) continue;
-            if (*result) ++block;
-            if (!*result) world_.run_for(100_ms);
-            ended(operation, *std::move(result));
         }
-    }
     return true;
+}
+
+usize Workload::readable(Duration each) {
+    usize out = 0;
+    for (usize v = 0; v < volumes_.size(); ++v)
+        for (usize block = 0; block < options_.blocks && !world_.failed(); ++block)
+            if (read_one(v, block, each))
+                ++out;
+            else
+                world_.run_for(20_ms);
+    return out;
 }
 
 std::optional<std::string> Workload::judge() const {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "tests/mesh/block_history.h"
+#include "tests/mesh/clients.h"
 #include "tests/mesh/sim_mesh.h"
 
 namespace corelet {
@@ -15,46 +16,73 @@ struct WorkloadOptions {
     usize blocks = 40;  // of each volume
     Duration think_max = 120_ms;
     Duration patience = 8_s;  // then a client gives the operation up and goes on
+    bool losses = false;      // to be told that a block is lost is an answer, not a failure
+};
+
+// What a client was told, and by whom.
+struct Answer {
+    usize server = 0;
+    StreamStatus stream;  // as that corelet has it
+    std::string volume;
+    bool is_read = false;
+    sim::VirtualTime begun;
 };
 
 class Workload {
   public:
     // `volumes` are served already, each of `volume_bytes`.
     Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_bytes, WorkloadOptions options);
-    ~Workload();
     Workload(const Workload&) = delete;
     Workload& operator=(const Workload&) = delete;
 
-    void start();
+    void start() { clients_.start(); }
     // No new operation is begun.
-    void stop() { stopping_ = true; }
-    [[nodiscard]] bool idle() const;
+    void stop() { clients_.stop(); }
+    // Clients ask: nobody has stopped them.
+    [[nodiscard]] bool is_asking() const { return clients_.is_asking(); }
+    [[nodiscard]] bool idle() const { return clients_.idle(); }
     [[nodiscard]] u64 acknowledged_writes() const { return acknowledged_; }
     // Reads every block of every volume, once each; the world runs meanwhile. False: a block could not be read
     // within the bound.
     [[nodiscard]] bool read_back(Duration bound);
+    // How many blocks can be read, each tried for so long.
+    [[nodiscard]] usize readable(Duration each);
     // What no order of the operations explains, if anything.
     [[nodiscard]] std::optional<std::string> judge() const;
 
+    // For judges. Called with each success, in the task of the answer.
+    std::function<void(const Answer&)> on_answer;
+    struct Block {
+        std::string volume;
+        u64 lba = 0;
+        const BlockHistory* history = nullptr;
+    };
+    [[nodiscard]] std::vector<Block> blocks() const;
+    // The values that a block's bytes hold; none if nobody wrote such bytes to this place.
+    [[nodiscard]] static std::optional<BlockState> decode(Bytes block, u64 lba);
+    [[nodiscard]] u64 now_tick() const { return tick_; }
+    // Requests that a corelet still has, whether the client waits for them or has given up.
+    [[nodiscard]] usize unanswered() const { return clients_.unanswered(); }
+    // Since when a corelet has a write of at most one block for this volume, which goes to the log; the oldest.
+    [[nodiscard]] std::optional<sim::VirtualTime> oldest_log_write(const std::string& volume, usize server) const;
+
   private:
     struct Operation;
-    struct Client;
     struct Volume {
         std::string name;
         std::vector<u64> lbas;
         std::vector<BlockHistory> blocks;
     };
-    struct Guard;
-    [[nodiscard]] static Task<void> carry_out(std::shared_ptr<Workload*> self, std::shared_ptr<BlockDevice> device,
+    [[nodiscard]] static Task<void> carry_out(std::unique_ptr<Clients::Turn> turn, Workload* self,
+                                              std::shared_ptr<BlockDevice> device,
                                               std::shared_ptr<Operation> operation);
     [[nodiscard]] static Task<Result<BufferChain>> issue(BlockDevice* device, Operation* operation);
     void next(usize client);
     void draw(Operation& operation);
     void ended(const std::shared_ptr<Operation>& operation, Result<BufferChain> result);
     void check_read(const Operation& operation, const BufferChain& data);
-    void done_with(usize client, u64 number);
-    void again_in(usize client, Duration delay);
     [[nodiscard]] std::shared_ptr<BlockDevice> pick_device(const std::string& volume, usize* server);
+    [[nodiscard]] bool read_one(usize volume, usize block, Duration bound);
     [[nodiscard]] Buffer contents(const Volume& volume, const Operation& operation) const;
     [[nodiscard]] u64 tick() { return ++tick_; }
 
@@ -62,13 +90,12 @@ class Workload {
     sim::World& world_;
     WorkloadOptions options_;
     std::vector<Volume> volumes_;
-    std::vector<Client> clients_;
     Prng random_;
     u64 tick_ = 0;
     u64 next_value_ = 1;
     u64 acknowledged_ = 0;
-    bool stopping_ = false;
-    std::shared_ptr<Workload*> self_;  // null after the end: dropped tasks find nobody
+    std::deque<std::weak_ptr<Operation>> out_;  // in the order of their beginning
+    Clients clients_;
 };
 
 }  // namespace corelet

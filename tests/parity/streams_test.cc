@@ -229,11 +229,18 @@ TEST_P(Streams, AddressesInUseTakenOverAndTooLong) {
     EXPECT_EQ(code_of(env().network.listen(path, {})), Code::kExists);
     ListenOptions take_over;
     take_over.replace = true;
+    EXPECT_TRUE(first->has_its_address());
+    EXPECT_TRUE(old->has_its_address());
     auto const fresh = env().network.listen(path, take_over);
     ASSERT_TRUE(fresh);
+    EXPECT_FALSE(old->has_its_address());
+    EXPECT_TRUE((*fresh)->has_its_address());
     EXPECT_TRUE(run(join_ends(&env(), fresh->get())));
     old->close();
+    EXPECT_FALSE(old->has_its_address());
     EXPECT_TRUE(run(join_ends(&env(), fresh->get()))) << "the old one must not remove what is not its own";
+    (*fresh)->close();
+    EXPECT_FALSE((*fresh)->has_its_address());
     Address const long_path = Address::unix_path(platform->path(std::string(120, 'x')));
     EXPECT_EQ(code_of(env().network.listen(long_path, {})), Code::kInvalid);
     EXPECT_EQ(code_of(run(env().network.connect(long_path))), Code::kInvalid);

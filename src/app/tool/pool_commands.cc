@@ -24,10 +24,14 @@ struct PoolArguments {
 std::string promise_sentence(const Json& made) {
     int const losses = made.value("can_lose", 0);
     std::string const survives = made.value("survives", std::string());
-    if (losses == made.value("promise", 0)) return losses == 0 ? "promises to survive no loss" : "this mesh can lose " + survives;
-    std::string const any = losses == 0 ? "no corelet" : fmt::format("any {}", losses == 1 ? "1 corelet" : fmt::format("{} corelets", losses));
-    return fmt::format("promises the loss of {}, but this mesh can lose {} (limited by {}); its fragments survive {}", made.value("promise", 0), any,
-                       made.value("limited_by", std::string()), survives);
+    if (losses == made.value("promise", 0))
+        return losses == 0 ? "promises to survive no loss" : "this mesh can lose " + survives;
+    std::string const any =
+        losses == 0 ? "no corelet"
+                    : fmt::format("any {}", losses == 1 ? "1 corelet" : fmt::format("{} corelets", losses));
+    return fmt::format(
+        "promises the loss of {}, but this mesh can lose {} (limited by {}); its fragments survive {}",
+        made.value("promise", 0), any, made.value("limited_by", std::string()), survives);
 }
 
 Result<void> create(const Context& context, const PoolArguments& arguments) {

@@ -32,10 +32,10 @@ std::string what_is_missing(const Json& status) {
         std::string const waits = volume.value("waiting_for", std::string());
         bool const unserved = volume.at("attached_to").is_string() && !volume.value("served", false);
         std::string const unexported = volume.value("export_error", std::string());
-        if (unserved)
-            out.push_back("volume " + volume.value("name", "") + " has no owner");
-        else if (volume.value("uri", std::string()).empty() && !unexported.empty())
+        if (volume.value("uri", std::string()).empty() && !unexported.empty())
             out.push_back("volume " + volume.value("name", "") + " has no export: " + unexported);
+        else if (unserved)
+            out.push_back("volume " + volume.value("name", "") + " has no owner");
         else if (!waits.empty())
             out.push_back("volume " + volume.value("name", "") + " waits for " + waits);
         if (out.size() == 3) break;
@@ -103,9 +103,10 @@ void volume_lines(const Json& status, std::vector<std::string>& lines) {
         const Json& volume = volumes[i];
         bool const attached = volume.at("attached_to").is_string();
         bool const owned = volume.at("owner").is_string();
+        std::string const uri = volume.value("uri", std::string());
         std::string const where =
             attached && owned ? fmt::format("at {}, {}", corelet_label(status, volume["owner"].get<std::string>()),
-                                            volume.value("uri", ""))
+                                            uri.empty() ? "not exported" : uri)
             : attached        ? std::string("waiting for an owner")
                               : std::string("detached");
         lines.push_back(fmt::format("volume    {}: {} in {}, {}", volume.value("name", ""),
@@ -144,6 +145,12 @@ std::vector<std::string> warnings(const Json& status) {
     if (!troubled.empty())
         out.push_back("warning   " + troubled.front() +
                       (troubled.size() > 1 ? fmt::format(" (and {} more)", troubled.size() - 1) : ""));
+    for (const Json& corelet : status.at("corelets"))
+        if (std::string const faults = corelet.value("disk_faults", ""); !faults.empty()) {
+            out.push_back("warning   TEST: faults are injected into the disk of " +
+                          corelet_label(status, corelet.value("id", "")) + " by " + faults);
+            break;
+        }
     u64 on_epoll = 0;
     for (const Json& corelet : status.at("corelets")) on_epoll += corelet.value("io_engine", "") == "epoll" ? 1 : 0;
     if (on_epoll != 0)

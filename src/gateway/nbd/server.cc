@@ -145,6 +145,12 @@ void NbdServer::stop_listening(const Address& address) {
     });
 }
 
+bool NbdServer::has_address(const Address& address) const {
+    return std::any_of(listening_.begin(), listening_.end(), [&](const std::unique_ptr<Listening>& listening) {
+        return listening->listener->local_address() == address && listening->listener->has_its_address();
+    });
+}
+
 Task<void> NbdServer::drain(Instant deadline) {
     draining_ = true;
     for (const auto& listening : listening_) listening->listener->close();

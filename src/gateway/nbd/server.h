@@ -45,6 +45,8 @@ class NbdServer final : private nbd::ExportDirectory {
     // Network::listen.
     Result<Address> listen(const Address& address, bool replace = true);
     void stop_listening(const Address& address);
+    // False once the unix path leads elsewhere: another process serves there now.
+    [[nodiscard]] bool has_address(const Address& address) const;
     // Stops listening and drains every export.
     [[nodiscard]] Task<void> drain(Instant deadline);
 

@@ -90,6 +90,7 @@ class MemoryListener final : public Listener {
         : address_(std::move(address)), door_(std::move(door)) {}
     Task<Result<std::unique_ptr<Connection>>> accept() override { return accept_wire(door_); }
     Address local_address() const override { return address_; }
+    bool has_its_address() const override { return !door_->closed; }
     void close() override {
         door_->closed = true;
         door_->changed.notify_all();

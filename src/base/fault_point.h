@@ -1,0 +1,94 @@
+// Points in the code at which a simulated run may take the path that is rarely taken: a deadline that passes early,
+// a batch of one, a cache that misses, an answer that is lost. FoundationDB calls the like BUGGIFY (Zhou et al.,
+// SIGMOD 2021). What such a point does must be something that could have happened anyway; it may cost time, never
+// correctness.
+//
+//     if (pending_bytes_ >= options_.pipeline_bytes || FAULT_POINT("stream.send_early")) ...
+//
+// Armed for one run by whoever runs the simulation, drawn from its seed; never in a process that serves, where a
+// point is one load and a branch that is not taken. A name that is not listed here does not compile. One thread.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string_view>
+
+#include "base/prng.h"
+
+namespace corelet {
+
+inline constexpr std::array<std::string_view, 10> k_fault_points{
+    "stream.send_early",    // a record leaves beside one in flight, however small
+    "stream.roll_early",    // the open segment counts as full
+    "rpc.early_timeout",    // nobody waits for the answer
+    "cache.miss",           // a block that is cached is read
+    "chunk.hedge_early",    // a read is sent to others at once
+    "catalog.answer_lost",  // a transaction was committed, and who asked is not told
+    "raft.small_append",    // one entry a message
+    "raft.snapshot_early",  // the log counts as long
+    "volume.checkpoint_early",
+    "wire.later_field",  // a message has a field that only a later version knows
+};
+
+[[nodiscard]] consteval usize fault_point_index(std::string_view name) {
+    for (usize i = 0; i < k_fault_points.size(); ++i)
+        if (k_fault_points[i] == name) return i;
+    throw "this fault point is not listed in base/fault_point.h";
+}
+
+// The points of one run. While it lives, and is not suspended, they are armed.
+class FaultPoints {
+  public:
+    explicit FaultPoints(Prng random);
+    ~FaultPoints();
+    FaultPoints(const FaultPoints&) = delete;
+    FaultPoints& operator=(const FaultPoints&) = delete;
+
+    struct Point {
+        u32 per_million = 0;  // how often it fires; 0: off in this run
+        u64 reached = 0;
+        u64 fired = 0;
+    };
+    [[nodiscard]] const Point& point(usize index) const { return points_[index]; }
+    [[nodiscard]] bool fires(usize index);
+    // No point fires from now on.
+    void disarm();
+
+    // A corelet is about to carry out a request, or has done so and is about to answer: an instant at which it
+    // matters who dies. Called on its turn; may not change anything but by scheduling it, or by crashing who runs.
+    struct Moment {
+        u16 method = 0;
+        bool is_done = false;
+        u64 caller = 0;  // the corelet that asked; 0: a client
+    };
+    std::function<void(const Moment&)> on_moment;
+
+    // Until it ends, nothing is armed: for another world that runs meanwhile.
+    class Suspension {
+      public:
+        Suspension();
+        ~Suspension();
+        Suspension(const Suspension&) = delete;
+        Suspension& operator=(const Suspension&) = delete;
+
+      private:
+        FaultPoints* before_;
+    };
+
+  private:
+    Prng random_;
+    std::array<Point, k_fault_points.size()> points_{};
+};
+
+// global: of the run, not of a corelet; null but in the simulator.
+inline constinit FaultPoints* armed_fault_points = nullptr;
+
+inline void fault_moment(const FaultPoints::Moment& moment) {
+    if (armed_fault_points != nullptr && armed_fault_points->on_moment) armed_fault_points->on_moment(moment);
+}
+
+}  // namespace corelet
+
+#define FAULT_POINT(name)                                             \
+    (__builtin_expect(::corelet::armed_fault_points != nullptr, 0) && \
+     ::corelet::armed_fault_points->fires(::corelet::fault_point_index(name)))

@@ -1,0 +1,187 @@
+// Crashes, pauses, slowness, clocks, and what people do.
+#include "tests/mesh/fault_atlas.h"
+
+namespace corelet {
+
+void FaultAtlas::crash(usize index, sim::Ending ending, Duration down) {
+    troubles_[index] = Trouble::kDown;
+    mesh_.machine(index).crash(ending);
+    after(down, &FaultAtlas::come_back, index);
+}
+
+void FaultAtlas::crash(usize index, Duration down) {
+    crash(index, random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower, down);
+}
+
+void FaultAtlas::come_back(usize index) {
+    if (troubles_[index] != Trouble::kDown) return;
+    is_back(index);
+    // A crash that was due at some await may not have come yet; it must not come later.
+    mesh_.machine(index).crash(sim::Ending::kKill);
+    mesh_.start(index);
+}
+
+void FaultAtlas::crash_one(sim::Ending ending) {
+    if (auto const victim = draw_victim()) crash(*victim, ending, draw(50, 3'000));
+}
+
+void FaultAtlas::kill_one() {
+    crash_one(sim::Ending::kKill);
+}
+
+void FaultAtlas::cut_power_of_one() {
+    crash_one(sim::Ending::kPower);
+}
+
+void FaultAtlas::crash_owner() {
+    auto const owner = mesh_.server_of(volumes_[random_.below(volumes_.size())]);
+    if (!owner || troubles_[*owner] != Trouble::kNone || !may_trouble(1)) return;
+    world_.stats().count("owner.crashed");
+    crash(*owner, draw(50, 6'000));
+}
+
+void FaultAtlas::crash_at_some_await() {
+    auto const victim = draw_victim();
+    if (!victim) return;
+    troubles_[*victim] = Trouble::kDown;
+    auto const ending = random_.chance(1, 3) ? sim::Ending::kKill : sim::Ending::kPower;
+    if (random_.chance(1, 3)) {
+        mesh_.machine(*victim).crash_after_resumptions(1 + random_.below(5'000), ending);
+    } else {
+        mesh_.machine(*victim).crash_after_disk_operations(1 + random_.below(60), ending);
+    }
+    after(draw(300, 2'500), &FaultAtlas::come_back, *victim);
+}
+
+void FaultAtlas::crash_replica() {
+    auto const owner = mesh_.server_of(volumes_[random_.below(volumes_.size())]);
+    if (!owner || !may_trouble(1)) return;
+    auto const owned = mesh_.node(*owner)->services().volumes->owned();
+    if (owned.empty()) return;
+    std::vector<usize> others;
+    for (CoreletId id : owned.begin()->second.stream.open_segment)
+        if (auto const i = mesh_.index_of(id); i && *i != *owner && troubles_[*i] == Trouble::kNone)
+            others.push_back(*i);
+    if (others.empty()) return;
+    world_.stats().count("replica.crashed");
+    crash(others[random_.below(others.size())], draw(50, 4'000));
+}
+
+// Whoever leads the catalog stops, is cut off, or dies; sometimes again just when it is back, with what it has said
+// meanwhile.
+void FaultAtlas::strike_leader() {
+    auto const leader = mesh_.catalog_leader();
+    if (!leader || troubles_[*leader] != Trouble::kNone || !may_trouble(1)) return;
+    world_.stats().count("leader.struck");
+    Duration const time = draw_outage();
+    u64 const dice = random_.below(4);
+    if (dice == 0) return crash(*leader, time);
+    if (dice == 1) {
+        pause(*leader, time);
+    } else if (!cut_from_others(*leader, dice == 2, time)) {
+        return;
+    }
+    if (random_.chance(1, 2)) after(time + draw(1, 1'000), &FaultAtlas::kill_if_sound, *leader);
+}
+
+void FaultAtlas::kill_if_sound(usize index) {
+    if (over_ || troubles_[index] != Trouble::kNone || !may_trouble(1)) return;
+    crash(index, draw(1'000, 6'000));
+}
+
+void FaultAtlas::cold_start() {
+    world_.stats().count("cold-start");
+    Duration const longest = draw(10, 3'000);
+    for (usize i = 0; i < mesh_.size(); ++i)
+        crash(i, Duration{static_cast<i64>(1 + random_.below(static_cast<u64>(longest.ns)))});
+}
+
+void FaultAtlas::change_owner() {
+    auto const target = draw_sound();
+    auto const asked = draw_sound();
+    if (!target || !asked || !mesh_.node(*asked) || !mesh_.node(*target)) return;
+    world_.stats().count("move.asked");
+    std::string const volume = volumes_[random_.below(volumes_.size())];
+    mesh_.request(*asked, "volume.attach",
+                  R"({"name":")" + volume + R"(","at":")" + to_string(mesh_.id(*target)) + R"("})");
+}
+
+// All corelets of one zone lose their power together, where the pool survives that.
+void FaultAtlas::lose_rack() {
+    usize const zones = mesh_.options().zones;
+    usize const zone = random_.below(zones);
+    std::vector<usize> members;
+    for (usize i = zone; i < mesh_.size(); i += zones) {
+        if (troubles_[i] != Trouble::kNone) return;
+        members.push_back(i);
+    }
+    if (members.empty() || !may_trouble(members.size())) return;
+    world_.stats().count_fault(sim::FaultKind::kRackLoss);
+    Duration const down = draw(100, 4'000);
+    for (usize i : members) crash(i, sim::Ending::kPower, down + draw(0, 1'000));
+}
+
+void FaultAtlas::pause_one() {
+    if (auto const victim = draw_victim_or_owner()) pause(*victim, draw_outage());
+}
+
+void FaultAtlas::pause(usize index, Duration time) {
+    troubles_[index] = Trouble::kPaused;
+    mesh_.machine(index).pause();
+    after(time, &FaultAtlas::resume, index);
+}
+
+void FaultAtlas::resume(usize index) {
+    if (troubles_[index] != Trouble::kPaused) return;
+    is_back(index);
+    mesh_.machine(index).resume();
+}
+
+// Whoever was put out meanwhile comes back with nothing but strays: it counts as lost until the mesh is whole.
+void FaultAtlas::is_back(usize index) {
+    troubles_[index] = Trouble::kNone;
+    for (usize i = 0; i < mesh_.size(); ++i) {
+        if (i == index || !mesh_.node(i)) continue;
+        auto const map = mesh_.node(i)->services().maps->current();
+        const mesh::Corelet* const its = map->find(mesh_.id(index));
+        if (its && its->presence == mesh::Presence::kOut && !over_) troubles_[index] = Trouble::kFilling;
+    }
+    if (troubles_[index] == Trouble::kFilling) whole_since_.reset();
+}
+
+// Works, but each turn comes late.
+void FaultAtlas::slow_node() {
+    auto const victim = draw_victim();
+    if (!victim) return;
+    world_.stats().count_fault(sim::FaultKind::kSlowNode);
+    troubles_[*victim] = Trouble::kSlow;
+    mesh_.machine(*victim).set_turn_delay(Duration{static_cast<i64>(u64{100'000} << random_.below(8))});
+    after(draw(200, 5'000), &FaultAtlas::quicken, *victim);
+}
+
+void FaultAtlas::quicken(usize index) {
+    if (troubles_[index] != Trouble::kSlow) return;
+    troubles_[index] = Trouble::kNone;
+    mesh_.machine(index).set_turn_delay({});
+    if (sim::MediaFile* const device = device_of(index)) {
+        device->faults.slow_factor = 1;
+        device->faults.stuck_until = std::min(device->faults.stuck_until, world_.now());
+    }
+}
+
+// Nothing may depend on the time of day: nobody is in trouble.
+void FaultAtlas::jump_clock() {
+    constexpr u64 k_most = 7'200'000'000'000;
+    world_.stats().count_fault(sim::FaultKind::kClockJump);
+    mesh_.machine(random_.below(mesh_.size()))
+        .jump_wall_clock(Duration{static_cast<i64>(random_.below(2 * k_most)) - static_cast<i64>(k_most)});
+}
+
+void FaultAtlas::drift_clock() {
+    constexpr u64 k_ppm_most = 5'000;  // two clocks differ by 1 %
+    world_.stats().count_fault(sim::FaultKind::kClockDrift);
+    mesh_.machine(random_.below(mesh_.size()))
+        .set_drift(static_cast<i64>(random_.below(2 * k_ppm_most + 1)) - static_cast<i64>(k_ppm_most));
+}
+
+}  // namespace corelet

@@ -1,0 +1,84 @@
+// What a run of a simulated mesh is judged by, from outside of the code under test (protocols 12). A judge is a
+// plug-in: it is asked after each event, every so often, at each answer that a client gets, and at the
+// end; it fails the world under its name. What it looked at is counted ("judged.NAME" in the coverage): a judge
+// that never judges tests nothing. It changes nothing in the mesh, so the events of a run are the same whichever
+// judges sit.
+#pragma once
+
+#include "tests/mesh/catalog_workload.h"
+#include "tests/mesh/fault_atlas.h"
+#include "tests/mesh/workload.h"
+
+namespace corelet {
+
+// What the judges of a run share.
+struct Trial {
+    SimMesh& mesh;
+    std::vector<std::string> volumes;
+    FaultAtlas& atlas;
+    Workload& workload;
+    CatalogWorkload& keys;
+    bool fills = false;  // writes may be refused, for want of room
+};
+
+class Judge {
+  public:
+    // It looks so often; the default is as often as anybody does.
+    Judge(Trial& trial, std::string name, Duration every = 100_ms)
+        : trial_(trial), name_(std::move(name)), every_(every) {}
+    virtual ~Judge() = default;
+    Judge(const Judge&) = delete;
+    Judge& operator=(const Judge&) = delete;
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] Duration every() const { return every_; }
+
+    // Between two events: programs of this corelet's machine have run, or it is the first time. What a corelet has
+    // in memory changes by nothing else; whether it is up may.
+    virtual void after_turn(usize /*index*/) {}
+    // Every so often, between two events.
+    virtual void look() {}
+    // A client has just been answered, successfully; within the task of the answer.
+    virtual void answered(const Answer& /*answer*/) {}
+    // The faults are over and the mesh is whole; nobody asks anything any more. The world may be run on.
+    virtual void at_end() {}
+
+  protected:
+    [[nodiscard]] SimMesh& mesh() const { return trial_.mesh; }
+    [[nodiscard]] sim::World& world() const { return trial_.mesh.world(); }
+    [[nodiscard]] const Trial& trial() const { return trial_; }
+    void fail(const std::string& what) const { world().fail("[" + name_ + "] " + what); }
+    void judged(u64 times = 1) const { world().stats().count("judged." + name_, times); }
+    [[nodiscard]] static std::string corelet_name(usize index) { return "c" + std::to_string(index + 1); }
+
+  private:
+    Trial& trial_;
+    std::string name_;
+    Duration every_;
+};
+
+// The judges of a run.
+class Court {
+  public:
+    // All that the list names ("all", or names with commas between them); kInvalid names one that there is not.
+    [[nodiscard]] static Result<std::unique_ptr<Court>> convene(Trial& trial, std::string_view names);
+    [[nodiscard]] static std::vector<std::string> names();
+
+    void after_event();
+    void answered(const Answer& answer);
+    void at_end();
+
+  private:
+    explicit Court(SimMesh& mesh) : mesh_(mesh), world_(mesh.world()), turns_(mesh.size(), UINT64_MAX) {}
+    SimMesh& mesh_;
+    sim::World& world_;
+    struct Seat {
+        std::unique_ptr<Judge> judge;
+        sim::VirtualTime next_look{};
+    };
+    void seat(std::unique_ptr<Judge> judge) { seats_.push_back({std::move(judge)}); }
+    std::vector<Seat> seats_;
+    std::vector<u64> turns_;  // of each machine, when it was looked at
+    sim::VirtualTime next_look_{};
+};
+
+}  // namespace corelet

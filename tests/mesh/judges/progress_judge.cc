@@ -1,0 +1,103 @@
+// Writes go on: what the promise bears delays them for no longer than the protocol's times add up to, and standbys
+// are there before they are needed.
+#include "base/fault_point.h"
+#include "tests/mesh/judges/judges.h"
+
+namespace corelet {
+
+namespace {
+
+// A standby that was used, or has lost a replica, is replaced within ten seconds (protocols 5.6).
+constexpr Duration k_standby_bound = 10_s;
+
+class ProgressJudge final : public Judge {
+  public:
+    explicit ProgressJudge(Trial& trial) : Judge(trial, "progress") {}
+
+    void look() override {
+        if (!trial().workload.is_asking()) return;
+        if (!began_) began_ = world().now();
+        for (const std::string& volume : trial().volumes) {
+            judged();
+            look_at_waits(volume);
+            look_at_standbys(volume);
+        }
+    }
+
+    void at_end() override {
+        world().stats().count("wait-ms", static_cast<u64>(longest_.ms()));
+        world().stats().count("wait-in-drill-ms", static_cast<u64>(longest_at_.ms()));
+    }
+
+    void answered(const Answer& answer) override {
+        // A full pool serves reads.
+        if (!answer.is_read || trial().fills) last_write_[answer.volume] = world().now();
+    }
+
+  private:
+    void look_at_waits(const std::string& volume) {
+        auto const promise = trial().atlas.promise_of_writes(volume);
+        // Where deadlines pass early, again and again, nobody can tell how long anything takes.
+        static constexpr usize k_early = fault_point_index("rpc.early_timeout");
+        bool const early = armed_fault_points && armed_fault_points->point(k_early).per_million != 0;
+        if (!promise || early) return;
+        sim::VirtualTime since = std::max(promise->since, *began_);
+        if (promise->at) {
+            auto const oldest = trial().workload.oldest_log_write(volume, *promise->at);
+            if (!oldest || trial().atlas.is_troubled(*promise->at)) return;
+            since = std::max(since, *oldest);
+        } else if (auto const last = last_write_.find(volume); last != last_write_.end()) {
+            since = std::max(since, last->second);
+        }
+        Duration const waited = world().now() - since;
+        Duration& longest = promise->at ? longest_at_ : longest_;
+        longest = std::max(longest, waited);
+        if (waited <= promise->wait_max) return;
+        fail((promise->at ? "a write to " + volume + " at " + corelet_name(*promise->at) + " has waited for "
+                          : "no write to " + volume + " was answered for ") +
+             std::to_string(waited.ms()) + " ms, though what is broken is within the promise");
+    }
+
+    // On a mesh that has been whole and left alone for long, for each replica of the open segment but the owner's
+    // own there has lately been a listed standby that does without it, if the mesh allows.
+    void look_at_standbys(const std::string& volume) {
+        auto const servers = mesh().servers_of(volume);
+        if (servers.size() != 1) return;
+        auto const status = mesh().stream_status(servers.front(), volume);
+        if (!status) return;
+        const StreamStatus& stream = *status;
+        auto& covered = covered_[volume];
+        for (CoreletId id : stream.open_segment) {
+            bool const done_without = std::ranges::any_of(stream.standbys, [&](auto const& standby) {
+                return standby.size() >= stream.width_wanted && std::ranges::find(standby, id) == standby.end();
+            });
+            auto const [last, fresh] = covered.try_emplace(id, world().now());
+            if (done_without || id == mesh().id(servers.front())) last->second = world().now();
+        }
+        std::erase_if(covered, [&](auto const& item) {
+            return std::ranges::find(stream.open_segment, item.first) == stream.open_segment.end();
+        });
+        bool const allowed = mesh().options().corelets > stream.width_wanted;
+        if (!allowed || !trial().atlas.is_whole_for_long() ||
+            world().now() - trial().atlas.calm_since() <= k_standby_bound)
+            return;
+        for (auto const& [id, last] : covered)
+            if (world().now() - last > k_standby_bound)
+                fail("no standby of " + volume + " that does without " + to_string(id) + " was listed for " +
+                     std::to_string((world().now() - last).ms()) + " ms");
+    }
+
+    std::optional<sim::VirtualTime> began_;
+    std::map<std::string, sim::VirtualTime> last_write_;
+    std::map<std::string, std::map<CoreletId, sim::VirtualTime>> covered_;
+    Duration longest_{};
+    Duration longest_at_{};
+};
+
+}  // namespace
+
+std::unique_ptr<Judge> make_progress_judge(Trial& trial) {
+    return std::make_unique<ProgressJudge>(trial);
+}
+
+}  // namespace corelet
