@@ -1,4 +1,5 @@
 """What a person or a client gets wrong, and machines that are full or gone: each has a clear error, and nothing is lost."""
+import fcntl
 import os
 import shutil
 import socket
@@ -74,6 +75,23 @@ class Devices(SystemTest):
         self.serve("c")
         self.assertIn("in use", self.refused_to_serve("c"))
         self.assertEqual(self.refused("init", "--dir", self.path("d"), "--device", self.path("device"), "--force").code, "conflict")
+
+    def test_in_use_for_a_moment(self):
+        """As by a corelet that was killed and whose last requests have not ended yet: the kernel holds its lock until then."""
+        self.init("c", f"{self.path('device')}:64M")
+        with open(self.path("device"), "rb") as held, open(self.path("said"), "w+", encoding="utf-8") as said:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            process = subprocess.Popen([CORELET, "serve", "--dir", self.path("c")], stderr=said)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            self.wait_until(lambda: "in use" in self.text("said"), "it says that it waits", 30)
+            fcntl.flock(held, fcntl.LOCK_UN)
+            mesh = self.mesh(self.path("c"))
+            self.wait_until(lambda: mesh.status()["health"] == "ok", "it serves")
+
+    def text(self, name):
+        with open(self.path(name), encoding="utf-8") as file:
+            return file.read()
 
     def test_a_directory_too_deep_for_a_socket(self):
         deep = "x" * 120

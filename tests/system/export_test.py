@@ -167,7 +167,7 @@ class AddressesThatCannotBeHad(ExportTest):
         for address, code, words in ((f"127.0.0.1:{port}", "unavailable", f"uses tcp:127.0.0.1:{port}"),
                                      ("unix:" + self.path("no/such/directory/s"), "unavailable", "no/such/directory"),
                                      ("unix:" + plain, "unavailable", "is no socket"),
-                                     ("192.0.2.1:10809", "unavailable", "encryption"),
+                                     ("192.0.2.1:10809", "denied", "encrypted"),
                                      ("unix:/" + "x" * 200, "invalid", "107"),
                                      ("nonsense", "invalid", "HOST:PORT"),
                                      ("127.0.0.1:99999", "invalid", "port")):

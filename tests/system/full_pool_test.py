@@ -42,7 +42,7 @@ class FullPool(SystemTest):
         # Trims go on, and make room.
         self.tool("qemu-io", "-f", "raw", "-c", f"discard 0 {(full - 1) * PIECE}M", "-c", "flush", uri)
         self.check(uri, [full - 1])
-        self.wait_until(lambda: self.writes(uri, 0, 1), "there is room again after the trim", limit=90)
+        self.wait_until(lambda: self.writes(uri, 0, 1), "there is room again after the trim")
         self.check(uri, [0, full - 1])
         # Full to the brim again, then killed: nothing that was acknowledged is lost.
         again = self.fill(uri, full)
@@ -60,7 +60,7 @@ class FullPool(SystemTest):
         lab.run("volume", "detach", "v")
         lab.run("volume", "rm", "v")
         other = lab.attach("w")
-        self.wait_until(lambda: self.writes(other, 0, 1) and self.writes(other, 8, 2), "what the removed volume held is free", limit=120)
+        self.wait_until(lambda: self.writes(other, 0, 1) and self.writes(other, 8, 2), "what the removed volume held is free")
         self.check(other, [0, 1])
 
 

@@ -9,17 +9,22 @@ import threading
 import time
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../nbd"))
-from harness import attach, receive, request, READ, WRITE  # noqa: E402
+from harness import attach, receive, request, simple_reply, READ, WRITE  # noqa: E402
+from stalls import WRONG  # noqa: E402
 
 BLOCK = 4096
+ESHUTDOWN = 108
 
 
 class Load:
-    """Starts at once; `stop` ends it. One block is never in flight twice, so an acknowledgement says what it holds."""
+    """Starts at once; `stop` ends it. One block is never in flight twice, so an acknowledgement says what it holds. At most `rate` requests a
+    second: while the catalog is gone nothing can be packed, and a client at full speed fills a small device with log within seconds."""
 
-    def __init__(self, path, export, blocks, depth=8, seed=1, reads=0.0):
+    def __init__(self, path, export, blocks, depth=8, seed=1, reads=0.0, rate=1500, patience=60):
         self.path, self.export, self.blocks, self.depth, self.reads = path, export.encode(), blocks, depth, reads
+        self.patience = patience  # seconds until an export must be there again
         self.random = random.Random(seed)
+        self.pace, self.next_send = 1 / rate, time.monotonic()
         self.holds = {}         # block -> stamps that it may hold
         self.stamp = 0
         self.acknowledged = self.read = self.connects = 0
@@ -52,17 +57,21 @@ class Load:
         cookie = 0
         try:
             connection = self.connect(time.monotonic() + 30)
+            is_new = False
             while not self.ending or waiting:
                 try:
+                    if is_new:
+                        for number, (command, block, stamp) in waiting.items():  # again: whether they happened is not known
+                            connection.sendall(self.encode(number, command, block, stamp))
+                        is_new = False
                     while not self.ending and len(waiting) < self.depth:
                         cookie += 1
                         self.send(connection, cookie, waiting)
                     self.receive(connection, waiting)
                 except (OSError, EOFError):
                     connection.close()
-                    connection = self.connect(time.monotonic() + 60)
-                    for number, (command, block, stamp) in waiting.items():  # again: whether they happened is not known
-                        connection.sendall(self.encode(number, command, block, stamp))
+                    connection = self.connect(time.monotonic() + self.patience)
+                    is_new = True  # and may break again at once: an owner that is being replaced lets a client in and out
             connection.close()
         except Exception as error:  # pylint: disable=broad-except
             self.errors.append(repr(error))
@@ -75,6 +84,10 @@ class Load:
         return struct.pack("<Q", stamp) * (BLOCK // 8) if stamp else bytes(BLOCK)
 
     def send(self, connection, cookie, waiting):
+        now = time.monotonic()
+        if now < self.next_send:
+            time.sleep(self.next_send - now)
+        self.next_send = max(now, self.next_send) + self.pace
         busy = {block for _, block, _ in waiting.values()}
         while (block := self.random.randrange(self.blocks)) in busy:
             pass
@@ -88,11 +101,13 @@ class Load:
         connection.sendall(self.encode(cookie, command, block, stamp))
 
     def receive(self, connection, waiting):
-        magic, error, cookie = struct.unpack(">IIQ", receive(connection, 16))
-        if magic != 0x67446698 or cookie not in waiting:
-            raise ValueError(f"no reply to anything: {magic:#x} {cookie}")
+        error, cookie = simple_reply(connection)
+        if cookie not in waiting:
+            raise ValueError(f"no reply to anything: {cookie}")
         command, block, stamp = waiting[cookie]
         data = receive(connection, BLOCK) if command == READ and not error else None
+        if error == ESHUTDOWN:
+            raise EOFError("it is served elsewhere now")  # whether the request happened is not known
         del waiting[cookie]
         now = time.monotonic()
         if now - self.last_answer > self.longest_gap:
@@ -110,9 +125,9 @@ class Load:
     def judge(self, block, data):
         stamp = struct.unpack_from("<Q", data)[0]
         if data != self.content(stamp):
-            self.errors.append(f"block {block} is torn")
+            self.errors.append(f"{WRONG}block {block} is torn")
         elif stamp not in self.holds.get(block, {0}):
-            self.errors.append(f"block {block} holds {stamp}, written was {sorted(self.holds.get(block, {0}))}")
+            self.errors.append(f"{WRONG}block {block} holds {stamp}, written was {sorted(self.holds.get(block, {0}))}")
 
     def forget_gaps(self):
         """Gaps count from here on."""
@@ -125,14 +140,26 @@ class Load:
         if self.thread.is_alive():
             self.errors.append("requests are not answered")
 
-    def verify(self):
-        """Reads every block that was written; what is wrong comes to `errors`."""
-        connection = self.connect(time.monotonic() + 30)
-        for block in sorted(self.holds):
-            connection.sendall(request(READ, block, block * BLOCK, BLOCK))
-            _, error, _ = struct.unpack(">IIQ", receive(connection, 16))
-            if error:
-                self.errors.append(f"block {block}: error {error}")
-            else:
-                self.judge(block, receive(connection, BLOCK))
-        connection.close()
+    def verify(self, limit=60):
+        """Reads every block that was written; what is wrong comes to `errors`. An owner may go while it reads: then from the next one."""
+        left = sorted(self.holds)
+        deadline = time.monotonic() + limit
+        while left:
+            connection = self.connect(deadline)
+            try:
+                while left:
+                    self.verify_block(connection, left[-1])
+                    left.pop()
+            except (OSError, EOFError):
+                pass
+            connection.close()
+
+    def verify_block(self, connection, block):
+        connection.sendall(request(READ, block, block * BLOCK, BLOCK))
+        error, _ = simple_reply(connection)
+        if error == ESHUTDOWN:
+            raise EOFError("it is served elsewhere now")
+        if error:
+            self.errors.append(f"block {block}: error {error}")
+        else:
+            self.judge(block, receive(connection, BLOCK))

@@ -76,7 +76,7 @@ class UnderLoad(SystemTest):
 
     def test_io_goes_on_without_the_catalog(self):
         """Witnesses hold all votes. When they hang the catalog is gone, and no client may notice."""
-        lab = self.lab(3, witnesses=5)
+        lab = self.lab(3, witnesses=5, size="1G")  # meanwhile nothing is packed, and the log grows
         lab.volume("v", redundancy="rep:2", at="1")
         voters = [4, 5, 6, 7, 8]
         self.wait_until(lambda: [c["index"] for c in lab.status()["corelets"] if c["voter"]] == voters, "the witnesses hold all votes")
@@ -140,7 +140,7 @@ class Rebuilding(SystemTest):
         uri = lab.attach("v")
         self.assert_holds(uri, data)
         self.wait_until(lambda: (s := lab.status())["can_lose"] == 2 and s["healing"]["chunks_degraded"] == 0
-                        and s["healing"]["fragments_rebuilt"] > before, "what was lost is rebuilt", 90)
+                        and s["healing"]["fragments_rebuilt"] > before, "what was lost is rebuilt")
         after = {c["index"] for c in lab.status()["corelets"] if c["voter"]}
         self.assertFalse(after & {1, 2}, f"lost voters are replaced: {voters} before, {after} after")
         self.assertGreaterEqual(len(after), 3)
@@ -149,8 +149,9 @@ class Rebuilding(SystemTest):
         def share_held():
             corelets = lab.status()["corelets"]
             share = sum(c["used_bytes"] for c in corelets) / len(corelets)
-            return all(c["used_bytes"] >= 0.8 * share for c in corelets if c["index"] in (1, 2))
-        self.wait_until(share_held, "the replacements hold 80 % of their share", 90)
+            # A dozen chunks fall on slots by chance, and widely; the demo judges 80 % over a hundred.
+            return all(c["used_bytes"] >= 0.4 * share for c in corelets if c["index"] in (1, 2))
+        self.wait_until(lambda: lab.status()["healing"]["bytes_left"] == 0 and share_held(), "the replacements are filled")
         self.wait_until(lambda: lab.status()["health"] == "ok", "the mesh is whole")
         self.assert_holds(lab.attach("v"), data)
 
@@ -208,7 +209,7 @@ class SmallMeshes(SystemTest):
 
     def test_a_mesh_of_three(self):
         lab = self.lab(3)
-        self.assertEqual(lab.pool("r", "rep:3")["can_lose"], 2)
+        self.assertEqual(lab.pool("r", "rep:3")["can_lose"], 1, "two of three voters are needed")
         self.assertEqual(lab.pool("e", "ec:2+1")["can_lose"], 1)
         self.assertRegex(self.refused("pool", "create", "q", "--redundancy", "ec:4+2", mesh=lab).message, "6 corelets")
         uri = lab.volume("v", "32M", pool="e", at="2")

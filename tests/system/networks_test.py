@@ -9,9 +9,7 @@ from janitor import kill_processes
 from load import Load
 from meshes import CORELET, SystemTest, run_corelet, socket_of
 
-MAY = os.geteuid() == 0 and shutil.which("ip") and subprocess.run(["ip", "netns", "add", "corelet-probe"], capture_output=True, check=False).returncode == 0
-if MAY:
-    subprocess.run(["ip", "netns", "del", "corelet-probe"], check=False)
+MAY = meshes.may_make_networks()
 
 
 def namespace(pid):

@@ -5,6 +5,7 @@
 #include <unistd.h>        // host: the uid whose connections are taken, the pid
 
 #include "app/tool/context.h"
+#include "app/tool/disk_faults.h"
 #include "node/corelet.h"
 #include "os/signals.h"
 #include "os/world.h"
@@ -69,12 +70,26 @@ void write_tasks(Env& env, const std::string& directory) {
     }
 }
 
+// Only in tests: see app/tool/disk_faults.h.
+std::unique_ptr<FaultyDisk> make_faulty_disk(Env& env, const std::string& directory) {
+    auto const named = environment("CORELET_DISK_FAULTS");
+    if (!named || named->empty()) return nullptr;
+    std::string const path = named->starts_with('/') ? *named : directory + "/" + *named;
+    log_error(env.log, "disk_faults.on",
+              [&] { return "THIS IS A TEST: faults are injected into the disk as '" + path + "' says"; });
+    return std::make_unique<FaultyDisk>(env.disk, env.clock, env.log, env.random.fork("disk faults"), path);
+}
+
 Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig config) {
-    Env& env = host->env();
+    Env& real = host->env();
+    auto const faulty = make_faulty_disk(real, options.directory);
+    Env env{real.executor, real.clock, real.network, faulty ? static_cast<Disk&>(*faulty) : real.disk,
+            real.random,   real.spawn, real.log};
     CO_TRY(auto signals, os::Signals::create(host->loop(), {SIGTERM, SIGINT, SIGUSR1}));
     NodeConfig node_config = config.to_node_config(options.directory);
     node_config.own_uid = ::geteuid();
     node_config.io_engine = host->loop().engine_name();
+    if (faulty) node_config.disk_faults = [disk = faulty.get()] { return disk->describe(); };
     node_config.admin_key = read_key(options.directory);
     CO_TRY(auto node, co_await CoreletNode::start(env, std::move(node_config)));
     // Where peers reach it elsewhere, tools still find it here.
