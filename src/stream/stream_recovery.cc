@@ -28,6 +28,7 @@ class Recovery {
         SegmentChain chain;
         std::vector<CoreletId> fenced;
         std::vector<CoreletId> unfenced;  // did not answer, do not know the segment, or have forgotten
+        u64 written = 0;                  // as far as any of the fenced knows that it was written
     };
 
     Task<Result<void>> decide();
@@ -74,6 +75,7 @@ Task<void> Recovery::fence_one(Listed* listed, CoreletId replica, Instant until)
     auto const answer = co_await deps_.replicas.fence(replica, listed->chain.spec().id, record_->epoch(), until);
     if (answer) {
         listed->fenced.push_back(replica);
+        listed->written = std::max(listed->written, answer->end_bytes);
         answers_[replica] = *answer;
     } else {
         listed->unfenced.push_back(replica);
@@ -191,8 +193,10 @@ Task<Result<void>> Recovery::read_chain(Listed* listed) {
         }
         if (listed->fenced.size() < 2) break;
     }
-    // With all replicas read nothing is missing. Else what ends here may have rotted, and those behind know better.
-    if (listed->fenced.size() < listed->chain.spec().replicas.size())
+    // With all replicas read, and no more written than was read, nothing is missing. Else what ends here may have rotted,
+    // and those behind know better.
+    if (listed->fenced.size() < listed->chain.spec().replicas.size() ||
+        listed->written > listed->chain.end_bytes())
         for (CoreletId replica : listed->fenced) CO_TRY_VOID(co_await look_beyond(listed, replica));
     co_return {};
 }

@@ -170,6 +170,21 @@ TEST(StreamRecovery, TheFirstRecordThatRottedIsALossToo) {
     EXPECT_EQ(rig.take_now(replicas[0].v).error().code, Code::kLost);
 }
 
+// Beyond what any pool promises, and still no word is left out: they know that they have written more than can be read.
+// (corelet-sim, losses.scenario, seed 4)
+TEST(StreamRecovery, WhatRottedOnAllReplicasIsALoss) {
+    StreamRig rig(8, 5, {2, 1});
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, 3);
+    auto const [segment, replicas] = open_of(rig, 1);
+    rig.at(1).owner.reset();
+    for (CoreletId replica : replicas) rig.replicas.rot(replica, segment, 100);
+    u64 const next = replicas[0].v == 1 ? replicas[1].v : replicas[0].v;
+    auto const taken = rig.take_now(next);
+    ASSERT_FALSE(taken);
+    EXPECT_EQ(taken.error().code, Code::kLost) << taken.error().to_string();
+}
+
 TEST(StreamRecovery, SealsWhatItEndedAndDropsWhatWasNeverUsed) {
     StreamRig rig(8, 6);
     ASSERT_TRUE(rig.take_now(1));

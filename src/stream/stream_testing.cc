@@ -106,7 +106,7 @@ Task<Result<Buffer>> MemoryReplicas::do_fence(CopyPtr copy, CoreletId id, Corele
     CO_TRY_VOID(copy->core.fence(epoch, owner));
     while (copy->writes > 0) co_await copy->changed.wait();
     co_await env_.clock.sleep_until(std::max(copy->core.fence_answer_at(), env_.clock.now() + 100_us));
-    co_return Buffer{};
+    co_return Buffer::copy_of(as_bytes(std::to_string(copy->core.end_bytes())));
 }
 
 Task<Result<Buffer>> MemoryReplicaPort::call(CoreletId to, Instant deadline, MemoryReplicas::Handler handler) {
@@ -128,8 +128,8 @@ Task<Result<void>> without_value(Task<Result<Buffer>> call) {
     co_return {};
 }
 Task<Result<FenceAnswer>> as_fence(Task<Result<Buffer>> call) {
-    CO_TRY_VOID(co_await std::move(call));
-    co_return FenceAnswer{0, Incarnation(1), 1};
+    CO_TRY(Buffer const end, co_await std::move(call));
+    co_return FenceAnswer{std::stoull(std::string(as_text(end.bytes()))), Incarnation(1), 1};
 }
 Task<Result<Buffer>> ready(Result<Buffer> result) {
     co_return result;
