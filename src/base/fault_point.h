@@ -17,7 +17,7 @@
 
 namespace corelet {
 
-inline constexpr std::array<std::string_view, 10> k_fault_points{
+inline constexpr std::array<std::string_view, 11> k_fault_points{
     "stream.send_early",    // a record leaves beside one in flight, however small
     "stream.roll_early",    // the open segment counts as full
     "rpc.early_timeout",    // nobody waits for the answer
@@ -27,6 +27,7 @@ inline constexpr std::array<std::string_view, 10> k_fault_points{
     "raft.small_append",    // one entry a message
     "raft.snapshot_early",  // the log counts as long
     "volume.checkpoint_early",
+    "volume.read_late",  // what a read has looked up it reads a while later
     "wire.later_field",  // a message has a field that only a later version knows
 };
 

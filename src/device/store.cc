@@ -206,6 +206,18 @@ std::vector<SegmentInfo> Store::list_segments() const {
     for (const auto& [id, entry] : core_->metadata().segments()) out.push_back(entry.info());
     return out;
 }
+std::vector<std::pair<u64, u64>> Store::fragment_places(FragmentId id, u64 offset, u64 bytes) const {
+    std::vector<std::pair<u64, u64>> out;
+    const FragmentIndex& fragments = core_->metadata().fragments();
+    const FragmentEntry* const entry = fragments.find(id);
+    if (!entry || offset + bytes > entry->bytes()) return out;
+    std::vector<UnitExtent> const extents = fragments.extents_of(*entry);
+    FragmentShape const shape = fragment_shape(entry->blocks, extents.size(), entry->is(FragmentEntry::k_adopted));
+    u64 const start = shape.data_start_block * k_block_bytes + offset;
+    for (const DevicePiece& piece : core_->pieces_of(extents, start, bytes))
+        out.emplace_back(piece.offset, piece.bytes);
+    return out;
+}
 std::vector<std::pair<u64, u64>> Store::segment_places(SegmentId id, u64 offset, u64 bytes) const {
     std::vector<std::pair<u64, u64>> out;
     const SegmentEntry* const entry = core_->has_forgotten() ? nullptr : core_->metadata().segment(id);

@@ -180,6 +180,9 @@ class Store {
     [[nodiscard]] FragmentDigest digest_bucket(usize bucket) const;
     [[nodiscard]] FragmentDigest digest_if(const std::function<bool(const FragmentId&)>& predicate) const;
     [[nodiscard]] usize index_memory_bytes() const;
+    // Where on the device a part of the fragment's data lies, as (offset, bytes), in order; empty if it is not here
+    // or not as long. For judges and for the faults of tests.
+    [[nodiscard]] std::vector<std::pair<u64, u64>> fragment_places(FragmentId id, u64 offset, u64 bytes) const;
 
     // --- log segments ----------------------------------------------------------------------------------------
     // Once per id: kExists also after it was dropped. kNoSpace without room for it and its packed form.

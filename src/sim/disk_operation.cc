@@ -108,6 +108,8 @@ void DiskOperation::fire() {
     Result<Buffer> result = complete();
     media_.engine.trace.record(TraceKind::kDiskDone, media_.node(), offset_, result ? 1 : 0);
     if (awaiter_) {
+        bool const saves = kind_ != Kind::kRead && kind_ != Kind::kDiscard;
+        if (saves && !result) ++entry_->file.failures_told;
         awaiter_->result_ = std::move(result);
         awaiter_->operation_ = nullptr;
         awaiter_->waiter_.make_ready();

@@ -98,6 +98,8 @@ class MediaFile {
     // A page that holds something, drawn; none if the file is empty.
     [[nodiscard]] std::optional<u64> random_used_page(Prng& random) const { return durable_.random_page(random); }
     MediaFaults faults;
+    // Writes and flushes that failed, and whoever waited for them was told.
+    u64 failures_told = 0;
 
   private:
     struct Version {

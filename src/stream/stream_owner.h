@@ -37,6 +37,7 @@ struct StreamStatus {
     u64 acknowledged_bytes = 0;  // of it
     RecordNumber acknowledged;   // the last record
     std::vector<std::vector<CoreletId>> standbys;
+    std::vector<u64> standby_seqs;  // in the same order
     u32 width_wanted = 0;
     bool stuck = false;       // writes wait for copies
     std::string waiting_for;  // what is missing, for people

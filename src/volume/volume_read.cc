@@ -1,6 +1,7 @@
 // Reads of a volume: acknowledged versions only, and only while this owner may answer.
 #include <algorithm>
 
+#include "base/fault_point.h"
 #include "volume/volume.h"
 
 namespace corelet {
@@ -71,6 +72,7 @@ Task<Result<BufferChain>> Volume::read_blocks(Extent extent) {
         if (lost) co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
         const std::vector<BlockEntry>& entries = *found;
         generation = core_.checkpoint_generation;
+        if (FAULT_POINT("volume.read_late")) co_await core_.deps.clock.sleep(100_ms);
         auto blocks = co_await core_.reader.read(entries, extent.count <= k_keep_blocks_max, TrafficClass::kClient);
         if (!blocks && blocks.error().code == Code::kUnknown) {
             // Packed, cleaned or released meanwhile: the entries say where it is now. Only under the same ones, and

@@ -27,6 +27,8 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"moment", Class::When::kAnyTime, 30, &FaultAtlas::strike_at_moment},
     {"move", Class::When::kAnyTime, 10, &FaultAtlas::change_owner},
     {"leader", Class::When::kAnyTime, 8, &FaultAtlas::strike_leader},
+    {"leader-with-one", Class::When::kAnyTime, 4, &FaultAtlas::cut_leader_with_one},
+    {"late-renewal", Class::When::kAnyTime, 3, &FaultAtlas::delay_renewal},
     {"owner-crash-after-rolls", Class::When::kAnyTime, 6, &FaultAtlas::crash_owner_after_rolls},
     {"owner-isolated", Class::When::kAnyTime, 5, &FaultAtlas::isolate_and_crash_owner},
     {"owner-without-catalog", Class::When::kAnyTime, 5, &FaultAtlas::cut_owner_from_catalog},
@@ -47,6 +49,9 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"catalog-outage", Class::When::kWhole, 20, &FaultAtlas::catalog_outage, 0},
     {"detach", Class::When::kAnyTime, 6, &FaultAtlas::detach_volume, 0},
     {"log-rot", Class::When::kWhole, 15, &FaultAtlas::rot_log},
+    {"log-end-rot", Class::When::kWhole, 15, &FaultAtlas::rot_log_end},
+    {"journal-rot", Class::When::kWhole, 15, &FaultAtlas::rot_journal},
+    {"source-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_sources},
 };
 
 std::vector<std::string> FaultAtlas::classes() {
@@ -111,6 +116,7 @@ FaultAtlas::FaultAtlas(SimMesh& mesh, std::vector<std::string> volumes, FaultOpt
       random_(world_.fork("fault atlas")),
       troubles_(mesh.size(), Trouble::kNone),
       in_service_(mesh.size()),
+      damaged_(mesh.size()),
       self_(std::make_shared<FaultAtlas*>(this)) {}
 
 FaultAtlas::~FaultAtlas() {
@@ -253,6 +259,7 @@ void FaultAtlas::mend_all() {
     over_ = true;
     calm_since_ = world_.now();
     drill_.reset();
+    quicken_all_disks(0);
     sim::FaultPlan{}.apply_to(world_.fabric().model);
     world_.heal_network();
     for (Cut& cut : cuts_) cut = Cut{};

@@ -44,6 +44,12 @@ class FaultAtlas {
     [[nodiscard]] bool is_whole_for_long() const;
     // Whose device has gone bad, or is gone.
     [[nodiscard]] std::set<usize> spoiled() const;
+    // Something other than a crash has happened to the device that it has now.
+    [[nodiscard]] bool was_damaged(usize index) const { return damaged_[index]; }
+    // Since when its device is not what it was, and has to become somebody else.
+    [[nodiscard]] std::optional<sim::VirtualTime> must_notice_since(usize index) const;
+    // What lies on its media of this fragment has rotted, longer ago than anybody is stopped or cut off.
+    [[nodiscard]] bool has_rotted(usize index, const FragmentId& fragment) const;
     [[nodiscard]] usize promise() const { return options_.promise; }
     // Since when nothing has begun to be broken and nothing was mended.
     [[nodiscard]] sim::VirtualTime calm_since() const { return calm_since_; }
@@ -66,7 +72,7 @@ class FaultAtlas {
     [[nodiscard]] std::string what_is_missing() const;
 
   private:
-    // kOld: an earlier state of the device has come back, and the corelet does not know it yet.
+    // kOld: the device has lost what it had promised, and the corelet does not know it yet.
     enum class Trouble : u8 { kNone, kDown, kCut, kPaused, kSlow, kSpoiled, kOld, kFilling };
     struct Class {
         // At any time; when nobody is in trouble, and nothing else begins meanwhile; or when the mesh has been
@@ -89,7 +95,10 @@ class FaultAtlas {
     void after(Duration delay, void (FaultAtlas::*what)(usize), usize index);
     void look_whether_whole();
     [[nodiscard]] usize troubled() const;
-    [[nodiscard]] bool may_trouble(usize more) const { return troubled() + more <= options_.promise + crowd_; }
+    // Whoever is down comes back with all it holds, and so may be more than the promise; not while a device is bad.
+    [[nodiscard]] bool may_trouble(usize more) const {
+        return troubled() + more <= options_.promise + (spoiled().empty() ? crowd_ : 0);
+    }
     [[nodiscard]] std::optional<usize> draw_sound();
     [[nodiscard]] Duration draw(i64 least_ms, i64 most_ms) {
         return Duration{static_cast<i64>(random_.between(static_cast<u64>(least_ms), static_cast<u64>(most_ms))) *
@@ -125,6 +134,10 @@ class FaultAtlas {
     void crash_at_some_await();
     void crash_replica();
     void strike_leader();
+    void cut_leader_with_one();
+    void delay_renewal();
+    void slow_all_disks(usize);
+    void quicken_all_disks(usize);
     void lose_rack();
     void cold_start();
     void pause_one();
@@ -141,6 +154,8 @@ class FaultAtlas {
     void crash_owner_after_rolls();
     void isolate_and_crash_owner();
     void cut_owner_from_catalog();
+    void at_fence();
+    void be_alone(usize index);
     void crash_replicas();
     void trouble_recovery();
     void repeat_prepare();
@@ -162,7 +177,11 @@ class FaultAtlas {
     void fail_write();
     void misdirect();
     void bring_back_old_device();
+    // Rot aimed at what somebody is about to rely on (fault_atlas_rot.cc).
     void rot_log();
+    void rot_log_end();
+    void rot_sources();
+    void rot_journal();
 
     struct Owner {
         usize index = 0;
@@ -179,6 +198,9 @@ class FaultAtlas {
     [[nodiscard]] static Task<void> prepare_again(ReplicaPort* port, CoreletId replica,
                                                   ReplicaPort::PrepareRequest request);
     void rot_segment(usize index, SegmentId segment, u64 offset);
+    bool rot_promised_batch(usize index);
+    void undo_rot(usize index);
+    void spoil(usize index, Trouble trouble);
     void crash_one(sim::Ending ending);
     void cut_from_others(bool both_ways);
     bool cut_from_others(usize victim, bool both_ways, Duration time);
@@ -231,6 +253,13 @@ class FaultAtlas {
     std::vector<u16> methods_;  // seen in this run
     std::vector<bool> is_method_seen_ = std::vector<bool>(UINT16_MAX + 1);
     std::optional<Strike> strike_;
+    // An owner without the catalog: as it is fenced, it is cut off from those that would tell it.
+    struct Outcast {
+        usize index = 0;
+        sim::VirtualTime until;
+        bool restarts = false;  // of those that are asked to fence it
+    };
+    std::optional<Outcast> outcast_;
     // Maps (by corelet) all of whose slots were found in service: a map never changes.
     mutable std::vector<std::shared_ptr<const mesh::Map>> in_service_;
     std::vector<Cut> cuts_;
@@ -254,6 +283,21 @@ class FaultAtlas {
         sim::VirtualTime at;
     };
     std::map<usize, Memory> memories_;  // older states of devices
+    struct Former {
+        CoreletId id;
+        sim::VirtualTime since;
+    };
+    std::map<usize, Former> former_;  // who must notice that he is nobody any more
+    std::vector<bool> damaged_;
+    struct Rot {
+        usize index = 0;
+        FragmentId fragment;
+        u64 offset = 0;
+        u32 bit = 0;
+        u32 crc = 0;  // of the page, as rotten as it is
+        sim::VirtualTime since;
+    };
+    std::vector<Rot> rots_;  // to be undone
     struct Prepared {
         CoreletId owner;
         LogSegment segment;

@@ -7,6 +7,11 @@ sim::MediaFile* FaultAtlas::device_of(usize index) {
     return mesh_.machine(index).media().find(mesh_.device_path(index));
 }
 
+void FaultAtlas::spoil(usize index, Trouble trouble) {
+    troubles_[index] = trouble;
+    damaged_[index] = true;
+}
+
 void FaultAtlas::slow_disk() {
     auto const victim = draw_victim();
     if (!victim || !device_of(*victim)) return;
@@ -30,7 +35,7 @@ void FaultAtlas::lose_device() {
     auto const victim = draw_sound();
     if (!victim) return;
     world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
-    troubles_[*victim] = Trouble::kSpoiled;
+    spoil(*victim, Trouble::kSpoiled);
     mesh_.machine(*victim).crash(random_.chance(1, 2) ? sim::Ending::kKill : sim::Ending::kPower);
     after(draw(100, 8'000), &FaultAtlas::replace, *victim);
 }
@@ -39,7 +44,7 @@ sim::MediaFile* FaultAtlas::spoil_some_device() {
     auto const victim = draw_sound();
     sim::MediaFile* const device = victim ? device_of(*victim) : nullptr;
     if (!device) return nullptr;
-    troubles_[*victim] = Trouble::kSpoiled;
+    spoil(*victim, Trouble::kSpoiled);
     after(draw(2'000, 6'000), &FaultAtlas::crash_spoiled, *victim);
     return device;
 }
@@ -105,7 +110,8 @@ void FaultAtlas::bring_back_old_device() {
         world_.now() - memory->second.at < 3_s || store.durable_seq() < memory->second.number + k_records_least)
         return;
     world_.stats().count_fault(sim::FaultKind::kDeviceRollback);
-    troubles_[*victim] = Trouble::kOld;
+    spoil(*victim, Trouble::kOld);
+    former_[*victim] = Former{memory->second.id, world_.now()};
     mesh_.machine(*victim).crash(sim::Ending::kPower);
     device_of(*victim)->roll_back(memory->second.device);
     after(draw(100, 3'000), &FaultAtlas::look_whether_noticed, *victim);
@@ -116,13 +122,15 @@ void FaultAtlas::look_whether_noticed(usize index) {
     // Whoever has been told so while it ran is somebody else when it is started again.
     if (mesh_.node(index) && mesh_.node(index)->services().store->has_forgotten()) mesh_.machine(index).crash();
     if (!mesh_.machine(index).is_up()) mesh_.start(index);
-    if (mesh_.id(index) == memories_.at(index).id) return after(100_ms, &FaultAtlas::look_whether_noticed, index);
+    if (mesh_.id(index) == former_.at(index).id) return after(100_ms, &FaultAtlas::look_whether_noticed, index);
+    former_.erase(index);
     memories_.erase(index);
     troubles_[index] = Trouble::kFilling;
     whole_since_.reset();
 }
 
 void FaultAtlas::begin_lying() {
+    damaged_.assign(mesh_.size(), true);
     for (usize i = 0; i < mesh_.size(); ++i)
         if (sim::MediaFile* const device = device_of(i)) {
             device->faults.lying_syncs = true;
@@ -135,12 +143,14 @@ void FaultAtlas::crash_spoiled(usize index) {
     if (troubles_[index] != Trouble::kSpoiled) return;
     world_.stats().count_fault(sim::FaultKind::kDeviceLoss);
     mesh_.machine(index).crash();
+    std::erase_if(rots_, [index](const Rot& rot) { return rot.index == index; });
     after(draw(100, 8'000), &FaultAtlas::replace, index);
 }
 
 void FaultAtlas::replace(usize index) {
     if (troubles_[index] != Trouble::kSpoiled || mesh_.machine(index).is_up()) return;
     troubles_[index] = Trouble::kFilling;
+    damaged_[index] = false;
     whole_since_.reset();
     mesh_.start_empty(index);
 }

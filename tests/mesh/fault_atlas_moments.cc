@@ -26,6 +26,7 @@ void FaultAtlas::at_moment(const FaultPoints::Moment& moment) {
         is_method_seen_[moment.method] = true;
         methods_.push_back(moment.method);
     }
+    if (outcast_ && !moment.is_done && moment.method == stream_method::k_fence.v) at_fence();
     if (!strike_ || strike_->method != moment.method || strike_->is_done != moment.is_done) return;
     // Somebody's device is about to go bad, or everybody to crash: that waits for calm.
     if (over_ || world_.now() > strike_->until || quiet_until_ || wish_ || drill_) {

@@ -84,6 +84,44 @@ void FaultAtlas::strike_leader() {
     if (random_.chance(1, 2)) after(time + draw(1, 1'000), &FaultAtlas::kill_if_sound, *leader);
 }
 
+// With somebody else: it does not know at once that others elect another leader, and may tell him what is no longer
+// so.
+void FaultAtlas::cut_leader_with_one() {
+    auto const leader = mesh_.catalog_leader();
+    auto const other = draw_sound();
+    if (!leader || !other || *other == *leader || troubles_[*leader] != Trouble::kNone || !may_trouble(2)) return;
+    world_.stats().count("leader.cut-with-one");
+    std::vector<u32> rest;
+    for (u32 i = 0; i < mesh_.size(); ++i)
+        if (i != *leader && i != *other) rest.push_back(i);
+    troubles_[*leader] = troubles_[*other] = Trouble::kCut;
+    cut({static_cast<u32>(*leader), static_cast<u32>(*other)}, std::move(rest), draw(5'000, 9'000));
+}
+
+// A session is about to lapse as its holder is heard of again, and what the catalog commits takes long just then.
+void FaultAtlas::delay_renewal() {
+    auto const leader = mesh_.catalog_leader();
+    auto const holder = draw_victim();
+    if (!leader || !holder || *leader == *holder) return;
+    world_.stats().count("session.late");
+    troubles_[*holder] = Trouble::kCut;
+    cut({static_cast<u32>(*holder)}, {static_cast<u32>(*leader)}, draw(2'900, 4'400));
+    after(2'700_ms, &FaultAtlas::slow_all_disks, 0);
+    after(4'900_ms, &FaultAtlas::quicken_all_disks, 0);
+}
+
+void FaultAtlas::slow_all_disks(usize /*unused*/) {
+    if (over_) return;
+    for (usize i = 0; i < mesh_.size(); ++i)
+        if (device_of(i) && troubles_[i] != Trouble::kSlow) device_of(i)->faults.slow_factor = 2'000;
+    world_.stats().count_fault(sim::FaultKind::kSlowDisk);
+}
+
+void FaultAtlas::quicken_all_disks(usize /*unused*/) {
+    for (usize i = 0; i < mesh_.size(); ++i)
+        if (device_of(i) && troubles_[i] != Trouble::kSlow) device_of(i)->faults.slow_factor = 1;
+}
+
 void FaultAtlas::kill_if_sound(usize index) {
     if (over_ || troubles_[index] != Trouble::kNone || !may_trouble(1)) return;
     crash(index, draw(1'000, 6'000));

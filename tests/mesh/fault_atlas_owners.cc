@@ -91,8 +91,31 @@ void FaultAtlas::cut_owner_from_catalog() {
         if (slowly)
             world_.fabric().set_delay(static_cast<u32>(replica), static_cast<u32>(owner->index), draw(1, 300));
     Duration const time = draw(5'000, 13'000);
+    if (random_.chance(2, 3)) outcast_ = Outcast{owner->index, world_.now() + time, random_.chance(1, 3)};
     cut({static_cast<u32>(owner->index)}, std::move(others), time);
     after(time, &FaultAtlas::heal_delays, owner->index);
+}
+
+// A replica is about to be fenced for a new owner. The former one does not hear of it, and answers for as long as
+// it may; and the replica may forget in a restart what it has promised it (protocols 6).
+void FaultAtlas::at_fence() {
+    if (!outcast_ || world_.now() > outcast_->until || over_ || drill_) return outcast_.reset();
+    if (troubles_[outcast_->index] == Trouble::kCut) after(Duration{}, &FaultAtlas::be_alone, outcast_->index);
+    for (usize i = 0; i < mesh_.size() && outcast_->restarts; ++i)
+        if (mesh_.machine(i).is_running() && i != outcast_->index && troubles_[i] == Trouble::kNone) {
+            world_.stats().count("replica.fenced-in-restart");
+            return crash(i, draw(1, 100));
+        }
+}
+
+void FaultAtlas::be_alone(usize index) {
+    if (!outcast_ || troubles_[index] != Trouble::kCut) return;
+    world_.stats().count("owner.outcast");
+    outcast_.reset();
+    std::vector<u32> others;
+    for (u32 other = 0; other < mesh_.size(); ++other)
+        if (other != index) others.push_back(other);
+    cut({static_cast<u32>(index)}, std::move(others), draw(1'000, 4'000));
 }
 
 // As many at once as may be away, and back soon.
@@ -142,38 +165,6 @@ void FaultAtlas::repeat_prepare() {
     for (CoreletId replica : request.segment.replicas)
         if (mesh_.index_of(replica))
             mesh_.spawn(*owner, prepare_again(mesh_.node(*owner)->services().replica_port.get(), replica, request));
-}
-
-void FaultAtlas::rot_segment(usize index, SegmentId segment, u64 offset) {
-    sim::MediaFile* const device = device_of(index);
-    if (!device || !mesh_.node(index)) return;
-    auto const places = mesh_.node(index)->services().store->segment_places(segment, offset, k_block_bytes);
-    if (places.empty()) return;
-    device->flip_bit(places.front().first + random_.below(k_block_bytes), static_cast<u32>(random_.below(8)));
-}
-
-// In the middle of the log, where later records tell that what lies there was acknowledged. Beyond the promise at
-// all replicas, and nobody else has it.
-void FaultAtlas::rot_log() {
-    constexpr u64 k_blocks_least = 16;
-    auto owner = draw_owner();
-    u64 const blocks = owner ? owner->acknowledged_bytes / k_block_bytes : 0;
-    if (!owner || blocks < k_blocks_least || owner->replicas.empty()) return;
-    u64 const offset = random_.below(blocks / 2) * k_block_bytes;
-    world_.stats().count("log.rotted");
-    if (options_.beyond) {
-        for (usize replica : owner->replicas) rot_segment(replica, owner->segment, offset);
-        troubles_[owner->index] = Trouble::kSpoiled;
-        return crash_spoiled(owner->index);
-    }
-    owner->replicas.push_back(owner->index);
-    usize const victim = owner->replicas[random_.below(owner->replicas.size())];
-    if (troubles_[victim] != Trouble::kNone) return;
-    troubles_[victim] = Trouble::kSpoiled;
-    rot_segment(victim, owner->segment, offset);
-    // The others tell the recovery.
-    if (victim != owner->index && may_trouble(1) && random_.chance(1, 2)) crash(owner->index, draw(50, 6'000));
-    after(draw(2'000, 6'000), &FaultAtlas::crash_spoiled, victim);
 }
 
 bool FaultAtlas::may_hide_losses() const {

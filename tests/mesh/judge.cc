@@ -20,7 +20,8 @@ constexpr std::array k_judges{
     Entry{"names", make_name_judge},        Entry{"deletes", make_delete_judge},
     Entry{"can-lose", make_can_lose_judge}, Entry{"power-loss", make_power_loss_judge},
     Entry{"encoding", make_encoding_judge}, Entry{"leftovers", make_leftover_judge},
-    Entry{"bounds", make_bounds_judge},
+    Entry{"bounds", make_bounds_judge},     Entry{"identities", make_identity_judge},
+    Entry{"devices", make_device_judge},    Entry{"what-if", make_what_if_judge},
 };
 
 }  // namespace

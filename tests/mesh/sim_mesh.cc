@@ -122,9 +122,8 @@ Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
         log_error(env.log, "sim.corelet_not_started", node.error().to_string());
         co_return;
     }
-    member.id = (*node)->id();  // a device that has forgotten promises goes on as somebody else
     member.node = node->get();
-    // Another one, if the device has forgotten promises: it began no mesh.
+    // A device that has forgotten promises goes on as somebody else, who began no mesh.
     if (member.id != member.node->id()) ++member.generation;
     member.id = member.node->id();
     Presence const presence(member, env.executor);
@@ -146,6 +145,7 @@ void SimMesh::start_empty(usize index) {
     CORELET_ASSERT(!member.machine->is_up());
     member.machine->media().erase(member.device);
     ++member.generation;
+    ++member.devices;
     member.id = CoreletId(random_.next() | 1);
     start(index);
 }

@@ -48,6 +48,8 @@ class SimMesh {
     [[nodiscard]] std::optional<usize> index_of(CoreletId id) const;
     [[nodiscard]] CoreletId id(usize index) const { return members_[index].id; }
     [[nodiscard]] const std::string& device_path(usize index) const { return members_[index].device; }
+    // So often its device was replaced by an empty one.
+    [[nodiscard]] u64 devices_had(usize index) const { return members_[index].devices; }
     void start(usize index);
     // Its device is gone; it boots with an empty one, as somebody else.
     void start_empty(usize index);
@@ -83,7 +85,8 @@ class SimMesh {
         Scope* users = nullptr;  // tasks of others that use the node
         CoreletId id;
         std::string device;
-        u64 generation = 0;  // of the device
+        u64 generation = 0;  // of who it is
+        u64 devices = 0;     // that were replaced
         bool is_formatting = false;
         bool is_of_later_build = false;
     };

@@ -9,27 +9,37 @@ namespace {
 
 class DeleteJudge final : public Judge {
   public:
-    explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes", 500_ms), had_(trial.mesh.size()) {}
+    explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes", 250_ms), had_(trial.mesh.size()) {}
 
     void look() override {
-        std::vector<std::pair<usize, FragmentId>> vanished;
+        std::vector<Vanished> vanished;
         for (usize i = 0; i < mesh().size(); ++i) look_at(i, vanished);
         if (vanished.empty()) return;
         auto const live = live_chunks_of(mesh(), trial().volumes);
-        for (auto const& [index, id] : vanished) {
+        for (const Vanished& gone : vanished) {
             judged();
-            if (live.contains(id.chunk)) check(index, id);
+            if (!live.contains(gone.id.chunk)) continue;
+            // It went by one of the two maps.
+            auto const wrong = what_is_wrong(gone, *mesh().node(gone.index)->services().maps->current());
+            if (wrong && what_is_wrong(gone, *gone.map)) return fail(*wrong);
         }
     }
 
   private:
+    using MapPtr = std::shared_ptr<const mesh::Map>;
     struct Had {
         CoreletId id;
         u64 boot = 0;
+        MapPtr map;
         std::set<FragmentId> fragments;
     };
+    struct Vanished {
+        usize index = 0;
+        FragmentId id;
+        MapPtr map;  // when it was seen last
+    };
 
-    void look_at(usize index, std::vector<std::pair<usize, FragmentId>>& vanished) {
+    void look_at(usize index, std::vector<Vanished>& vanished) {
         Had& had = had_[index];
         if (!mesh().node(index)) return;
         const Store& store = *mesh().node(index)->services().store;
@@ -38,23 +48,27 @@ class DeleteJudge final : public Judge {
         u64 const boot = mesh().machine(index).boots();
         if (had.id == store.identity() && had.boot == boot)
             for (const FragmentId& id : had.fragments)
-                if (!now.contains(id)) vanished.emplace_back(index, id);
-        had = Had{store.identity(), boot, std::move(now)};
+                if (!now.contains(id)) vanished.push_back({index, id, had.map});
+        had = Had{store.identity(), boot, mesh().node(index)->services().maps->current(), std::move(now)};
     }
 
-    void check(usize index, const FragmentId& id) const {
-        auto const map = mesh().node(index)->services().maps->current();
-        for (const mesh::Pool& pool : map->pools) {
+    [[nodiscard]] std::optional<std::string> what_is_wrong(const Vanished& gone, const mesh::Map& map) const {
+        const FragmentId& id = gone.id;
+        for (const mesh::Pool& pool : map.pools) {
             u32 const slot = pool.slot(id.chunk);
             if (id.position >= pool.current().width()) continue;
             CoreletId const member = pool.current().at(slot, id.position);
             std::string const what = "fragment " + std::to_string(id.position) + " of " + to_string(id.chunk) +
-                                     ", which is referred to, went from " + corelet_name(index);
-            if (member == mesh().id(index)) return fail(what + ", its own place");
+                                     ", which is referred to, went from " + corelet_name(gone.index);
+            if (member == mesh().id(gone.index)) return what + ", its own place";
             auto const holder = mesh().index_of(member);
-            if (holder && mesh().node(*holder) && !mesh().node(*holder)->services().store->fragment_info(id))
-                return fail(what + " and is not at its place, " + corelet_name(*holder));
+            if (!holder || !mesh().node(*holder)) continue;
+            if (!mesh().node(*holder)->services().store->fragment_info(id))
+                return what + " and is not at its place, " + corelet_name(*holder);
+            if (trial().atlas.has_rotted(*holder, id))
+                return what + ", and what is at its place, " + corelet_name(*holder) + ", has rotted";
         }
+        return std::nullopt;
     }
 
     std::vector<Had> had_;

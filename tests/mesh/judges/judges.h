@@ -16,6 +16,12 @@ namespace corelet {
 // 9: what an identity has promised (fences, what it prepared and dropped, its incarnation and number) never goes
 // back.
 [[nodiscard]] std::unique_ptr<Judge> make_promise_judge(Trial& trial);
+// 9: what a voter would do, were it asked just now.
+[[nodiscard]] std::unique_ptr<Judge> make_what_if_judge(Trial& trial);
+// 9: who has lost what it promised is somebody else, and nobody else is; nobody votes as soon as it has started.
+[[nodiscard]] std::unique_ptr<Judge> make_identity_judge(Trial& trial);
+// 10: a write or a flush that failed is the device's last.
+[[nodiscard]] std::unique_ptr<Judge> make_device_judge(Trial& trial);
 // 2, 3 and 4: ends, epochs, checkpoints and horizons are for ever; a recovery keeps what was acknowledged; nobody
 // answers after a later epoch's recovery.
 [[nodiscard]] std::unique_ptr<Judge> make_stream_judge(Trial& trial);

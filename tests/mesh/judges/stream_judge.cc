@@ -29,8 +29,11 @@ class StreamJudge final : public Judge {
         for (auto& [space, seen] : seen_) check_replicas(seen.record);
         for (const std::string& volume : trial().volumes)
             for (usize server : mesh().servers_of(volume))
-                if (Seen* const seen = stream_of(volume))
-                    acknowledged(*seen, mesh().stream_status(server, volume).value());
+                if (Seen* const seen = stream_of(volume)) {
+                    auto const status = mesh().stream_status(server, volume).value();
+                    acknowledged(*seen, status);
+                    check_standbys(*seen, status);
+                }
     }
 
     void answered(const Answer& answer) override {
@@ -100,6 +103,26 @@ class StreamJudge final : public Judge {
             if (segment.seq() == stream.open_seq && segment.state() == pb::Segment::LISTED) return;
         fail(corelet_name(answer.server) + " writes into segment " + std::to_string(stream.open_seq) + " of " +
              answer.volume + ", which is not listed");
+    }
+
+    // What its owner may roll to is listed. Whoever has asked that it be taken off the list does not know for a
+    // while whether it was.
+    void check_standbys(const Seen& seen, const StreamStatus& stream) {
+        constexpr Duration k_known_within = 5_s;
+        if (seen.record.epoch() != stream.epoch.v) return;
+        for (u64 seq : stream.standby_seqs) {
+            bool const listed = std::ranges::any_of(seen.record.segments(), [&](const pb::Segment& segment) {
+                return segment.seq() == seq && segment.state() != pb::Segment::ENDED;
+            });
+            SegmentId const id{SpaceId(seen.record.space()), seq};
+            if (listed) {
+                unlisted_.erase(id);
+                continue;
+            }
+            auto const [since, fresh] = unlisted_.try_emplace(id, world().now());
+            if (world().now() - since->second > k_known_within)
+                fail("segment " + to_string(id) + " is a standby for its owner, and not listed any more");
+        }
     }
 
     // A segment that is listed was prepared on all its replicas, and is there until it is delisted or has ended.
@@ -196,6 +219,7 @@ class StreamJudge final : public Judge {
     std::map<u64, Seen> seen_;
     std::map<std::string, u64> spaces_;  // of the volumes
     std::map<u64, SegmentId> salts_;
+    std::map<SegmentId, sim::VirtualTime> unlisted_;  // standbys, since when
 };
 
 }  // namespace

@@ -1,0 +1,179 @@
+// Rot aimed at what somebody is about to rely on: the log while it is read or recovered, the sources of a rebuild,
+// what a journal has promised. Bits that flip anywhere seldom meet a reader.
+#include "base/checksum.h"
+#include "device/layout.h"
+#include "tests/mesh/fault_atlas.h"
+
+namespace corelet {
+
+void FaultAtlas::rot_segment(usize index, SegmentId segment, u64 offset) {
+    sim::MediaFile* const device = device_of(index);
+    if (!device || !mesh_.node(index)) return;
+    auto const places = mesh_.node(index)->services().store->segment_places(segment, offset, k_block_bytes);
+    if (places.empty()) return;
+    device->flip_bit(places.front().first + random_.below(k_block_bytes), static_cast<u32>(random_.below(8)));
+}
+
+// In the middle of the log, where later records tell that what lies there was acknowledged. Beyond the promise at
+// all replicas, and nobody else has it.
+void FaultAtlas::rot_log() {
+    constexpr u64 k_blocks_least = 16;
+    auto owner = draw_owner();
+    u64 const blocks = owner ? owner->acknowledged_bytes / k_block_bytes : 0;
+    if (!owner || blocks < k_blocks_least || owner->replicas.empty()) return;
+    world_.stats().count("log.rotted");
+    if (options_.beyond) {
+        u64 const offset = random_.below(blocks / 2) * k_block_bytes;
+        for (usize replica : owner->replicas) rot_segment(replica, owner->segment, offset);
+        spoil(owner->index, Trouble::kSpoiled);
+        return crash_spoiled(owner->index);
+    }
+    owner->replicas.push_back(owner->index);
+    usize const victim = owner->replicas[random_.below(owner->replicas.size())];
+    if (troubles_[victim] != Trouble::kNone) return;
+    spoil(victim, Trouble::kSpoiled);
+    // What was written lately is what is read.
+    u64 const recent = std::min<u64>(blocks - k_blocks_least / 2, 64);
+    for (u64 i = random_.between(1, 16); i != 0; --i)
+        rot_segment(victim, owner->segment,
+                    (blocks - k_blocks_least / 2 - random_.below(recent) - 1) * k_block_bytes);
+    // The others tell the recovery.
+    if (victim != owner->index && may_trouble(1) && random_.chance(1, 2)) crash(owner->index, draw(50, 6'000));
+    after(draw(2'000, 6'000), &FaultAtlas::crash_spoiled, victim);
+}
+
+// The owner dies, and of those who have its log one has lost the end of it. Another one has it all; the recovery
+// may not reach it at first, but it lives, so it has to be waited for (protocols 7.2).
+void FaultAtlas::rot_log_end() {
+    constexpr Duration k_recovered_within = 20_s;
+    auto owner = draw_owner();
+    auto const leader = mesh_.catalog_leader();
+    if (options_.beyond || !owner || !leader || *leader == owner->index || owner->replicas.size() < 2 ||
+        owner->acknowledged_bytes < 2 * k_block_bytes || !may_trouble(2))
+        return;
+    random_.shuffle(owner->replicas);
+    usize const rotten = owner->replicas[0], whole = owner->replicas[1];
+    if (troubles_[rotten] != Trouble::kNone || troubles_[whole] != Trouble::kNone || *leader == whole) return;
+    world_.stats().count("log.end-rotted");
+    world_.stats().count_fault(sim::FaultKind::kBitRot);
+    spoil(rotten, Trouble::kSpoiled);
+    rot_segment(rotten, owner->segment, owner->acknowledged_bytes - k_block_bytes);
+    crash(owner->index, draw(3'000, 8'000));
+    after(k_recovered_within, &FaultAtlas::crash_spoiled, rotten);
+    if (random_.chance(1, 3)) return;
+    std::vector<u32> others;
+    for (u32 other = 0; other < mesh_.size(); ++other)
+        if (other != whole && other != *leader) others.push_back(other);
+    troubles_[whole] = Trouble::kCut;
+    cut({static_cast<u32>(whole)}, std::move(others), draw(4'500, 9'000));
+}
+
+// While somebody is being filled: what that is read from has rotted at one corelet, for a while, as it does behind
+// a bad cable.
+void FaultAtlas::rot_sources() {
+    constexpr usize k_fragments_most = 64;
+    constexpr Duration k_rotten_for = 25_s;
+    if (options_.beyond || std::ranges::find(troubles_, Trouble::kFilling) == troubles_.end() ||
+        !spoiled().empty() || troubled() + 1 > options_.promise)
+        return;
+    auto const victim = draw_sound();
+    if (!victim || !mesh_.node(*victim) || !device_of(*victim)) return;
+    const Store& store = *mesh_.node(*victim)->services().store;
+    auto fragments = store.list_fragments(std::nullopt, 1024);
+    random_.shuffle(fragments);
+    if (fragments.size() > k_fragments_most) fragments.resize(k_fragments_most);
+    if (fragments.empty()) return;
+    world_.stats().count("source.rotted", fragments.size());
+    spoil(*victim, Trouble::kSpoiled);
+    sim::MediaFile& device = *device_of(*victim);
+    for (const FragmentInfo& info : fragments) {
+        u64 const block = random_.below(info.bytes / k_block_bytes) * k_block_bytes;
+        auto const places = store.fragment_places(info.id, block, k_block_bytes);
+        CORELET_ASSERT(places.size() == 1, "a block lies in one piece");
+        Rot rot{*victim, info.id, places.front().first, static_cast<u32>(random_.below(8)), 0, world_.now()};
+        device.flip_bit(rot.offset, rot.bit);
+        world_.stats().count_fault(sim::FaultKind::kBitRot);
+        rot.crc = crc32c(device.read_durable(rot.offset, k_block_bytes).bytes());
+        rots_.push_back(rot);
+    }
+    after(k_rotten_for, &FaultAtlas::undo_rot, *victim);
+}
+
+// What has been written anew meanwhile stays.
+void FaultAtlas::undo_rot(usize index) {
+    if (troubles_[index] != Trouble::kSpoiled) return;
+    sim::MediaFile* const device = device_of(index);
+    for (const Rot& rot : rots_)
+        if (device && rot.index == index &&
+            crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc)
+            device->flip_bit(rot.offset, rot.bit);
+    std::erase_if(rots_, [index](const Rot& rot) { return rot.index == index; });
+    troubles_[index] = Trouble::kFilling;
+    whole_since_.reset();
+}
+
+bool FaultAtlas::has_rotted(usize index, const FragmentId& fragment) const {
+    constexpr Duration k_longest_answer = 15_s;
+    CORELET_ASSERT(options_.longest < k_longest_answer);
+    return std::ranges::any_of(rots_, [&](const Rot& rot) {
+        if (rot.index != index || rot.fragment != fragment || world_.now() - rot.since < k_longest_answer)
+            return false;
+        const sim::MediaFile* const device = mesh_.machine(index).media().find(mesh_.device_path(index));
+        return device && crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc;
+    });
+}
+
+// A batch of the metadata journal that was promised, and another one after it. What it said is gone, and nobody can
+// tell what that was: whoever starts on it is somebody else.
+void FaultAtlas::rot_journal() {
+    auto const victim = draw_sound();
+    if (!victim || !device_of(*victim)) return;
+    CoreletId const id = mesh_.id(*victim);
+    mesh_.machine(*victim).crash(sim::Ending::kPower);
+    if (!rot_promised_batch(*victim)) return crash(*victim, sim::Ending::kPower, draw(50, 3'000));
+    world_.stats().count("journal.rotted");
+    world_.stats().count_fault(sim::FaultKind::kBitRot);
+    spoil(*victim, Trouble::kOld);
+    former_[*victim] = Former{id, world_.now()};
+    after(draw(100, 3'000), &FaultAtlas::look_whether_noticed, *victim);
+}
+
+bool FaultAtlas::rot_promised_batch(usize index) {
+    constexpr u32 k_batch_magic = 0x31424A43;  // docs/format/journal.md
+    sim::MediaFile& device = *device_of(index);
+    bool const witness = index >= mesh_.options().corelets;
+    auto const layout = plan_layout({device.size_bytes(), witness, 0, 0});
+    CORELET_ASSERT(layout.has_value());
+    struct Batch {
+        u64 number = 0;
+        usize half = 0;
+        u64 offset = 0;
+    };
+    std::vector<Batch> batches;
+    for (usize half = 0; half < 2; ++half) {
+        u64 const start = layout->metadata_area(1).half_offset[half];
+        for (u64 at = start; at < start + layout->metadata_half_bytes; at += k_block_bytes) {
+            Buffer const block = device.read_durable(at, k_block_bytes);
+            u32 magic = 0;
+            std::memcpy(&magic, block.data(), sizeof magic);
+            if (magic != k_batch_magic) continue;
+            Batch batch{0, half, at};
+            std::memcpy(&batch.number, block.data() + 8, sizeof batch.number);
+            batches.push_back(batch);
+        }
+    }
+    auto const newest = std::ranges::max_element(batches, {}, &Batch::number);
+    if (newest == batches.end()) return false;
+    auto const before = std::ranges::find_if(
+        batches, [&](const Batch& b) { return b.half == newest->half && b.number + 1 == newest->number; });
+    if (before == batches.end()) return false;
+    device.flip_bit(before->offset + 16, 3);
+    return true;
+}
+
+std::optional<sim::VirtualTime> FaultAtlas::must_notice_since(usize index) const {
+    auto const found = former_.find(index);
+    return found == former_.end() ? std::nullopt : std::optional(found->second.since);
+}
+
+}  // namespace corelet
