@@ -55,7 +55,7 @@ Json node_info(NodeServices& node) {
     if (node.volumes)
         for (auto const& [name, owned] : node.volumes->owned()) {
             Json standbys = Json::array();
-            for (auto const& standby : owned.stream.standbys) standbys.push_back(ids(standby));
+            for (auto const& standby : owned.stream.standbys) standbys.push_back(ids(standby.replicas));
             volumes[name] = Json{{"epoch", owned.stream.epoch.v},
                                  {"uri", owned.uri},
                                  {"export_error", owned.export_error},

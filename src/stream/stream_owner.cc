@@ -487,10 +487,7 @@ StreamStatus StreamOwner::status() const {
     if (core_.open_segment()) status.open_seq = core_.open_segment()->id.seq;
     status.acknowledged_bytes = core_.acknowledged_bytes();
     status.acknowledged = core_.last_acknowledged();
-    for (const LogSegment& standby : core_.standbys()) {
-        status.standbys.push_back(standby.replicas);
-        status.standby_seqs.push_back(standby.id.seq);
-    }
+    status.standbys = core_.standbys();
     status.width_wanted = deps_.placement.policy(pool()).width;
     status.stuck = core_.is_stuck() || !core_.open_segment();
     if (status.stuck) status.waiting_for = waiting_for_;

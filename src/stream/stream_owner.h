@@ -36,8 +36,7 @@ struct StreamStatus {
     u64 open_seq = 0;            // that segment; 0: there is none
     u64 acknowledged_bytes = 0;  // of it
     RecordNumber acknowledged;   // the last record
-    std::vector<std::vector<CoreletId>> standbys;
-    std::vector<u64> standby_seqs;  // in the same order
+    std::vector<LogSegment> standbys;
     u32 width_wanted = 0;
     bool stuck = false;       // writes wait for copies
     std::string waiting_for;  // what is missing, for people

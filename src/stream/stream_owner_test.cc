@@ -245,7 +245,7 @@ TEST(StreamOwner, AStandbyThatLostAReplicaIsTakenOffTheList) {
     auto const open = rig.owner(1).status().open_segment;
     u64 lost = 0;
     for (const auto& standby : rig.owner(1).status().standbys)
-        for (CoreletId id : standby)
+        for (CoreletId id : standby.replicas)
             if (std::find(open.begin(), open.end(), id) == open.end()) lost = id.v;
     ASSERT_NE(lost, 0U);
     rig.kill(lost);
@@ -271,7 +271,7 @@ TEST(StreamOwner, AWithdrawnStandbyIsNotUsedThoughItsDelistingWasLost) {
     auto const standbys = rig.owner(1).status().standbys;
     ASSERT_EQ(standbys.size(), 1U);
     // It loses its replica, the proposal to delist it never arrives, and the replica is back.
-    u64 const lost = standbys[0].back().v;
+    u64 const lost = standbys[0].replicas.back().v;
     rig.at(1).catalog.lost_answers_permille = 1000;
     rig.set_up(lost, false);
     rig.pass(2_s);
@@ -332,7 +332,7 @@ TEST(StreamOwner, OneFullCoreletIsDoneWithout) {
     auto const last = rig.append_now(1, 99);
     EXPECT_TRUE(last) << last.error().to_string();
     for (const auto& standby : rig.owner(1).status().standbys)
-        EXPECT_EQ(std::count(standby.begin(), standby.end(), CoreletId(2)), 0) << "it refused";
+        EXPECT_EQ(std::ranges::count(standby.replicas, CoreletId(2)), 0) << "it refused";
 }
 
 // Takes long to prepare, so that a checkpoint is committed meanwhile.

@@ -80,10 +80,8 @@ Task<void> Recovery::fence_one(Listed* listed, CoreletId replica, Instant until)
     } else {
         listed->unfenced.push_back(replica);
         if (answer.error().code == Code::kFenced) fenced_ = answer.error();
-        log_info(deps_.env.log, "recovery.not_fenced", [&] {
-            return to_string(listed->chain.spec().id) + " on " + to_string(replica) + ": " +
-                   answer.error().to_string();
-        });
+        std::string const who = to_string(listed->chain.spec().id) + " on " + to_string(replica) + ": ";
+        log_info(deps_.env.log, "recovery.not_fenced", who + answer.error().to_string());
     }
 }
 
@@ -123,13 +121,13 @@ Task<Result<void>> Recovery::fence_all() {
 }
 
 Task<Result<void>> Recovery::enough_fences(Listed* listed) {
-    usize const width = listed->chain.spec().replicas.size();
     // Liveness of sessions is the catalog's word, never gossip's (protocols 11).
     usize with_session = 0;
     for (CoreletId replica : listed->unfenced) {
         CO_TRY(auto session, co_await deps_.catalog.get(session_key(replica), deadline_));
         with_session += session ? 1 : 0;
     }
+    usize const width = listed->chain.spec().replicas.size();
     usize const needed = fences_needed(width, width, listed->fenced.size(), with_session);
     if (listed->fenced.size() >= needed) co_return {};
     co_return fail(Code::kUnavailable, "segment " + to_string(listed->chain.spec().id) + " needs " +
@@ -161,7 +159,6 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
         }
         if (bytes.empty()) co_return grew;
         u64 at = 0;
-        bool more = false;
         while (at < bytes.size()) {
             auto decoded = decode_record(bytes.slice(at), segment.id, segment.salt, from + at);
             // Cut by the read's end: read it whole. The header says how long it is, once that is whole itself.
@@ -176,9 +173,9 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
             }
             if (!decoded || !listed->chain.offer(decoded->header)) co_return grew;
             at += decoded->header.size_bytes();
-            grew = more = true;
+            grew = true;
         }
-        if (!more) co_return grew;
+        if (at == 0) co_return grew;
     }
 }
 
@@ -193,10 +190,10 @@ Task<Result<void>> Recovery::read_chain(Listed* listed) {
         }
         if (listed->fenced.size() < 2) break;
     }
-    // With all replicas read, and no more written than was read, nothing is missing. Else what ends here may have rotted,
+    // With all replicas read, as far as they have written, nothing is missing. Else what ends here may have rotted,
     // and those behind know better.
-    if (listed->fenced.size() < listed->chain.spec().replicas.size() ||
-        listed->written > listed->chain.end_bytes())
+    bool const all = listed->fenced.size() == listed->chain.spec().replicas.size();
+    if (!all || listed->written > listed->chain.end_bytes())
         for (CoreletId replica : listed->fenced) CO_TRY_VOID(co_await look_beyond(listed, replica));
     co_return {};
 }

@@ -170,8 +170,8 @@ TEST(StreamRecovery, TheFirstRecordThatRottedIsALossToo) {
     EXPECT_EQ(rig.take_now(replicas[0].v).error().code, Code::kLost);
 }
 
-// Beyond what any pool promises, and still no word is left out: they know that they have written more than can be read.
-// (corelet-sim, losses.scenario, seed 4)
+// Beyond what any pool promises, and still no word is left out: they know that they have written more than can be
+// read. (corelet-sim, losses.scenario, seed 4)
 TEST(StreamRecovery, WhatRottedOnAllReplicasIsALoss) {
     StreamRig rig(8, 5, {2, 1});
     ASSERT_TRUE(rig.take_now(1));

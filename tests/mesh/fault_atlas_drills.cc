@@ -48,8 +48,8 @@ std::optional<FaultAtlas::Covered> FaultAtlas::draw_covered() {
         if (!stream) continue;
         for (CoreletId id : stream->open_segment) {
             auto const index = mesh_.index_of(id);
-            bool const covered =
-                std::ranges::any_of(stream->standbys, [&](auto const& standby) { return !is_in(standby, id); });
+            bool const covered = std::ranges::any_of(
+                stream->standbys, [&](auto const& standby) { return !is_in(standby.replicas, id); });
             if (covered && index && *index != owner && troubles_[*index] == Trouble::kNone)
                 found.push_back({volume, owner, *index});
         }

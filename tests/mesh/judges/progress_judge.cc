@@ -69,7 +69,8 @@ class ProgressJudge final : public Judge {
         auto& covered = covered_[volume];
         for (CoreletId id : stream.open_segment) {
             bool const done_without = std::ranges::any_of(stream.standbys, [&](auto const& standby) {
-                return standby.size() >= stream.width_wanted && std::ranges::find(standby, id) == standby.end();
+                return standby.replicas.size() >= stream.width_wanted &&
+                       std::ranges::find(standby.replicas, id) == standby.replicas.end();
             });
             auto const [last, fresh] = covered.try_emplace(id, world().now());
             if (done_without || id == mesh().id(servers.front())) last->second = world().now();

@@ -110,11 +110,11 @@ class StreamJudge final : public Judge {
     void check_standbys(const Seen& seen, const StreamStatus& stream) {
         constexpr Duration k_known_within = 5_s;
         if (seen.record.epoch() != stream.epoch.v) return;
-        for (u64 seq : stream.standby_seqs) {
+        for (const LogSegment& standby : stream.standbys) {
+            SegmentId const id = standby.id;
             bool const listed = std::ranges::any_of(seen.record.segments(), [&](const pb::Segment& segment) {
-                return segment.seq() == seq && segment.state() != pb::Segment::ENDED;
+                return segment.seq() == id.seq && segment.state() != pb::Segment::ENDED;
             });
-            SegmentId const id{SpaceId(seen.record.space()), seq};
             if (listed) {
                 unlisted_.erase(id);
                 continue;
