@@ -102,6 +102,7 @@ Checkpointer::Cut Checkpointer::make_cut() {
     cut.size_bytes = state.size_bytes;
     cut.mapped_blocks = state.mapped_blocks;
     cut.released = state.containers.releasable();
+    cut.adopted = state.containers.adopted();
     cut.condemned = state.containers.condemned();
     cut.leaves = state.map.cache().freeze();
     cut.container_pages = state.containers.take_changed_pages(cut.released);
@@ -239,7 +240,8 @@ Task<Result<void>> Checkpointer::commit(const Cut* cut, CheckpointRoot root) {
     Checkpoint const checkpoint{cut->position, encode_root(root), {}, cut->horizon};
     for (u32 attempt = 0;; ++attempt) {
         Checkpoint copy = checkpoint;
-        for (u64 const seq : cut->released) copy.released.push_back({core_.options.space, seq});
+        for (auto const* gone : {&cut->released, &cut->adopted})
+            for (u64 const seq : *gone) copy.released.push_back({core_.options.space, seq});
         auto const committed = co_await core_.stream->commit_checkpoint(std::move(copy));
         if (committed) co_return Result<void>{};
         // The same again is harmless: it is conditional on this owner's epoch.
@@ -269,6 +271,7 @@ void Checkpointer::install(Cut cut, CheckpointRoot root, const PageWriter& write
         // An adoption may have overtaken the release: then it is a chunk by now, a dead one.
         if (segment && segment->kind == ContainerKind::kEnded) state.containers.erase(seq);
     }
+    state.containers.forget_adopted(cut.adopted);
     container_refs_ = std::move(cut.table.container_pages);
     table_ = std::move(root.table);
     core_.counters.segments_released += cut.released.size();

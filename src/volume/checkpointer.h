@@ -33,6 +33,7 @@ class Checkpointer {
         u32 container_page_count = 0;
         CheckpointTable table;  // segments; the rest comes while it is written
         std::vector<u64> released;
+        std::vector<u64> adopted;    // released too, but for the stream alone
         std::vector<u64> condemned;  // may be removed once this is committed
     };
     // A directory page's next version, kept until the commit.

@@ -128,6 +128,7 @@ void ContainerTable::adopt(Container& segment, u32 blocks, u64 index_chunk) {
     count_out(segment);
     segments_.erase(segment.seq);
     std::erase(ended_, segment.seq);
+    adopted_.push_back(segment.seq);
     segment.kind = ContainerKind::kAdopted;
     segment.blocks = blocks;
     segment.index_chunk = index_chunk;
@@ -171,6 +172,10 @@ std::vector<u64> ContainerTable::releasable() const {
     for (u64 const seq : ended_)
         if (by_seq_.at(seq)->live == 0) out.push_back(seq);
     return out;
+}
+
+void ContainerTable::forget_adopted(const std::vector<u64>& released) {
+    std::erase_if(adopted_, [&](u64 seq) { return std::ranges::find(released, seq) != released.end(); });
 }
 
 std::vector<u64> ContainerTable::dead() const {
@@ -320,6 +325,7 @@ Result<void> ContainerTable::restore_page(u32 page, const PageData& data) {
         Container& container = create(seq, static_cast<ContainerKind>(kind), blocks, first + i);
         container.index_chunk = index_chunk;
         if (container.kind == ContainerKind::kEnded) ended_.push_back(seq);
+        if (container.kind == ContainerKind::kAdopted) adopted_.push_back(seq);
         count_out(container);
         container.live = live;
         container.condemned = (flags & 1) != 0;

@@ -91,6 +91,10 @@ class ContainerTable {
     // Ended segments that nothing refers to.
     [[nodiscard]] std::vector<u64> releasable() const;
     [[nodiscard]] usize ended_segments() const { return ended_.size(); }
+    // Segments that have been adopted, and that the stream lists until a checkpoint has taken them off: chunks by
+    // now, which may be dead and gone before that.
+    [[nodiscard]] const std::vector<u64>& adopted() const { return adopted_; }
+    void forget_adopted(const std::vector<u64>& released);
     // Data and map chunks with nothing live, not condemned yet; with their index chunks.
     [[nodiscard]] std::vector<u64> dead() const;
     [[nodiscard]] std::vector<u64> condemned() const;
@@ -159,6 +163,7 @@ class ContainerTable {
     std::map<u64, Container*> condemned_;
     std::map<u64, Container*> small_;
     std::vector<u64> ended_;  // in that order
+    std::vector<u64> adopted_;
     std::array<IntrusiveList<Container>, k_buckets> buckets_;
     Container* last_found_ = nullptr;
     u32 small_chunk_blocks_;

@@ -81,18 +81,21 @@ Task<Result<BufferChain>> FakeWorld::get(PoolId, ChunkId chunk, u64 chunk_bytes,
     Buffer data;
     if (auto const found = chunks.find(chunk.seq); found != chunks.end()) data = found->second;
     // An adopted segment is a chunk of the same name.
-    if (auto const found = segments.find(chunk.seq);
-        data.empty() && found != segments.end() && found->second.ended) {
-        data = Buffer::zeroed(found->second.blocks * k_block_bytes);
-        for (const auto& [block, bytes] : found->second.data)
-            std::memcpy(data.mutable_data() + block * k_block_bytes, bytes.data(), k_block_bytes);
-    }
+    if (auto const found = segments.find(chunk.seq); data.empty() && found != segments.end() && found->second.ended)
+        data = found->second.whole();
     if (data.empty()) co_return fail(Code::kUnknown, "no such chunk", chunk.seq);
     EXPECT_EQ(data.size(), chunk_bytes);
     EXPECT_LE(offset + length, data.size());
     BufferChain const part(Buffer::copy_of(data.bytes().subspan(offset, length)));
     if (!expected_crcs.empty() && block_crcs(part) != expected_crcs) co_return fail(Code::kCorrupt, "checksums");
     co_return part;
+}
+
+Buffer FakeWorld::Segment::whole() const {
+    Buffer out = Buffer::zeroed(blocks * k_block_bytes);
+    for (const auto& [block, bytes] : data)
+        std::memcpy(out.mutable_data() + block * k_block_bytes, bytes.data(), k_block_bytes);
+    return out;
 }
 
 Task<Result<void>> FakeWorld::remove(PoolId, std::vector<ChunkId> ids, Epoch by) {
@@ -106,8 +109,8 @@ Task<Result<void>> FakeWorld::remove(PoolId, std::vector<ChunkId> ids, Epoch by)
     bool const failing = fails();
     if (failing && prng.chance(1, 2)) co_return fail(Code::kTimeout, "remove lost");
     for (const ChunkId& id : ids) {
+        EXPECT_FALSE(segments.contains(id.seq)) << "deleted while the stream lists it: " << hex64(id.seq);
         chunks.erase(id.seq);
-        segments.erase(id.seq);  // adopted ones
     }
     if (failing) co_return fail(Code::kTimeout, "answer lost");
     co_return Result<void>{};
@@ -280,8 +283,10 @@ void FakeLogStream::store(const Sent& sent) {
         // A record after the committed checkpoint refers to nothing that the horizon declares dead.
         if (auto const* packed = std::get_if<volume_entry::Packed>(&*decoded))
             EXPECT_GE(packed->chunk, world_.horizon);
-        if (auto const* adopted = std::get_if<volume_entry::Adopted>(&*decoded))
+        if (auto const* adopted = std::get_if<volume_entry::Adopted>(&*decoded)) {
             EXPECT_GE(adopted->index_chunk, world_.horizon);
+            world_.segments.at(adopted->segment).adopted = true;
+        }
         if (auto const* placed = std::get_if<volume_entry::Placed>(&*decoded); placed && !placed->given_up)
             EXPECT_GE(placed->chunk, world_.horizon);
         LogEntry kept{entry.meta, bytes.empty() ? BufferChain() : BufferChain(Buffer::copy_of(bytes)), entry.crcs};
@@ -337,6 +342,7 @@ Task<Result<void>> FakeLogStream::commit_checkpoint(Checkpoint checkpoint) {
         for (const auto& entry : world_.log)
             EXPECT_TRUE(entry.place.segment != id || entry.record <= checkpoint.position)
                 << "released with records that replay needs";
+        if (found->second.adopted) world_.chunks.emplace(id.seq, found->second.whole());
         world_.segments.erase(found);
     }
     while (!world_.log.empty() && world_.log.front().record <= world_.position) world_.log.pop_front();

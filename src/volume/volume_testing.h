@@ -61,7 +61,9 @@ class FakeWorld final : public Chunks {
         u32 blocks = 0;  // sent
         u32 acknowledged_blocks = 0;
         bool ended = false;
+        bool adopted = false;
         std::map<u32, Buffer> data;  // by block
+        [[nodiscard]] Buffer whole() const;
     };
 
     [[nodiscard]] Task<Result<ChunkPutResult>> put(PoolId pool, ChunkId chunk, BufferChain data,

@@ -132,10 +132,13 @@ void CanLoseJudge::add_segments(usize leader, std::vector<Item>& out) const {
         for (const pb::Segment& segment : stream.segments()) {
             if (segment.state() == pb::Segment::DORMANT) continue;
             SegmentId const id{SpaceId(stream.space()), segment.seq()};
-            Item kept{(segment.state() == pb::Segment::ENDED ? "ended segment " : "listed segment ") +
-                          to_string(id) + ", of " + std::to_string(segment.replicas_size()) + " replicas,",
-                      1,
-                      {}};
+            std::string where;
+            for (u64 replica : segment.replicas()) {
+                auto const i = mesh().index_of(CoreletId(replica));
+                where += (where.empty() ? " of " : " and ") + (i ? corelet_name(*i) : to_string(CoreletId(replica)));
+            }
+            bool const ended = segment.state() == pb::Segment::ENDED;
+            Item kept{(ended ? "ended segment " : "listed segment ") + to_string(id) + where, 1, {}};
             for (u64 replica : segment.replicas()) {
                 auto const i = mesh().index_of(CoreletId(replica));
                 if (!i || !mesh().node(*i)) continue;
