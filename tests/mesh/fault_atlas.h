@@ -46,8 +46,14 @@ class FaultAtlas {
     [[nodiscard]] std::set<usize> spoiled() const;
     // Something other than a crash has happened to the device that it has now.
     [[nodiscard]] bool was_damaged(usize index) const { return damaged_[index]; }
-    // Since when its device is not what it was, and has to become somebody else.
-    [[nodiscard]] std::optional<sim::VirtualTime> must_notice_since(usize index) const;
+    // Its device is not what it was, and has to become somebody else: as soon as it is mounted, or when others tell
+    // it.
+    struct Former {
+        CoreletId id;
+        sim::VirtualTime since;
+        bool is_told = false;
+    };
+    [[nodiscard]] std::optional<Former> former(usize index) const;
     // What lies on its media of this fragment has rotted, longer ago than anybody is stopped or cut off.
     [[nodiscard]] bool has_rotted(usize index, const FragmentId& fragment) const;
     [[nodiscard]] usize promise() const { return options_.promise; }
@@ -283,11 +289,7 @@ class FaultAtlas {
         sim::VirtualTime at;
     };
     std::map<usize, Memory> memories_;  // older states of devices
-    struct Former {
-        CoreletId id;
-        sim::VirtualTime since;
-    };
-    std::map<usize, Former> former_;  // who must notice that he is nobody any more
+    std::map<usize, Former> former_;    // who must notice that he is nobody any more
     std::vector<bool> damaged_;
     struct Rot {
         usize index = 0;

@@ -111,7 +111,7 @@ void FaultAtlas::bring_back_old_device() {
         return;
     world_.stats().count_fault(sim::FaultKind::kDeviceRollback);
     spoil(*victim, Trouble::kOld);
-    former_[*victim] = Former{memory->second.id, world_.now()};
+    former_[*victim] = Former{memory->second.id, world_.now(), true};
     mesh_.machine(*victim).crash(sim::Ending::kPower);
     device_of(*victim)->roll_back(memory->second.device);
     after(draw(100, 3'000), &FaultAtlas::look_whether_noticed, *victim);

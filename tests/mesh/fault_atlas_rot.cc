@@ -28,8 +28,9 @@ void FaultAtlas::rot_log() {
         spoil(owner->index, Trouble::kSpoiled);
         return crash_spoiled(owner->index);
     }
-    owner->replicas.push_back(owner->index);
-    usize const victim = owner->replicas[random_.below(owner->replicas.size())];
+    // The owner reads its own copy first.
+    usize const victim =
+        random_.chance(1, 2) ? owner->index : owner->replicas[random_.below(owner->replicas.size())];
     if (troubles_[victim] != Trouble::kNone) return;
     spoil(victim, Trouble::kSpoiled);
     // What was written lately is what is read.
@@ -134,7 +135,7 @@ void FaultAtlas::rot_journal() {
     world_.stats().count("journal.rotted");
     world_.stats().count_fault(sim::FaultKind::kBitRot);
     spoil(*victim, Trouble::kOld);
-    former_[*victim] = Former{id, world_.now()};
+    former_[*victim] = Former{id, world_.now(), false};
     after(draw(100, 3'000), &FaultAtlas::look_whether_noticed, *victim);
 }
 
@@ -171,9 +172,9 @@ bool FaultAtlas::rot_promised_batch(usize index) {
     return true;
 }
 
-std::optional<sim::VirtualTime> FaultAtlas::must_notice_since(usize index) const {
+std::optional<FaultAtlas::Former> FaultAtlas::former(usize index) const {
     auto const found = former_.find(index);
-    return found == former_.end() ? std::nullopt : std::optional(found->second.since);
+    return found == former_.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace corelet

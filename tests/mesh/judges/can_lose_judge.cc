@@ -135,7 +135,8 @@ void CanLoseJudge::add_segments(usize leader, std::vector<Item>& out) const {
             std::string where;
             for (u64 replica : segment.replicas()) {
                 auto const i = mesh().index_of(CoreletId(replica));
-                where += (where.empty() ? " of " : " and ") + (i ? corelet_name(*i) : to_string(CoreletId(replica)));
+                where +=
+                    (where.empty() ? " of " : " and ") + (i ? corelet_name(*i) : to_string(CoreletId(replica)));
             }
             bool const ended = segment.state() == pb::Segment::ENDED;
             Item kept{(ended ? "ended segment " : "listed segment ") + to_string(id) + where, 1, {}};

@@ -79,7 +79,7 @@ class ConsensusJudge final : public Judge {
         if (core.role() == raft::Role::kLeader) {
             bool const new_here = seen.role != raft::Role::kLeader || seen.term != core.term();
             if (new_here) check_election(core);
-            if (!new_here && core.commit() != seen.commit) check_commit(core);
+            if (!new_here && core.commit() != seen.commit) check_commit(core, seen.voters);
             if (new_here || core.log().last().index != seen.last) check_changes(core, new_here, seen);
         }
         seen.role = core.role();
@@ -92,8 +92,13 @@ class ConsensusJudge final : public Judge {
     // they died or went on to a later term.
     template <class Predicate>
     [[nodiscard]] bool majority(const raft::Core& leader, Predicate predicate) const {
+        return majority(leader, leader.configuration().voters, predicate);
+    }
+    template <class Predicate>
+    [[nodiscard]] bool majority(const raft::Core& leader, const std::vector<CoreletId>& voters,
+                                Predicate predicate) const {
         usize surely = 0, perhaps = 0;
-        for (CoreletId voter : leader.configuration().voters) {
+        for (CoreletId voter : voters) {
             auto const index = mesh().index_of(voter);
             if (!index || !mesh().node(*index) || core_of(*index).self() != voter ||
                 core_of(*index).term() > leader.term() || trial().atlas.spoiled().contains(*index))
@@ -101,7 +106,7 @@ class ConsensusJudge final : public Judge {
             else if (core_of(*index).term() == leader.term() && predicate(core_of(*index)))
                 ++surely;
         }
-        return surely + perhaps >= leader.configuration().majority();
+        return surely + perhaps >= voters.size() / 2 + 1;
     }
 
     // A vote is durable before it counts.
@@ -131,15 +136,31 @@ class ConsensusJudge final : public Judge {
     }
 
     // An entry is committed by counting when it is of the own term, and durable at a majority.
-    void check_commit(const raft::Core& leader) const {
+    void check_commit(const raft::Core& leader, const std::vector<CoreletId>& before) const {
         judged();
         raft::Index const commit = leader.commit();
         if (leader.log().term_at(commit) != leader.term())
             fail("entry " + std::to_string(commit) + " of an older term was committed by counting, in term " +
                  std::to_string(leader.term().v));
-        if (!majority(leader, [&](const raft::Core& core) { return core.log().durable() >= commit; }))
+        auto const has_it = [&](const raft::Core& core) { return core.log().durable() >= commit; };
+        // In the turn that committed it the next change of the voters may have been appended.
+        if (!majority(leader, has_it) && !majority(leader, before, has_it))
             fail("entry " + std::to_string(commit) + " was committed in term " + std::to_string(leader.term().v) +
-                 " before it was durable at a majority");
+                 " before it was durable at a majority: " + durable_ends(leader));
+    }
+
+    [[nodiscard]] std::string durable_ends(const raft::Core& leader) const {
+        std::string out = "the leader has " + std::to_string(leader.log().durable());
+        for (CoreletId voter : leader.configuration().voters) {
+            auto const index = mesh().index_of(voter);
+            if (voter == leader.self()) continue;
+            out += ", " + (index ? corelet_name(*index) : to_string(voter)) + " ";
+            out += !index || !mesh().node(*index) ? std::string("is not up")
+                                                  : std::to_string(core_of(*index).log().durable()) + " of " +
+                                                        std::to_string(core_of(*index).log().last().index) +
+                                                        " in term " + std::to_string(core_of(*index).term().v);
+        }
+        return out;
     }
 
     // One change of the voters at a time, and none before an entry of the term is committed; a learner becomes a

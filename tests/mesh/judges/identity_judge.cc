@@ -1,5 +1,7 @@
 // Identities (protocols 1). Whoever has lost what it had promised goes on as somebody else, within a bound; whom
 // nothing befell but crashes stays who it is; and a voter that has just started asks the others before it votes.
+#include "catalog/state.h"
+#include "node/node.pb.h"
 #include "tests/mesh/judges/judges.h"
 
 namespace corelet {
@@ -11,18 +13,22 @@ constexpr Duration k_asks_for = 1'500_ms;  // at least; a clock drifts by less t
 
 class IdentityJudge final : public Judge {
   public:
-    explicit IdentityJudge(Trial& trial) : Judge(trial, "identities"), seen_(trial.mesh.size()) {}
+    explicit IdentityJudge(Trial& trial)
+        : Judge(trial, "identities"), seen_(trial.mesh.size()), early_(trial.mesh.size()) {}
 
     void look() override {
         for (usize i = 0; i < mesh().size(); ++i) {
-            auto const since = trial().atlas.must_notice_since(i);
-            if (since && mesh().node(i) && world().now() - *since > k_noticed_within)
+            auto const former = trial().atlas.former(i);
+            bool const known = former && (!former->is_told || world().now() - former->since > k_noticed_within);
+            if (known && mesh().node(i) && mesh().node(i)->id() == former->id)
                 fail(corelet_name(i) + " has lost what it had promised, and is who it was");
         }
+        look_at_records();
     }
 
     void after_turn(usize index) override {
         if (!mesh().node(index)) return;
+        look_before_first_session(index);
         Seen& seen = seen_[index];
         u64 const boot = mesh().machine(index).boots();
         auto const& votes = mesh().node(index)->services().raft->core().durable();
@@ -46,6 +52,49 @@ class IdentityJudge final : public Judge {
         u64 device = 0;
     };
 
+    // What the catalog says of an identity's lives: each is one body's, and none has less than one before it had.
+    void look_at_records() {
+        auto const leader = mesh().catalog_leader();
+        if (!leader) return;
+        for (auto const& [key, item] : mesh().node(*leader)->services().catalog->local().items("corelets/")) {
+            pb::IdentityRecord now;
+            if (!now.ParseFromString(item.value)) return fail("the record " + key + " does not parse");
+            auto const [known, fresh] = records_.try_emplace(key, Record{item.mod_revision, now});
+            Record& before = known->second;
+            if (fresh || item.mod_revision <= before.changed) continue;
+            bool const back = now.incarnation() < before.record.incarnation() ||
+                              now.durable_sequence() < before.record.durable_sequence();
+            bool const other =
+                now.incarnation() == before.record.incarnation() && now.nonce() != before.record.nonce();
+            judged();
+            if (back || other)
+                fail("the record " + key + (back ? " went back" : " is another body's") + ": incarnation " +
+                     std::to_string(before.record.incarnation()) + " with " +
+                     std::to_string(before.record.durable_sequence()) + ", then " +
+                     std::to_string(now.incarnation()) + " with " + std::to_string(now.durable_sequence()));
+            before = Record{item.mod_revision, now};
+        }
+    }
+
+    // Until the catalog has recorded its present life it prepares nothing and is fenced by nobody.
+    void look_before_first_session(usize index) {
+        auto const& services = mesh().node(index)->services();
+        Early& early = early_[index];
+        u64 const boot = mesh().machine(index).boots();
+        bool const fresh = std::exchange(early.boot, boot) != boot;
+        if (fresh) early.is_over = false;
+        early.is_over = early.is_over || (services.session && services.session->first_session().is_set());
+        if (early.is_over) return;
+        std::map<SegmentId, Epoch> now;
+        for (const SegmentInfo& info : services.store->list_segments()) now.emplace(info.id, info.epoch);
+        for (auto const& [id, epoch] : now)
+            if (auto const had = early.segments.find(id);
+                !fresh && (had == early.segments.end() || had->second < epoch))
+                fail(corelet_name(index) + " was fenced in segment " + to_string(id) +
+                     ", or prepared it, before the catalog had recorded its present life");
+        early.segments = std::move(now);
+    }
+
     void look_whether_the_same(usize index) {
         const Seen& before = seen_[index];
         if (before.id.is_zero() || before.device != mesh().devices_had(index)) return;
@@ -62,7 +111,18 @@ class IdentityJudge final : public Judge {
              " as soon as it has started, without having asked whether others know better");
     }
 
+    struct Record {
+        Revision changed;
+        pb::IdentityRecord record;
+    };
+    struct Early {
+        u64 boot = 0;
+        bool is_over = false;
+        std::map<SegmentId, Epoch> segments;
+    };
     std::vector<Seen> seen_;
+    std::vector<Early> early_;
+    std::map<std::string, Record> records_;
 };
 
 }  // namespace
