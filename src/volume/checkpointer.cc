@@ -271,7 +271,7 @@ void Checkpointer::install(Cut cut, CheckpointRoot root, const PageWriter& write
         // An adoption may have overtaken the release: then it is a chunk by now, a dead one.
         if (segment && segment->kind == ContainerKind::kEnded) state.containers.erase(seq);
     }
-    state.containers.forget_adopted(cut.adopted);
+    state.containers.forget_adopted(cut.adopted.size());
     container_refs_ = std::move(cut.table.container_pages);
     table_ = std::move(root.table);
     core_.counters.segments_released += cut.released.size();

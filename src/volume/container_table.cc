@@ -174,8 +174,9 @@ std::vector<u64> ContainerTable::releasable() const {
     return out;
 }
 
-void ContainerTable::forget_adopted(const std::vector<u64>& released) {
-    std::erase_if(adopted_, [&](u64 seq) { return std::ranges::find(released, seq) != released.end(); });
+void ContainerTable::forget_adopted(usize count) {
+    CORELET_ASSERT(count <= adopted_.size());
+    adopted_.erase(adopted_.begin(), adopted_.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 std::vector<u64> ContainerTable::dead() const {

@@ -94,7 +94,8 @@ class ContainerTable {
     // Segments that have been adopted, and that the stream lists until a checkpoint has taken them off: chunks by
     // now, which may be dead and gone before that.
     [[nodiscard]] const std::vector<u64>& adopted() const { return adopted_; }
-    void forget_adopted(const std::vector<u64>& released);
+    // The first so many: those that come meanwhile stand behind them.
+    void forget_adopted(usize count);
     // Data and map chunks with nothing live, not condemned yet; with their index chunks.
     [[nodiscard]] std::vector<u64> dead() const;
     [[nodiscard]] std::vector<u64> condemned() const;

@@ -41,6 +41,7 @@ class CatalogWorkload {
     struct Pair {
         KeyHistory history;
         std::array<KeySeen, k_history_keys> seen{};  // last by any client
+        usize open = 0;                              // writes that were begun and never answered with success
     };
     struct View {
         u64 boot = 0;
@@ -70,7 +71,8 @@ class CatalogWorkload {
     sim::World& world_;
     CatalogWorkloadOptions options_;
     std::vector<Pair> pairs_;
-    std::vector<View> views_;  // of each corelet, what it shows without asking others
+    std::vector<usize> current_;  // pairs that are asked for
+    std::vector<View> views_;     // of each corelet, what it shows without asking others
     RevisionOrder order_;
     std::optional<std::string> trouble_;
     Prng random_;
