@@ -256,6 +256,9 @@ class SystemTest(unittest.TestCase):
         lab = Lab(self.path(name))
         self.meshes.append(lab)
         lab.up(corelets, size=size, **options)
+        status = lab.status()
+        self.assertEqual(len(status["corelets"]), corelets + options.get("witnesses", 0), "all have joined")
+        self.assertGreaterEqual(len(status["catalog"]["voters"]), min(corelets, 3) - (corelets == 2), "who is lost at once is outvoted")
         return lab
 
     def wait_until(self, condition, what, limit=180):

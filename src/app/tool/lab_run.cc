@@ -50,7 +50,9 @@ std::vector<u32> all_indexes(const Lab& lab) {
     return out;
 }
 
-bool is_whole(const Json& status) {
+// The first corelet is a whole mesh by itself until the others have joined.
+bool is_whole(const Json& status, usize members) {
+    if (status.at("corelets").size() < members) return false;
     for (const Json& corelet : status.at("corelets"))
         if (corelet.value("state", "") != "up") return false;
     return status.value("health", "") == "ok" && status.at("catalog").value("available", false);
@@ -65,7 +67,7 @@ Task<Result<Json>> wait_until_whole(Env* env, Lab lab, Duration limit) {
         auto status = co_await client.command("status", Json::object(), 3_s, true);
         if (status) order_corelets(*status, lab);
         if (status || !seen) seen = std::move(status);
-        if (seen && is_whole(*seen)) co_return seen;
+        if (seen && is_whole(*seen, lab.members.size())) co_return seen;
         if (env->clock.now() >= deadline) break;
         co_await env->clock.sleep(k_look_every);
     }
