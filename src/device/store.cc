@@ -206,25 +206,24 @@ std::vector<SegmentInfo> Store::list_segments() const {
     for (const auto& [id, entry] : core_->metadata().segments()) out.push_back(entry.info());
     return out;
 }
-std::vector<std::pair<u64, u64>> Store::fragment_places(FragmentId id, u64 offset, u64 bytes) const {
+static std::vector<std::pair<u64, u64>> places_of(const std::vector<DevicePiece>& pieces) {
     std::vector<std::pair<u64, u64>> out;
+    for (const DevicePiece& piece : pieces) out.emplace_back(piece.offset, piece.bytes);
+    return out;
+}
+std::vector<std::pair<u64, u64>> Store::fragment_places(FragmentId id, u64 offset, u64 bytes) const {
     const FragmentIndex& fragments = core_->metadata().fragments();
     const FragmentEntry* const entry = fragments.find(id);
-    if (!entry || offset + bytes > entry->bytes()) return out;
+    if (!entry || offset + bytes > entry->bytes()) return {};
     std::vector<UnitExtent> const extents = fragments.extents_of(*entry);
     FragmentShape const shape = fragment_shape(entry->blocks, extents.size(), entry->is(FragmentEntry::k_adopted));
     u64 const start = shape.data_start_block * k_block_bytes + offset;
-    for (const DevicePiece& piece : core_->pieces_of(extents, start, bytes))
-        out.emplace_back(piece.offset, piece.bytes);
-    return out;
+    return places_of(core_->pieces_of(extents, start, bytes));
 }
 std::vector<std::pair<u64, u64>> Store::segment_places(SegmentId id, u64 offset, u64 bytes) const {
-    std::vector<std::pair<u64, u64>> out;
     const SegmentEntry* const entry = core_->has_forgotten() ? nullptr : core_->metadata().segment(id);
-    if (!entry || offset + bytes > entry->capacity_bytes()) return out;
-    for (const DevicePiece& piece : core_->pieces_of(entry->extents, offset, bytes))
-        out.emplace_back(piece.offset, piece.bytes);
-    return out;
+    if (!entry || offset + bytes > entry->capacity_bytes()) return {};
+    return places_of(core_->pieces_of(entry->extents, offset, bytes));
 }
 Task<Result<void>> Store::drop_segment(SegmentId id) {
     return core_->drop_segment(id);

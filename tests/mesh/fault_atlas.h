@@ -211,7 +211,8 @@ class FaultAtlas {
     void cut_from_others(bool both_ways);
     bool cut_from_others(usize victim, bool both_ways, Duration time);
     void begin_lying();
-    [[nodiscard]] sim::MediaFile* device_of(usize index);
+    [[nodiscard]] sim::MediaFile* device_of(usize index) const;
+    [[nodiscard]] std::vector<u32> all_but(std::initializer_list<usize> these) const;
     [[nodiscard]] std::optional<usize> draw_victim();  // nobody if one more is too many
     // Of somebody who is taken out after a while, and replaced; null if there is nobody.
     [[nodiscard]] sim::MediaFile* spoil_some_device();
@@ -299,6 +300,8 @@ class FaultAtlas {
         u32 crc = 0;  // of the page, as rotten as it is
         sim::VirtualTime since;
     };
+    // As it was when it rotted: nobody has written there since.
+    [[nodiscard]] bool is_there(const Rot& rot) const;
     std::vector<Rot> rots_;  // to be undone
     struct Prepared {
         CoreletId owner;

@@ -3,7 +3,7 @@
 
 namespace corelet {
 
-sim::MediaFile* FaultAtlas::device_of(usize index) {
+sim::MediaFile* FaultAtlas::device_of(usize index) const {
     return mesh_.machine(index).media().find(mesh_.device_path(index));
 }
 

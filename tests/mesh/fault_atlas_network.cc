@@ -27,6 +27,13 @@ bool FaultAtlas::cut_from_others(usize victim, bool both_ways, Duration time) {
     return true;
 }
 
+std::vector<u32> FaultAtlas::all_but(std::initializer_list<usize> these) const {
+    std::vector<u32> out;
+    for (u32 i = 0; i < mesh_.size(); ++i)
+        if (std::ranges::find(these, i) == these.end()) out.push_back(i);
+    return out;
+}
+
 // Nobody is lost by it: whoever cannot go on waits.
 void FaultAtlas::cut_many() {
     std::vector<u32> some, others;

@@ -91,11 +91,8 @@ void FaultAtlas::cut_leader_with_one() {
     auto const other = draw_sound();
     if (!leader || !other || *other == *leader || troubles_[*leader] != Trouble::kNone || !may_trouble(2)) return;
     world_.stats().count("leader.cut-with-one");
-    std::vector<u32> rest;
-    for (u32 i = 0; i < mesh_.size(); ++i)
-        if (i != *leader && i != *other) rest.push_back(i);
     troubles_[*leader] = troubles_[*other] = Trouble::kCut;
-    cut({static_cast<u32>(*leader), static_cast<u32>(*other)}, std::move(rest), draw(5'000, 9'000));
+    cut({static_cast<u32>(*leader), static_cast<u32>(*other)}, all_but({*leader, *other}), draw(5'000, 9'000));
 }
 
 // A session is about to lapse as its holder is heard of again, and what the catalog commits takes long just then.

@@ -112,10 +112,7 @@ void FaultAtlas::be_alone(usize index) {
     if (!outcast_ || troubles_[index] != Trouble::kCut) return;
     world_.stats().count("owner.outcast");
     outcast_.reset();
-    std::vector<u32> others;
-    for (u32 other = 0; other < mesh_.size(); ++other)
-        if (other != index) others.push_back(other);
-    cut({static_cast<u32>(index)}, std::move(others), draw(1'000, 4'000));
+    cut({static_cast<u32>(index)}, all_but({index}), draw(1'000, 4'000));
 }
 
 // As many at once as may be away, and back soon.

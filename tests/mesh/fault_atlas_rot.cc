@@ -62,11 +62,8 @@ void FaultAtlas::rot_log_end() {
     crash(owner->index, draw(3'000, 8'000));
     after(k_recovered_within, &FaultAtlas::crash_spoiled, rotten);
     if (random_.chance(1, 3)) return;
-    std::vector<u32> others;
-    for (u32 other = 0; other < mesh_.size(); ++other)
-        if (other != whole && other != *leader) others.push_back(other);
     troubles_[whole] = Trouble::kCut;
-    cut({static_cast<u32>(whole)}, std::move(others), draw(4'500, 9'000));
+    cut({static_cast<u32>(whole)}, all_but({whole, *leader}), draw(4'500, 9'000));
 }
 
 // While somebody is being filled: what that is read from has rotted at one corelet, for a while, as it does behind
@@ -100,14 +97,16 @@ void FaultAtlas::rot_sources() {
     after(k_rotten_for, &FaultAtlas::undo_rot, *victim);
 }
 
+bool FaultAtlas::is_there(const Rot& rot) const {
+    const sim::MediaFile* const device = device_of(rot.index);
+    return device && crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc;
+}
+
 // What has been written anew meanwhile stays.
 void FaultAtlas::undo_rot(usize index) {
     if (troubles_[index] != Trouble::kSpoiled) return;
-    sim::MediaFile* const device = device_of(index);
     for (const Rot& rot : rots_)
-        if (device && rot.index == index &&
-            crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc)
-            device->flip_bit(rot.offset, rot.bit);
+        if (rot.index == index && is_there(rot)) device_of(index)->flip_bit(rot.offset, rot.bit);
     std::erase_if(rots_, [index](const Rot& rot) { return rot.index == index; });
     troubles_[index] = Trouble::kFilling;
     whole_since_.reset();
@@ -117,10 +116,8 @@ bool FaultAtlas::has_rotted(usize index, const FragmentId& fragment) const {
     constexpr Duration k_longest_answer = 15_s;
     CORELET_ASSERT(options_.longest < k_longest_answer);
     return std::ranges::any_of(rots_, [&](const Rot& rot) {
-        if (rot.index != index || rot.fragment != fragment || world_.now() - rot.since < k_longest_answer)
-            return false;
-        const sim::MediaFile* const device = mesh_.machine(index).media().find(mesh_.device_path(index));
-        return device && crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc;
+        return rot.index == index && rot.fragment == fragment && world_.now() - rot.since >= k_longest_answer &&
+               is_there(rot);
     });
 }
 
