@@ -320,7 +320,7 @@ bool VolumeHost::lacks_a_copy(const pb::Stream& stream) const {
     bool const room = placement_.choose(pool->id, redundancy.width(), {}, 0).size() == redundancy.width();
     for (const pb::Segment& segment : stream.segments()) {
         if (segment.state() != pb::Segment::ENDED) continue;
-        if (room && !segment.chunk() && segment.replicas_size() < redundancy.m + 1) return true;
+        if (room && segment.replicas_size() < redundancy.m + 1) return true;
         for (u64 id : segment.replicas()) {
             const mesh::Corelet* const replica = map->find(CoreletId(id));
             if (!replica || replica->presence == mesh::Presence::kOut) return true;

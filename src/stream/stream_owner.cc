@@ -393,8 +393,7 @@ Task<Result<void>> StreamOwner::commit_checkpoint(Checkpoint checkpoint) {
     std::vector<LogSegment> dropped;
     for (SegmentId released : shared->released)
         for (const pb::Segment& segment : record_->value().segments())
-            if (segment.seq() == released.seq && !segment.chunk())
-                dropped.push_back(to_spec(record_->space(), segment));
+            if (segment.seq() == released.seq) dropped.push_back(to_spec(record_->space(), segment));
     auto const committed = co_await record_->update(change, catalog_deadline());
     if (!committed) {
         if (committed.error().code == Code::kFenced) stop(committed.error());

@@ -317,7 +317,7 @@ std::string FaultAtlas::what_is_missing() const {
             pb::Stream stream;
             if (!stream.ParseFromString(item.value)) return "a stream's record does not parse" + at;
             for (const pb::Segment& segment : stream.segments()) {
-                if (segment.state() == pb::Segment::ENDED && !segment.chunk() &&
+                if (segment.state() == pb::Segment::ENDED &&
                     static_cast<usize>(segment.replicas_size()) < options_.copies)
                     return "ended segment " + std::to_string(segment.seq()) + " has " +
                            std::to_string(segment.replicas_size()) + " copies" + at;
