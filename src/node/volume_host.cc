@@ -216,7 +216,9 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
                                       [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
         // What an ended segment with a lost copy holds is packed by an owner, who lets go of the stream again.
         if (!open && !lacks_a_copy(stream)) return;
-        if (waited < (!owner.is_zero() ? k_caretaker_after : open ? k_candidate_step * 4 : k_secure_after)) return;
+        // An owner that was away may come back for it. This one has.
+        bool const may_return = !owner.is_zero() && owner != self_;
+        if (waited < (may_return ? k_caretaker_after : open ? k_candidate_step * 4 : k_secure_after)) return;
         caretaker = open;
     }
     auto const place = rank(volume, stream);

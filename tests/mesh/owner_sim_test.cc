@@ -157,6 +157,25 @@ TEST(OwnerSim, ACaretakerEndsWhatNobodyServes) {
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }
 
+// Its session lives on, so nobody else may take the stream; and it may die again before long.
+TEST(OwnerSim, AnOwnerThatIsBackEndsWhatNobodyWantsAnyMore) {
+    Ready r(59, six(), "ec:2+1");
+    ASSERT_TRUE(fill(r.mesh, "v", 0, 40)) << why(r.world);
+    usize const owner = *r.mesh.server_of("v"), asked = somebody_else(r.mesh, owner);
+    r.mesh.machine(owner).crash();
+    auto const answer = r.mesh.request(asked, "volume.detach", R"({"name":"v"})");
+    r.world.run_for(500_ms);
+    r.mesh.start(owner);
+    auto const ended = [&] {
+        auto const stream = stream_of(r.mesh, asked);
+        return stream && std::ranges::none_of(stream->segments(),
+                                              [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
+    };
+    EXPECT_TRUE(r.world.run_until(ended, 20_s)) << why(r.world);
+    EXPECT_TRUE(r.mesh.servers_of("v").empty());
+    EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
 // Witnesses hold all votes and are gone for long: no client notices, and no connection that its writes go over is
 // broken by whoever looks for the catalog.
 TEST(OwnerSim, AVolumeGoesOnWithoutTheCatalog) {
