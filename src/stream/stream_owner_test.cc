@@ -335,6 +335,25 @@ TEST(StreamOwner, OneFullCoreletIsDoneWithout) {
         EXPECT_EQ(std::ranges::count(standby.replicas, CoreletId(2)), 0) << "it refused";
 }
 
+// Most names of segments have their homes on one that is silent, and no standby is left.
+TEST(StreamOwner, OneThatDoesNotAnswerIsNoHomeForAWhile) {
+    StreamRig rig(18, 6);
+    rig.at(1).placement.homes_of = [](SegmentId id) {
+        std::vector<CoreletId> const silent{CoreletId(1), CoreletId(2), CoreletId(3)};
+        return id.seq % 8 != 0 ? silent : std::vector<CoreletId>{CoreletId(1), CoreletId(4), CoreletId(5)};
+    };
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, 3);
+    rig.pass(3_s);
+    rig.replicas.host(CoreletId(2)).silent = true;
+    Instant const before = rig.env.clock.now();
+    for (u64 tag = 4; tag < 12; ++tag) {
+        rig.owner(1).request_roll();
+        append_all(rig, 1, tag, tag);
+    }
+    EXPECT_LT(rig.env.clock.now() - before, 5_s) << "one try with it, and one second for the rest";
+}
+
 // Takes long to prepare, so that a checkpoint is committed meanwhile.
 TEST(StreamOwner, TheHorizonStaysBelowWhatIsBeingPrepared) {
     StreamRig rig(17, 6);

@@ -268,7 +268,8 @@ StreamOwner::StandbyWish StreamOwner::at_home(StandbyWish wish) {
         auto homes = deps_.placement.homes(pool(), id);
         if (homes.empty()) return wish;
         bool const fits = homes.size() == wish.replicas.size() && contains(homes, deps_.self) == own &&
-                          avoids(homes, avoid_) && std::all_of(homes.begin(), homes.end(), [&](CoreletId home) {
+                          avoids(homes, avoid_) && (is_fit(homes) || !is_fit(wish.replicas)) &&
+                          std::all_of(homes.begin(), homes.end(), [&](CoreletId home) {
                               return deps_.placement.is_up(home) && (!wish.strict || contains(wish.replicas, home));
                           });
         if (!fits) continue;

@@ -151,7 +151,9 @@ class MemoryPlacement final : public LogPlacement {
     [[nodiscard]] LogPolicy policy(PoolId) const override { return rules; }
     [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid,
                                                 u64 salt) const override;
-    [[nodiscard]] std::vector<CoreletId> homes(PoolId, SegmentId) const override { return {}; }
+    [[nodiscard]] std::vector<CoreletId> homes(PoolId, SegmentId segment) const override {
+        return homes_of ? homes_of(segment) : std::vector<CoreletId>{};
+    }
     [[nodiscard]] std::vector<CoreletId> domain_of(PoolId, CoreletId corelet) const override;
     [[nodiscard]] bool is_up(CoreletId corelet) const override { return up.contains(corelet); }
     [[nodiscard]] bool is_confirmed_dead(CoreletId corelet) const override { return !up.contains(corelet); }
@@ -159,7 +161,8 @@ class MemoryPlacement final : public LogPlacement {
 
     LogPolicy rules{3, 2};
     std::set<CoreletId> up;
-    std::map<CoreletId, u32> zones;  // empty: each fails alone
+    std::map<CoreletId, u32> zones;                             // empty: each fails alone
+    std::function<std::vector<CoreletId>(SegmentId)> homes_of;  // none: of a coded pool
 
   private:
     CoreletId self_;
