@@ -44,6 +44,18 @@ struct ReplicaServer::Replica {
     Mutex growing;
 };
 
+struct ReplicaServer::Preparing {
+    Preparing(ReplicaServer& its, SegmentId segment) : server(its), id(segment) { server.preparing_.insert(id); }
+    ~Preparing() {
+        server.preparing_.erase(server.preparing_.find(id));
+        server.prepared_.notify_all();
+    }
+    Preparing(const Preparing&) = delete;
+    Preparing& operator=(const Preparing&) = delete;
+    ReplicaServer& server;
+    SegmentId id;
+};
+
 ReplicaServer::ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes times)
     : env_(env), store_(store), rpc_(rpc), times_(times), mounted_(env.clock.now()) {
     // What changes the device runs to its end, whoever waits for it.
@@ -131,6 +143,7 @@ Task<Result<Reply>> ReplicaServer::prepare(Request request) {
     spec.packed_reservation_bytes = message.reserve_bytes();
     spec.space = message.system() ? SpaceClass::kSystem : SpaceClass::kClient;
     SegmentId const id = id_of(message);
+    Preparing const held(*this, id);
     CO_TRY_VOID(co_await store_.prepare_segment(id, spec));
     auto replica = std::make_shared<Replica>(id, spec.salt, ReplicaCore(id, spec.epoch, owner, times_, mounted_));
     replica->scanned = true;  // nothing of this salt can be there
@@ -308,6 +321,8 @@ Task<Result<Reply>> ReplicaServer::seal(Request request) {
 Task<Result<Reply>> ReplicaServer::drop(Request request) {
     CO_TRY(auto message, decode_message<pb::DropSegment>(request.body));
     SegmentId const id = id_of(message);
+    // Who waits no longer for what is being prepared drops it, while the device is at it.
+    while (preparing_.contains(id)) co_await prepared_.wait();
     CO_TRY(SegmentInfo info, store_.segment_info(id));
     if (Epoch(message.epoch()) < info.epoch)
         co_return fail(Code::kFenced, "the segment knows a newer epoch", info.epoch.v);
@@ -351,7 +366,8 @@ Task<Result<void>> RpcReplicaPort::prepare(CoreletId replica, PrepareRequest req
     message.set_initial_bytes(request.initial_bytes);
     message.set_reserve_bytes(request.reserve_bytes);
     message.set_system(request.system);
-    return simple(replica, stream_method::k_prepare, encode_message(message), 5_s);
+    // Writes may be waiting for it, and others can be asked instead.
+    return simple(replica, stream_method::k_prepare, encode_message(message), 2_s);
 }
 
 namespace {

@@ -42,6 +42,7 @@ class ReplicaServer {
 
   private:
     struct Replica;
+    struct Preparing;
     using ReplicaPtr = std::shared_ptr<Replica>;
     [[nodiscard]] Task<Result<ReplicaPtr>> open(SegmentId segment);
     [[nodiscard]] Task<Result<void>> scan(ReplicaPtr replica);
@@ -66,6 +67,8 @@ class ReplicaServer {
     Instant mounted_;
     std::function<Result<void>()> gate_ = [] { return Result<void>{}; };
     std::map<SegmentId, ReplicaPtr> replicas_;
+    std::multiset<SegmentId> preparing_;  // on their way to the device
+    Notify prepared_;
     std::map<SegmentId, std::vector<u32>> verified_;  // of sealed segments: checksums of their blocks; bounded
 };
 

@@ -82,6 +82,29 @@ TEST(MeshSim, AReplicaDiesAndTheOwnerRollsAtOnce) {
     EXPECT_TRUE(check(r.mesh, "v", 0, 71)) << why(r.world);
 }
 
+Task<void> prepare(ReplicaPort* port, CoreletId replica, ReplicaPort::PrepareRequest request) {
+    (void)co_await port->prepare(replica, std::move(request));
+}
+
+// An owner that waits no longer for a slow device drops what it has asked for.
+TEST(MeshSim, WhatIsDroppedWhileItIsPreparedIsNotLeftBehind) {
+    Ready r(62, six(), "rep:3");
+    ReplicaPort& port = *r.mesh.node(0)->services().replica_port;
+    const Store& store = *r.mesh.node(1)->services().store;
+    CoreletId const replica = r.mesh.id(1);
+    ReplicaPort::PrepareRequest request;
+    request.segment = LogSegment{SegmentId{SpaceId(777), 1}, 5, {replica}};
+    request.epoch = Epoch(1);
+    r.mesh.machine(1).media().find(r.mesh.device_path(1))->faults.slow_factor = 100;
+    r.mesh.spawn(0, prepare(&port, replica, request));
+    r.world.run_for(2_ms);
+    ASSERT_FALSE(store.segment_info(request.segment.id)) << "it is on its way to the device";
+    auto const dropped = r.world.run(r.mesh.machine(0), port.drop(replica, request.segment.id, Epoch(1)), 20_s);
+    EXPECT_TRUE(dropped && *dropped) << why(r.world);
+    r.world.run_for(5_s);
+    EXPECT_FALSE(store.segment_info(request.segment.id));
+}
+
 TEST(MeshSim, AllLosePowerAtOnceAndServeAgainByThemselves) {
     Ready r(5, six(), "rep:3");
     ASSERT_TRUE(fill(r.mesh, "v", 0, 60)) << why(r.world);
