@@ -72,6 +72,7 @@ usize BlockHistory::begin_write(usize first_sector, usize sectors, u64 value, u6
     operation.begun = at;
     operation.note = std::move(note);
     operations_.push_back(std::move(operation));
+    ++open_writes_;
     return operations_.size() - 1;
 }
 
@@ -87,6 +88,7 @@ usize BlockHistory::begin_read(u64 at, std::string note) {
 void BlockHistory::end_write(usize operation, u64 at) {
     CORELET_ASSERT(!operations_[operation].is_read && operations_[operation].ended == 0);
     operations_[operation].ended = at;
+    --open_writes_;
 }
 
 void BlockHistory::end_read(usize operation, const BlockState& seen, u64 at) {

@@ -38,11 +38,14 @@ class BlockHistory {
     void end_write(usize operation, u64 at);
     void end_read(usize operation, const BlockState& seen, u64 at);
     [[nodiscard]] usize size() const { return operations_.size(); }
+    // Writes without an end.
+    [[nodiscard]] usize open_writes() const { return open_writes_; }
     // Nothing, if there is such an order; else the operations around the first end that no order explains.
     [[nodiscard]] std::optional<std::string> judge() const;
 
   private:
     std::vector<BlockOperation> operations_;
+    usize open_writes_ = 0;
 };
 
 }  // namespace corelet

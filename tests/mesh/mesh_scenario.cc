@@ -154,10 +154,7 @@ class Run {
     Result<void> carry_on_armed(Workload& workload, CatalogWorkload& keys, FaultAtlas& atlas, FaultPoints& points) {
         workload.start();
         keys.start();
-        std::vector<u64> taken;
-        for (const Workload::Block& block : workload.blocks())
-            if (block.volume == names_.front()) taken.push_back(block.lba);
-        Filler filler(mesh_, names_.front(), drawn_.volume_bytes, taken);
+        Filler filler(mesh_, names_.front(), drawn_.volume_bytes, workload.places());
         if (drawn_.fills) filler.start();
         atlas.start();
         if (!until([&] { return atlas.is_over(); }, drawn_.faults.length + 30_s))

@@ -6,6 +6,10 @@ namespace corelet {
 
 namespace {
 constexpr usize k_sector = k_block_bytes / k_history_sectors;
+constexpr usize k_run = 4;  // neighbours
+// Too many writes that were never answered, and nobody finds the order any more: others are written then.
+constexpr usize k_open_most = 16;
+constexpr usize k_replaced_most = 7;  // times, each run
 
 // What a value looks like in a sector of the volume: the place counts, so that a block in a wrong place shows.
 void fill_sector(u8* out, u64 value, u64 place) {
@@ -51,12 +55,15 @@ Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_b
       random_(world_.fork("workload")),
       clients_(world_, {options.clients, options.think_max, options.patience}, random_,
                [this](usize client) { next(client); }) {
+    CORELET_ASSERT(options_.blocks % k_run == 0);
     u64 const total = volume_bytes / k_block_bytes;
     for (std::string& name : volumes) {
-        Volume volume{std::move(name), {}, {}};
-        // Runs of four neighbours, spread.
-        u64 const step = total / (options_.blocks / 4 + 1);
-        for (usize i = 0; i < options_.blocks; ++i) volume.lbas.push_back((i / 4) * step + i % 4);
+        Volume volume;
+        volume.name = std::move(name);
+        // Runs of neighbours, spread.
+        u64 const step = total / (options_.blocks / k_run + 1);
+        for (usize i = 0; i < options_.blocks; ++i) volume.lbas.push_back((i / k_run) * step + i % k_run);
+        for (usize i = 0; i < options_.blocks; i += k_run) volume.runs.push_back(i);
         volume.blocks.resize(options_.blocks);
         volumes_.push_back(std::move(volume));
     }
@@ -74,7 +81,13 @@ std::shared_ptr<BlockDevice> Workload::pick_device(const std::string& volume, us
 void Workload::draw(Operation& operation) {
     u64 const dice = random_.below(100);
     operation.volume = random_.below(volumes_.size());
-    operation.first = random_.below(options_.blocks);
+    usize const drawn = random_.below(options_.blocks);
+    Volume& volume = volumes_[operation.volume];
+    operation.first = volume.runs[drawn / k_run] + drawn % k_run;
+    if (volume.blocks[operation.first].open_writes() >= k_open_most) {
+        replace_run(volume, drawn / k_run);
+        operation.first = volume.runs[drawn / k_run] + drawn % k_run;
+    }
     if (dice < 35) {
         operation.kind = Operation::Kind::kRead;
     } else if (dice < 96) {
@@ -83,15 +96,33 @@ void Workload::draw(Operation& operation) {
     } else {
         operation.kind = Operation::Kind::kTrim;
     }
-    usize const neighbours = std::min(4 - operation.first % 4, options_.blocks - operation.first);
+    usize const neighbours = std::min(k_run - operation.first % k_run, volume.blocks.size() - operation.first);
     if (random_.chance(15, 100)) {
         operation.blocks = 1 + random_.below(neighbours);
     } else if (operation.kind == Operation::Kind::kWrite && random_.chance(15, 100)) {
         operation.first_sector = random_.below(k_history_sectors);
         operation.sectors = 1 + random_.below(k_history_sectors - operation.first_sector);
     }
-    operation.offset =
-        volumes_[operation.volume].lbas[operation.first] * k_block_bytes + operation.first_sector * k_sector;
+    operation.offset = volume.lbas[operation.first] * k_block_bytes + operation.first_sector * k_sector;
+}
+
+// The next one behind it; what was written stays, and is read in the end.
+void Workload::replace_run(Volume& volume, usize run) {
+    usize const first = volume.runs[run];
+    u64 const lba = volume.lbas[first] + k_run;
+    if (lba >= volume.lbas[run * k_run] + (k_replaced_most + 1) * k_run) return;
+    world_.stats().count("blocks.replaced", k_run);
+    volume.runs[run] = volume.blocks.size();
+    for (usize i = 0; i < k_run; ++i) volume.lbas.push_back(lba + i);
+    volume.blocks.resize(volume.blocks.size() + k_run);
+}
+
+std::vector<u64> Workload::places() const {
+    std::vector<u64> out;
+    const Volume& volume = volumes_.front();
+    for (usize i = 0; i < options_.blocks; i += k_run)
+        for (usize each = 0; each < (k_replaced_most + 1) * k_run; ++each) out.push_back(volume.lbas[i] + each);
+    return out;
 }
 
 Buffer Workload::contents(const Volume& volume, const Operation& operation) const {
@@ -248,7 +279,7 @@ bool Workload::read_one(usize v, usize block, Duration bound) {
 bool Workload::read_back(Duration bound) {
     sim::VirtualTime const until = world_.now() + bound;
     for (usize v = 0; v < volumes_.size(); ++v)
-        for (usize block = 0; block < options_.blocks;) {
+        for (usize block = 0; block < volumes_[v].blocks.size();) {
             if (world_.now() >= until || world_.failed()) return false;
             if (read_one(v, block, 20_s))
                 ++block;
@@ -261,7 +292,7 @@ bool Workload::read_back(Duration bound) {
 usize Workload::readable(Duration each) {
     usize out = 0;
     for (usize v = 0; v < volumes_.size(); ++v)
-        for (usize block = 0; block < options_.blocks && !world_.failed(); ++block)
+        for (usize block = 0; block < volumes_[v].blocks.size() && !world_.failed(); ++block)
             if (read_one(v, block, each))
                 ++out;
             else

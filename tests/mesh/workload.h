@@ -58,6 +58,8 @@ class Workload {
         const BlockHistory* history = nullptr;
     };
     [[nodiscard]] std::vector<Block> blocks() const;
+    // Where there may ever be blocks of its own, in each volume; ascending.
+    [[nodiscard]] std::vector<u64> places() const;
     // The values that a block's bytes hold; none if nobody wrote such bytes to this place.
     [[nodiscard]] static std::optional<BlockState> decode(Bytes block, u64 lba);
     [[nodiscard]] u64 now_tick() const { return tick_; }
@@ -72,6 +74,7 @@ class Workload {
         std::string name;
         std::vector<u64> lbas;
         std::vector<BlockHistory> blocks;
+        std::vector<usize> runs;  // that are in use, by their first block
     };
     [[nodiscard]] static Task<void> carry_out(std::unique_ptr<Clients::Turn> turn, Workload* self,
                                               std::shared_ptr<BlockDevice> device,
@@ -79,6 +82,7 @@ class Workload {
     [[nodiscard]] static Task<Result<BufferChain>> issue(BlockDevice* device, Operation* operation);
     void next(usize client);
     void draw(Operation& operation);
+    void replace_run(Volume& volume, usize run);
     void ended(const std::shared_ptr<Operation>& operation, Result<BufferChain> result);
     void check_read(const Operation& operation, const BufferChain& data);
     [[nodiscard]] std::shared_ptr<BlockDevice> pick_device(const std::string& volume, usize* server);
