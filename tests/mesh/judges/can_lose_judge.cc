@@ -54,21 +54,26 @@ class CanLoseJudge final : public Judge {
 
     Prng random_;
     std::vector<Seen> seen_;
+    std::vector<CoreletId> voters_;  // as the leader has them; somebody may answer yet by those before
     sim::VirtualTime settled_from_{};
     sim::VirtualTime next_{};
     std::optional<Question> question_;
 };
 
-// Whoever died, or was replaced, has been dead for long enough to be detected.
+// Whoever died, was replaced, or does not vote has been so for long enough to be detected; and all know who the
+// voters are.
 bool CanLoseJudge::is_settled() {
     for (usize i = 0; i < mesh().size(); ++i) {
-        bool const up = mesh().node(i) != nullptr;
+        bool const up = mesh().node(i) && !mesh().node(i)->services().raft->core().barred();
         bool const died = seen_[i].up && !up;
         bool const other = !seen_[i].id.is_zero() && seen_[i].id != mesh().id(i);
         if (died || other) settled_from_ = world().now() + k_detected_after;
         seen_[i] = {mesh().id(i), up};
     }
-    if (!trial().atlas.is_open()) settled_from_ = std::max(settled_from_, world().now() + 1_s);
+    auto const leads = mesh().catalog_leader();
+    bool const other_voters = leads && voters_ != mesh().node(*leads)->services().raft->configuration().voters;
+    if (other_voters) voters_ = mesh().node(*leads)->services().raft->configuration().voters;
+    if (other_voters || !trial().atlas.is_open()) settled_from_ = std::max(settled_from_, world().now() + 1_s);
     return world().now() >= settled_from_;
 }
 

@@ -11,6 +11,13 @@ class DeleteJudge final : public Judge {
   public:
     explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes", 250_ms), had_(trial.mesh.size()) {}
 
+    void after_turn(usize index) override {
+        if (!mesh().node(index)) return;
+        std::vector<MapPtr>& maps = had_[index].maps;
+        auto map = mesh().node(index)->services().maps->current();
+        if (maps.empty() || maps.back() != map) maps.push_back(std::move(map));
+    }
+
     void look() override {
         std::vector<Vanished> vanished;
         for (usize i = 0; i < mesh().size(); ++i) look_at(i, vanished);
@@ -19,9 +26,10 @@ class DeleteJudge final : public Judge {
         for (const Vanished& gone : vanished) {
             judged();
             if (!live.contains(gone.id.chunk)) continue;
-            // It went by one of the two maps.
-            auto const wrong = what_is_wrong(gone, *mesh().node(gone.index)->services().maps->current());
-            if (wrong && what_is_wrong(gone, *gone.map)) return fail(*wrong);
+            std::optional<std::string> wrong;
+            for (const MapPtr& map : gone.maps)
+                if (wrong = what_is_wrong(gone, *map); !wrong) break;
+            if (wrong) return fail(*wrong);
         }
     }
 
@@ -30,13 +38,13 @@ class DeleteJudge final : public Judge {
     struct Had {
         CoreletId id;
         u64 boot = 0;
-        MapPtr map;
+        std::vector<MapPtr> maps;  // since it was looked at, the last one before that first
         std::set<FragmentId> fragments;
     };
     struct Vanished {
         usize index = 0;
         FragmentId id;
-        MapPtr map;  // when it was seen last
+        std::vector<MapPtr> maps;  // by one of which it went
     };
 
     void look_at(usize index, std::vector<Vanished>& vanished) {
@@ -48,8 +56,8 @@ class DeleteJudge final : public Judge {
         u64 const boot = mesh().machine(index).boots();
         if (had.id == store.identity() && had.boot == boot)
             for (const FragmentId& id : had.fragments)
-                if (!now.contains(id)) vanished.push_back({index, id, had.map});
-        had = Had{store.identity(), boot, mesh().node(index)->services().maps->current(), std::move(now)};
+                if (!now.contains(id)) vanished.push_back({index, id, had.maps});
+        had = Had{store.identity(), boot, {mesh().node(index)->services().maps->current()}, std::move(now)};
     }
 
     [[nodiscard]] std::optional<std::string> what_is_wrong(const Vanished& gone, const mesh::Map& map) const {

@@ -32,10 +32,16 @@ class PowerLossJudge final : public Judge {
         next_ = world().now() + Duration{static_cast<i64>(random_.between(12'000, 40'000)) * 1'000'000};
     }
 
+    // A small mesh promises more copies of data than of the catalog.
+    [[nodiscard]] usize votes_to_spare() const {
+        auto const leader = mesh().catalog_leader();
+        return leader ? (mesh().node(*leader)->services().raft->configuration().voters.size() - 1) / 2 : 0;
+    }
+
     void try_here() {
         std::set<usize> without = trial().atlas.spoiled();
         if (without.empty() && trial().atlas.is_whole_for_long()) {
-            usize const more = random_.below(trial().atlas.promise() + 1);
+            usize const more = random_.below(std::min(trial().atlas.promise(), votes_to_spare()) + 1);
             while (without.size() < more) without.insert(random_.below(mesh().size()));
             if (more != 0) world().stats().count("judged.power-loss-with-losses");
         }

@@ -14,6 +14,7 @@ class UnservedJudge final : public Judge {
     explicit UnservedJudge(Trial& trial) : Judge(trial, "unserved") {}
 
     void look() override {
+        if (is_slowed()) return since_.clear();
         for (const std::string& volume : trial().volumes) {
             if (!mesh().servers_of(volume).empty()) {
                 since_.erase(volume);
