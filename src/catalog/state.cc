@@ -426,7 +426,6 @@ void CatalogState::mirror(const pb::CatalogPullReply& pulled) {
         history_bytes_ = 0;
         for (const auto& change : pulled.changes()) {
             KeyValue item = decode_item(change.item());
-            item.lease = {};  // leases are the voters' matter
             bytes_ += size_of(item);
             std::string key = item.key;
             items_.emplace(std::move(key), std::move(item));
@@ -444,7 +443,6 @@ void CatalogState::mirror(const pb::CatalogPullReply& pulled) {
             revision_ = present;
             continue;
         }
-        item.lease = {};
         if (const KeyValue* const known = find(item.key)) bytes_ -= size_of(*known);
         bytes_ += size_of(item);
         note(item, false, item.mod_revision);

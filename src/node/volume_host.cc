@@ -11,6 +11,7 @@ namespace {
 constexpr Duration k_candidate_step = 300_ms;
 constexpr Duration k_look_every = 300_ms;
 constexpr Duration k_look_least = 20_ms;
+constexpr Duration k_returned_owner_first = 5_s;
 constexpr Duration k_caretaker_after = 60_s;
 constexpr u32 k_failures_of_hopeless = 7;  // as after so many failed takes: the longest pause there is
 constexpr Duration k_horizon_every = 10_s;
@@ -196,7 +197,8 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
     }
     if (retired_ || session_.session().is_zero()) return;
     CoreletId const owner(stream.owner());
-    bool const ownerless = owner.is_zero() || owner == self_ || !has_session(owner);
+    const KeyValue* const session = owner.is_zero() ? nullptr : catalog_.local().find(session_key(owner));
+    bool const ownerless = owner.is_zero() || owner == self_ || !session || !is_session_of(stream, *session);
     Candidacy& candidacy = candidacies_[name];
     if (!ownerless) {
         candidacy.epoch = 0;
@@ -209,6 +211,8 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
     }
     if (candidacy.taking) return;
     Duration const waited = env_.clock.now() - candidacy.since;
+    // It is back, and may take its stream again itself.
+    if (session && owner != self_ && waited < k_returned_owner_first) return;
     bool caretaker = false;
     if (target.is_zero()) {
         // Nobody wants to serve it: end its segments, so that they can be healed.

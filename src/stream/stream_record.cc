@@ -1,5 +1,7 @@
 #include "stream/stream_record.h"
 
+#include "catalog/state.h"
+
 namespace corelet {
 
 std::string stream_key(SpaceId space) {
@@ -30,6 +32,10 @@ pb::Segment* find_segment(pb::Stream& stream, u64 seq) {
     return nullptr;
 }
 
+bool is_session_of(const pb::Stream& stream, const KeyValue& session) {
+    return session.key == session_key(CoreletId(stream.owner())) && session.lease.v == stream.owner_lease();
+}
+
 Task<Result<void>> StreamRecord::read(Instant deadline) {
     CO_TRY(auto found, co_await catalog_.get(stream_key(space_), deadline));
     if (!found) co_return fail(Code::kNotFound, "stream " + std::to_string(space_.v) + " does not exist");
@@ -54,7 +60,14 @@ Task<Result<void>> StreamRecord::take(CoreletId owner, LeaseId session, bool for
         next.set_ended_by_caretaker(false);
         Transaction transaction;
         transaction.require_revision(stream_key(space_), revision_).require_exists(session_key(owner));
-        if (!former.is_zero() && former != owner && !force) transaction.require_missing(session_key(former));
+        if (!former.is_zero() && former != owner && !force) {
+            const KeyValue* const known = catalog_.local().find(session_key(former));
+            if (known && !is_session_of(value_, *known)) {
+                transaction.require_revision(session_key(former), known->mod_revision);
+            } else {
+                transaction.require_missing(session_key(former));
+            }
+        }
         transaction.put(stream_key(space_), next.SerializeAsString())
             .read(stream_key(space_))
             .read(session_key(former))

@@ -23,14 +23,16 @@ static_assert(k_stream_record_bytes_max < k_catalog_transaction_bytes_max);
 
 [[nodiscard]] LogSegment to_spec(SpaceId space, const pb::Segment& segment);
 [[nodiscard]] pb::Segment to_proto(const LogSegment& segment, pb::Segment::State state);
+// The session by which its owner took the stream. One that came back to life has another.
+[[nodiscard]] bool is_session_of(const pb::Stream& stream, const KeyValue& session);
 [[nodiscard]] pb::Segment* find_segment(pb::Stream& stream, u64 seq);
 
 class StreamRecord {
   public:
     StreamRecord(Catalog& catalog, SpaceId space) : catalog_(catalog), space_(space) {}
 
-    // Takes the stream for `owner` at the next epoch, if it has no owner, its owner's session has ended, it is the
-    // owner's own, or by force. kUnavailable: its owner's session lives. kNotFound: no such stream.
+    // Takes the stream for `owner` at the next epoch, if it has no owner, the session has ended by which its owner
+    // took it, it is the owner's own, or by force. kUnavailable: that session lives. kNotFound: no such stream.
     [[nodiscard]] Task<Result<void>> take(CoreletId owner, LeaseId session, bool force, Instant deadline);
     // Applies `change` to the present record and commits it; repeats against a newer record while this owner still
     // owns it. kFenced: another epoch has it. kOverloaded: the record would outgrow its bound. `change` may be

@@ -46,6 +46,26 @@ TEST(StreamRecovery, NeedsTheOldSessionsEnd) {
     EXPECT_EQ(rig.take_now(3, true).error().code, Code::kUnavailable) << "who has no session itself takes nothing";
 }
 
+// Else one that comes and goes, and cannot recover itself, would keep all others from it.
+TEST(StreamRecovery, AnOwnerThatIsBackWithAnotherSessionHoldsNothing) {
+    StreamRig rig(29);
+    ASSERT_TRUE(rig.take_now(1));
+    rig.set_session(1, false);
+    rig.set_session(1, true);
+    EXPECT_TRUE(rig.take_now(2, false));
+    EXPECT_EQ(rig.take_now(1, false).error().code, Code::kUnavailable) << "the next owner has its own";
+}
+
+// Each answer takes as long as a network and a device do: record by record a long log would take minutes.
+TEST(StreamRecovery, ALongLogIsReplayedInFewReads) {
+    StreamRig rig(30);
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, 300);
+    ASSERT_TRUE(rig.take_now(2));
+    EXPECT_EQ(rig.served.size(), 300U);
+    EXPECT_LT(rig.at(2).port.reads, 50U);
+}
+
 TEST(StreamRecovery, OneSurvivorOfASegmentIsEnough) {
     StreamRig rig(2);
     ASSERT_TRUE(rig.take_now(1));

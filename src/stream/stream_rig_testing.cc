@@ -23,11 +23,13 @@ StreamRig::StreamRig(u64 seed, u64 corelets, LogPolicy policy)
     transaction.put(stream_key(k_space), stream.SerializeAsString());
     for (u64 id = 1; id <= corelets; ++id) {
         candidates.push_back(std::make_unique<Candidate>(*this, CoreletId(id)));
-        transaction.put(session_key(CoreletId(id)), "1");
     }
     EXPECT_TRUE(await(catalog.commit(std::move(transaction), env.clock.now() + 5_s)));
     for (auto& candidate : candidates) candidate->placement.rules = policy;
-    for (u64 id = 1; id <= corelets; ++id) set_up(id, true);
+    for (u64 id = 1; id <= corelets; ++id) {
+        set_up(id, true);
+        set_session(id, true);
+    }
 }
 
 void StreamRig::Sink::apply(RecordNumber record, const LogEntry& entry, LogPlace) {
@@ -52,7 +54,7 @@ Task<Result<void>> StreamRig::take(u64 id, bool force, bool caretaker) {
     candidate.sinks.push_back(std::make_unique<Sink>());
     Sink* const sink = candidate.sinks.back().get();
     sink->rig = this;
-    StreamDeps deps{env, candidate.catalog, candidate.port, candidate.placement, candidate.id, LeaseId(1)};
+    StreamDeps deps{env, candidate.catalog, candidate.port, candidate.placement, candidate.id, candidate.session};
     TakeOptions take_options;
     take_options.stream = options;
     take_options.stream.owner.times = times;
@@ -91,7 +93,13 @@ void StreamRig::set_up(u64 id, bool up) {
 
 void StreamRig::set_session(u64 id, bool alive) {
     Transaction transaction;
-    alive ? transaction.put(session_key(CoreletId(id)), "1") : transaction.remove(session_key(CoreletId(id)));
+    transaction.remove(session_key(CoreletId(id)));
+    if (alive) {
+        auto const lease = await(catalog.grant_lease(100'000_s, env.clock.now() + 5_s));
+        ASSERT_TRUE(lease);
+        at(id).session = *lease;
+        transaction.put(session_key(CoreletId(id)), "1", *lease);
+    }
     EXPECT_TRUE(await(catalog.commit(std::move(transaction), env.clock.now() + 5_s)));
 }
 

@@ -42,6 +42,7 @@ class StreamRig {
         MemoryReplicaPort port;
         FlakyCatalog catalog;
         MemoryPlacement placement;
+        LeaseId session;
         std::vector<std::unique_ptr<Sink>> sinks;
         std::unique_ptr<StreamOwner> owner;
         [[nodiscard]] Sink& sink() { return *sinks.back(); }

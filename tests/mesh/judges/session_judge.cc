@@ -118,7 +118,7 @@ class SessionJudge final : public Judge {
             if (event.deleted)
                 sessions_.erase(key);
             else
-                sessions_.insert(key);
+                sessions_.insert_or_assign(key, event.item.lease);
         } else if (key.starts_with("streams/")) {
             pb::Stream record;
             if (event.deleted || !record.ParseFromString(event.item.value)) {
@@ -141,14 +141,16 @@ class SessionJudge final : public Judge {
         std::string const take = "stream " + std::to_string(now.space()) + " was taken by " + to_string(owner) +
                                  " at epoch " + std::to_string(now.epoch());
         if (now.epoch() == before.epoch()) fail(take + ", which is its last owner's");
-        if (!former.is_zero() && former != owner && sessions_.contains(session_key(former)))
-            fail(take + " while its owner " + to_string(former) + " has a session and did not let go");
+        auto const session = sessions_.find(session_key(former));
+        if (!former.is_zero() && former != owner && session != sessions_.end() &&
+            session->second.v == before.owner_lease())
+            fail(take + " while its owner " + to_string(former) + " has its session yet and did not let go");
     }
 
     std::vector<Seen> seen_;
     std::map<LeaseId, Session> renewed_;
     Revision revision_;
-    std::set<std::string> sessions_;  // keys, as of revision_
+    std::map<std::string, LeaseId> sessions_;  // by key, as of revision_
     std::map<std::string, pb::Stream> streams_;
     std::map<std::pair<std::string, Epoch>, Life> lives_;
 };
