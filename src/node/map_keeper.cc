@@ -15,7 +15,7 @@ Task<void> MapKeeper::run() {
         co_await env_.clock.sleep(busy ? 50_ms : 500_ms);
         busy = false;
         if (!raft_.is_leader()) {
-            down_since_.clear();
+            down_.clear();
             continue;
         }
         co_await give_up_the_lost();
@@ -29,11 +29,13 @@ Task<void> MapKeeper::give_up_the_lost() {
     std::vector<CoreletId> lost;
     for (const mesh::Corelet& corelet : map->corelets) {
         if (corelet.presence != mesh::Presence::kDown) {
-            down_since_.erase(corelet.id);
+            down_.erase(corelet.id);
             continue;
         }
-        Instant const since = down_since_.try_emplace(corelet.id, env_.clock.now()).first->second;
-        if (env_.clock.now() - since >= out_after_) lost.push_back(corelet.id);
+        Down& down = down_.try_emplace(corelet.id).first->second;
+        // It may have been up again between two looks, in another life.
+        if (down.incarnation != corelet.incarnation) down = {corelet.incarnation, env_.clock.now()};
+        if (env_.clock.now() - down.since >= out_after_) lost.push_back(corelet.id);
     }
     for (CoreletId id : lost) {
         auto const given_up = co_await maps_.change(mesh::CoreletOut{id, true}, env_.clock.now() + 2_s);

@@ -21,7 +21,11 @@ class MapKeeper {
     RaftNode& raft_;
     MapService& maps_;
     Duration out_after_;
-    std::map<CoreletId, Instant> down_since_;
+    struct Down {
+        Incarnation incarnation;
+        Instant since;
+    };
+    std::map<CoreletId, Down> down_;
     Scope scope_;
 };
 
