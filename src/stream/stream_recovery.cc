@@ -1,12 +1,12 @@
 #include "stream/stream_recovery.h"
 
 #include "rt/combine.h"
+#include "stream/segment_reader.h"
 
 namespace corelet {
 
 namespace {
 
-constexpr u64 k_read_bytes = k_mib;
 constexpr u64 k_beyond_bytes = 9 * k_mib;  // more than the longest record: behind a rotten one the next is found
 
 // One recovery from taking to serving. Lives in take_stream()'s frame.
@@ -16,6 +16,7 @@ class Recovery {
         : deps_(deps),
           options_(options),
           sink_(sink),
+          reader_(deps.replicas),
           record_(std::make_unique<StreamRecord>(deps.catalog, space)) {
         deadline_ = deps.env.clock.now() + options.timeout;
     }
@@ -39,14 +40,12 @@ class Recovery {
     Task<Result<void>> read_chain(Listed* listed);
     Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
     Task<Result<void>> look_beyond(Listed* listed, CoreletId replica);
-    Task<Result<Buffer>> read_or_nothing(SegmentId segment, CoreletId replica, u64 offset, u64 length);
     Task<Result<void>> write_own();
     Task<Result<void>> prepare_own();
     Task<Result<void>> commit();
     Task<Result<void>> replay();
     Task<void> seal_all();
     Task<Result<void>> replay_segment(LogSegment segment, std::vector<CoreletId> from, u64 end, RecordNumber after);
-    Task<Result<DecodedRecord>> read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset);
     Task<void> give_up();
     [[nodiscard]] SpaceId space() const { return record_->space(); }
     [[nodiscard]] u64 root_position() const { return record_->value().root_position(); }
@@ -54,6 +53,7 @@ class Recovery {
     StreamDeps deps_;
     TakeOptions options_;
     LogSink& sink_;
+    SegmentReader reader_;
     std::unique_ptr<StreamRecord> record_;
     Instant deadline_;
     std::vector<std::unique_ptr<Listed>> listed_;
@@ -135,17 +135,6 @@ Task<Result<void>> Recovery::enough_fences(Listed* listed) {
                                            std::to_string(listed->fenced.size()) + " answered");
 }
 
-// What a replica holds at this place. What rotted, or is gone, is nothing; but no answer is no end of a chain: the
-// recovery is given up then, and begins anew with whoever answers.
-Task<Result<Buffer>> Recovery::read_or_nothing(SegmentId segment, CoreletId replica, u64 offset, u64 length) {
-    auto bytes = co_await deps_.replicas.read(replica, segment, offset, length);
-    if (bytes) co_return bytes;
-    Code const code = bytes.error().code;
-    if (code == Code::kIo || code == Code::kCorrupt || code == Code::kUnknown) co_return Buffer{};
-    co_return std::unexpected(
-        with_context(bytes.error(), "reading segment " + to_string(segment) + " on " + to_string(replica)));
-}
-
 // Reads from this replica where the chain ends; true if it grew.
 Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
     bool grew = false;
@@ -154,8 +143,8 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
         u64 const from = listed->chain.end_bytes();
         // One bad sector spoils a long read: what lies before it is there all the same.
         Buffer bytes;
-        for (u64 length = k_read_bytes; bytes.empty() && length >= k_block_bytes; length /= 16) {
-            CO_TRY(bytes, co_await read_or_nothing(segment.id, replica, from, length));
+        for (u64 length = SegmentReader::k_read_bytes; bytes.empty() && length >= k_block_bytes; length /= 16) {
+            CO_TRY(bytes, co_await reader_.read_or_nothing(segment.id, replica, from, length));
         }
         if (bytes.empty()) co_return grew;
         u64 at = 0;
@@ -166,7 +155,7 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
                                   decoded.error().detail > bytes.size() - at;
                  ++attempt) {
                 CO_TRY(auto whole,
-                       co_await read_or_nothing(segment.id, replica, from + at, decoded.error().detail));
+                       co_await reader_.read_or_nothing(segment.id, replica, from + at, decoded.error().detail));
                 if (whole.size() < decoded.error().detail) co_return grew;
                 decoded = decode_record(whole, segment.id, segment.salt, from + at);
                 if (decoded || decoded.error().detail <= whole.size()) break;
@@ -202,34 +191,15 @@ Task<Result<void>> Recovery::look_beyond(Listed* listed, CoreletId replica) {
     const LogSegment segment = listed->chain.spec();
     u64 const begin = listed->chain.end_bytes();
     for (u64 offset = begin; offset < begin + k_beyond_bytes;) {
-        CO_TRY(Buffer const bytes, co_await read_or_nothing(segment.id, replica, offset, k_read_bytes));
+        CO_TRY(Buffer const bytes,
+               co_await reader_.read_or_nothing(segment.id, replica, offset, SegmentReader::k_read_bytes));
         for (u64 at = 0; at < bytes.size(); at += k_block_bytes)
             if (auto const header = decode_header(bytes.bytes().subspan(at), segment.id, segment.salt, offset + at))
                 listed->chain.note_beyond(*header);
-        if (bytes.size() < k_read_bytes && !bytes.empty()) break;
-        offset += k_read_bytes;
+        if (bytes.size() < SegmentReader::k_read_bytes && !bytes.empty()) break;
+        offset += SegmentReader::k_read_bytes;
     }
     co_return {};
-}
-
-Task<Result<DecodedRecord>> Recovery::read_record(LogSegment segment, std::vector<CoreletId> from, u64 offset) {
-    Error last{Code::kUnknown, false, 0, "segment " + to_string(segment.id) + ": no replica to read from"};
-    for (CoreletId replica : from) {
-        u64 want = 64 * k_kib;
-        for (int attempt = 0; attempt < 3; ++attempt) {
-            auto bytes = co_await deps_.replicas.read(replica, segment.id, offset, want);
-            if (!bytes) {
-                last = bytes.error();
-                break;
-            }
-            auto decoded = decode_record(*bytes, segment.id, segment.salt, offset);
-            if (decoded) co_return decoded;
-            last = decoded.error();
-            if (last.code != Code::kInvalid || last.detail <= bytes->size()) break;
-            want = last.detail;
-        }
-    }
-    co_return std::unexpected(last);
 }
 
 Task<Result<void>> Recovery::prepare_own() {
@@ -280,7 +250,7 @@ Task<Result<void>> Recovery::write_own() {
     RecordNumber acknowledged = plan_.mark;
     for (const RecordHeader& header : source.chain.records()) {
         if (header.number <= plan_.mark) continue;
-        CO_TRY(auto decoded, co_await read_record(source.chain.spec(), source.fenced, header.offset));
+        CO_TRY(auto decoded, co_await reader_.read_record(source.chain.spec(), source.fenced, header.offset));
         RecordHeader next;
         next.segment = own_->id;
         next.epoch = record_->epoch();
@@ -369,7 +339,7 @@ Task<Result<void>> Recovery::replay_segment(LogSegment segment, std::vector<Core
                                             RecordNumber after) {
     u64 offset = 0;
     while (offset < end) {
-        CO_TRY(auto decoded, co_await read_record(segment, from, offset));
+        CO_TRY(auto decoded, co_await reader_.read_record(segment, from, offset));
         for (usize i = 0; i < decoded.entries.size() && decoded.header.number > after; ++i)
             sink_.apply(decoded.header.number, decoded.entries[i],
                         LogPlace{segment.id, decoded.entry_first_block[i]});

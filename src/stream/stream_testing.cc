@@ -200,6 +200,7 @@ Task<Result<FenceAnswer>> MemoryReplicaPort::fence(CoreletId replica, SegmentId 
 }
 
 Task<Result<Buffer>> MemoryReplicaPort::read(CoreletId replica, SegmentId segment, u64 offset, u64 length) {
+    ++reads;
     return call(replica, world_.env_.clock.now() + 2_s, [&world = world_, replica, segment, offset, length] {
         auto copy = world.find(replica, segment);
         if (!copy) return ready(Result<Buffer>(std::unexpected(copy.error())));

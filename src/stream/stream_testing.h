@@ -106,6 +106,7 @@ class MemoryReplicaPort final : public ReplicaPort {
     [[nodiscard]] Task<Result<void>> adopt(CoreletId replica, SegmentId segment, u64 end_bytes, u8 position,
                                            u8 copies) override;
     [[nodiscard]] Task<Result<void>> drop(CoreletId replica, SegmentId segment, Epoch epoch) override;
+    usize reads = 0;  // that were asked for
 
   private:
     [[nodiscard]] Task<Result<Buffer>> call(CoreletId to, Instant deadline, MemoryReplicas::Handler handler);
