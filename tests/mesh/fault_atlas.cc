@@ -149,7 +149,9 @@ void FaultAtlas::start() {
 }
 
 void FaultAtlas::look_whether_whole() {
-    if (!is_whole()) {
+    bool const troubled = std::ranges::any_of(
+        troubles_, [](Trouble trouble) { return trouble != Trouble::kNone && trouble != Trouble::kFilling; });
+    if (troubled || !is_whole()) {
         whole_since_.reset();
     } else if (!whole_since_) {
         whole_since_ = world_.now();

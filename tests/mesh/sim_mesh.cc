@@ -37,6 +37,7 @@ SimMesh::SimMesh(sim::World& world, const SimMesh& original, const std::set<usiz
         Member& member = members_[i];
         member.id = its.id;
         member.generation = its.generation;
+        member.is_formatting = its.is_formatting;
         if (without.contains(i)) continue;
         if (sim::MediaFile* const device = its.machine->media().find(its.device))
             member.machine->media().add_device(member.device, device->size_bytes()).roll_back(device->snapshot());

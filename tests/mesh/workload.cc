@@ -53,6 +53,7 @@ Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_b
       world_(mesh.world()),
       options_(options),
       random_(world_.fork("workload")),
+      last_(options.clients),
       clients_(world_, {options.clients, options.think_max, options.patience}, random_,
                [this](usize client) { next(client); }) {
     CORELET_ASSERT(options_.blocks % k_run == 0);
@@ -70,9 +71,12 @@ Workload::Workload(SimMesh& mesh, std::vector<std::string> volumes, u64 volume_b
 }
 
 // An old owner that does not know it yet serves too, as far as it is concerned: now and then a client talks to it.
-std::shared_ptr<BlockDevice> Workload::pick_device(const std::string& volume, usize* server) {
-    auto const servers = mesh_.servers_of(volume);
+// `but`: where it has waited in vain, if there is anybody else.
+std::shared_ptr<BlockDevice> Workload::pick_device(const std::string& volume, usize* server,
+                                                   std::optional<usize> but) {
+    auto servers = mesh_.servers_of(volume);
     if (servers.empty()) return nullptr;
+    if (but && servers.size() > 1) std::erase(servers, *but);
     *server = servers[random_.below(servers.size())];
     if (servers.size() > 1) world_.stats().count("two-servers");
     return mesh_.node(*server)->services().volumes->device(volume);
@@ -139,7 +143,9 @@ void Workload::next(usize client) {
     draw(*operation);
     Volume& volume = volumes_[operation->volume];
     usize server = 0;
-    auto device = pick_device(volume.name, &server);
+    auto const& last = last_[client];
+    bool const in_vain = last && !last->has_ended && last->volume == operation->volume;
+    auto device = pick_device(volume.name, &server, in_vain ? std::optional(last->server) : std::nullopt);
     if (!device) {
         clients_.again_in(client, 30_ms);
         return;
@@ -158,6 +164,7 @@ void Workload::next(usize client) {
     operation->begun = world_.now();
     while (!out_.empty() && out_.front().expired()) out_.pop_front();
     out_.push_back(operation);
+    last_[client] = operation;
     mesh_.spawn(server, carry_out(clients_.take_turn(client), this, std::move(device), std::move(operation)));
 }
 

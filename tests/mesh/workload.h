@@ -85,7 +85,8 @@ class Workload {
     void replace_run(Volume& volume, usize run);
     void ended(const std::shared_ptr<Operation>& operation, Result<BufferChain> result);
     void check_read(const Operation& operation, const BufferChain& data);
-    [[nodiscard]] std::shared_ptr<BlockDevice> pick_device(const std::string& volume, usize* server);
+    [[nodiscard]] std::shared_ptr<BlockDevice> pick_device(const std::string& volume, usize* server,
+                                                           std::optional<usize> but = {});
     [[nodiscard]] bool read_one(usize volume, usize block, Duration bound);
     [[nodiscard]] Buffer contents(const Volume& volume, const Operation& operation) const;
     [[nodiscard]] u64 tick() { return ++tick_; }
@@ -98,7 +99,8 @@ class Workload {
     u64 tick_ = 0;
     u64 next_value_ = 1;
     u64 acknowledged_ = 0;
-    std::deque<std::weak_ptr<Operation>> out_;  // in the order of their beginning
+    std::deque<std::weak_ptr<Operation>> out_;      // in the order of their beginning
+    std::vector<std::shared_ptr<Operation>> last_;  // of each client
     Clients clients_;
 };
 

@@ -38,6 +38,7 @@ class CanLoseJudge final : public Judge {
     struct Seen {
         CoreletId id;
         bool up = false;
+        bool votes = false;
     };
     [[nodiscard]] bool is_settled();
     void judge(const std::string& answer, const std::set<std::string>& known);
@@ -64,11 +65,12 @@ class CanLoseJudge final : public Judge {
 // voters are.
 bool CanLoseJudge::is_settled() {
     for (usize i = 0; i < mesh().size(); ++i) {
-        bool const up = mesh().node(i) && !mesh().node(i)->services().raft->core().barred();
-        bool const died = seen_[i].up && !up;
+        bool const up = mesh().node(i) != nullptr;
+        bool const votes = up && !mesh().node(i)->services().raft->core().barred();
+        bool const died = (seen_[i].up && !up) || (seen_[i].votes && !votes);
         bool const other = !seen_[i].id.is_zero() && seen_[i].id != mesh().id(i);
         if (died || other) settled_from_ = world().now() + k_detected_after;
-        seen_[i] = {mesh().id(i), up};
+        seen_[i] = {mesh().id(i), up, votes};
     }
     auto const leads = mesh().catalog_leader();
     bool const other_voters = leads && voters_ != mesh().node(*leads)->services().raft->configuration().voters;
