@@ -200,7 +200,7 @@ Task<Result<void>> Packer::add_chunks(std::vector<u64> victims, std::vector<Cand
             // Its data may still be readable by the map; only cleaning it is not possible now.
             container->lost_blocks = true;
             retry_lost_at_ = core_.deps.clock.now() + k_retry_lost;
-            log_error(core_.deps.log, "volume.index_lost", [&] { return index.error().to_string(); });
+            say_lost("volume.index_lost", index.error().to_string());
             continue;
         }
         u32 const index_blocks = index_blocks_for(index->entries.size());
@@ -218,8 +218,12 @@ void Packer::note_lost(const IndexEntry& entry, const Error& error) {
     if (!core_.state.map.entry(entry.lba).names(entry.old_container, entry.old_block) || !container) return;
     container->lost_blocks = true;
     retry_lost_at_ = core_.deps.clock.now() + k_retry_lost;
-    log_error(core_.deps.log, "volume.block_lost",
-              [&] { return fmt::format("block {} of the volume: {}", entry.lba, error.to_string()); });
+    say_lost("volume.block_lost", fmt::format("block {} of the volume: {}", entry.lba, error.to_string()));
+}
+
+// Without the lease it may have been replaced, and the next owner have released what is missed here.
+void Packer::say_lost(std::string_view event, const std::string& what) const {
+    if (core_.stream->may_serve()) log_error(core_.deps.log, event, what);
 }
 
 // As many candidates from `begin` on as make a chunk: by blocks, and by leaves to be held for it.

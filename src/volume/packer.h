@@ -49,6 +49,7 @@ class Packer {
     [[nodiscard]] std::vector<u64> victims(Work work) const;
     [[nodiscard]] Task<void> wait_for_work();
     void note_lost(const IndexEntry& entry, const Error& error);
+    void say_lost(std::string_view event, const std::string& what) const;
 
     VolumeCore& core_;
     bool finishing_ = false;

@@ -60,16 +60,17 @@ Task<Result<BufferChain>> Volume::read_blocks(Extent extent) {
     u64 generation = 0;
     for (;;) {
         auto const found = co_await look_up(extent);
-        // An owner that has been replaced names what the next one may have let go of long ago.
-        bool const lost = found ? !before.empty() && *found == before && generation == core_.checkpoint_generation
-                                : found.error().code == Code::kLost;
-        if (lost && !core_.stream->may_serve()) {
-            CO_TRY_VOID(co_await wait_readable());
-            before.clear();
-            continue;
+        bool const lost = found && !before.empty() && *found == before && generation == core_.checkpoint_generation;
+        if (!found || lost) {
+            // An owner that has been replaced names what the next one may have let go of long ago.
+            if (!core_.stream->may_serve()) {
+                CO_TRY_VOID(co_await wait_readable());
+                before.clear();
+                continue;
+            }
+            if (!found) co_return std::unexpected(found.error());
+            co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
         }
-        if (!found) co_return std::unexpected(found.error());
-        if (lost) co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
         const std::vector<BlockEntry>& entries = *found;
         generation = core_.checkpoint_generation;
         if (FAULT_POINT("volume.read_late")) co_await core_.deps.clock.sleep(100_ms);
@@ -80,8 +81,8 @@ Task<Result<BufferChain>> Volume::read_blocks(Extent extent) {
             before = entries;
             continue;
         }
-        if (!blocks) co_return blocks;
-        // The entries were read before this: if the lease holds now, no later owner had acknowledged anything then.
+        // The entries were read before this: if the lease holds now, no later owner had acknowledged anything then,
+        // or let anything go that is missed here.
         if (core_.stream->may_serve()) co_return blocks;
         CO_TRY_VOID(co_await wait_readable());
     }

@@ -177,6 +177,17 @@ TEST(VolumeLoss, AnOwnerThatWasReplacedDoesNotSayLost) {
     EXPECT_EQ(written.error().code, Code::kFenced);
 }
 
+// The next owner has let go of it, and its place was written anew.
+TEST(VolumeLoss, NorThatItHasRotted) {
+    VolumeRig rig(17, without_block_cache());
+    ASSERT_NO_FATAL_FAILURE(lose_first_chunk(rig));
+    u64 const chunk = rig.await(rig.volume->core().state.map.pin_leaf(0, false))->page().entry(0).container;
+    rig.world.chunks[chunk] = Buffer::zeroed(256 * k_kib);
+    EXPECT_EQ(rig.await(rig.volume->read(0, 4096)).error().code, Code::kCorrupt);
+    rig.stream->fence();
+    EXPECT_EQ(rig.await(rig.volume->read(0, 4096)).error().code, Code::kFenced);
+}
+
 TEST(VolumeLoss, AChunkThatCannotBeCleanedDoesNotStopCleaning) {
     VolumeOptions tight = options();
     tight.block_cache_bytes = 0;
