@@ -38,6 +38,7 @@ class Recovery {
     Task<void> fence_one(Listed* listed, CoreletId replica, Instant until);
     Task<Result<void>> enough_fences(Listed* listed);
     Task<Result<void>> read_chain(Listed* listed);
+    Task<Result<void>> read_in_turn(Listed* listed);
     Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
     Task<Result<void>> look_beyond(Listed* listed, CoreletId replica);
     Task<Result<void>> write_own();
@@ -54,6 +55,7 @@ class Recovery {
     TakeOptions options_;
     LogSink& sink_;
     SegmentReader reader_;
+    Semaphore readers_{8};
     std::unique_ptr<StreamRecord> record_;
     Instant deadline_;
     std::vector<std::unique_ptr<Listed>> listed_;
@@ -185,6 +187,13 @@ Task<Result<void>> Recovery::read_chain(Listed* listed) {
     if (!all || listed->written > listed->chain.end_bytes())
         for (CoreletId replica : listed->fenced) CO_TRY_VOID(co_await look_beyond(listed, replica));
     co_return {};
+}
+
+// An owner that could list standbys and not hear that they were leaves many behind: one after the other they would
+// take longer to read than a recovery may.
+Task<Result<void>> Recovery::read_in_turn(Listed* listed) {
+    Permit const permit = co_await acquire_permit(readers_, 1);
+    co_return co_await read_chain(listed);
 }
 
 Task<Result<void>> Recovery::look_beyond(Listed* listed, CoreletId replica) {
@@ -396,10 +405,10 @@ Task<void> Recovery::give_up() {
 Task<Result<void>> Recovery::decide() {
     CO_TRY_VOID(co_await fence_all());
     std::vector<SegmentChain> chains;
-    for (auto& listed : listed_) {
-        CO_TRY_VOID(co_await read_chain(listed.get()));
-        chains.push_back(listed->chain);
-    }
+    std::vector<Task<Result<void>>> reads;
+    for (auto& listed : listed_) reads.push_back(read_in_turn(listed.get()));
+    for (auto& read : co_await join_all<Result<void>>(std::move(reads))) CO_TRY_VOID(std::move(read));
+    for (auto& listed : listed_) chains.push_back(listed->chain);
     // A checkpoint holds what was acknowledged, though no record may say so yet, and refers to it where it is.
     u64 const kept = std::max(record_->value().kept_record(), root_position());
     auto plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()), RecordNumber(kept),
