@@ -11,6 +11,18 @@ LogPolicy MapLogPlacement::policy(PoolId id) const {
     return LogPolicy{pool->spec.redundancy.m + 1U, pool->spec.copies_min()};
 }
 
+namespace {
+bool stores(const mesh::Corelet& corelet) {
+    return corelet.role == mesh::Role::kStorage && corelet.duty == mesh::Duty::kServe;
+}
+}  // namespace
+
+usize MapLogPlacement::count_up() const {
+    auto const map = maps_.current();
+    return static_cast<usize>(std::ranges::count_if(
+        map->corelets, [](const mesh::Corelet& corelet) { return stores(corelet) && corelet.is_up(); }));
+}
+
 // As even over the failure domains as they allow: each next one is of the domain least used so far, at the largest
 // level first; among equals a pinned hash decides.
 std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std::vector<CoreletId>& avoid,
@@ -18,9 +30,8 @@ std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std
     auto const map = maps_.current();
     std::vector<const mesh::Corelet*> candidates;
     for (const mesh::Corelet& corelet : map->corelets) {
-        bool const stores = corelet.role == mesh::Role::kStorage && corelet.duty == mesh::Duty::kServe;
         bool const avoided = std::find(avoid.begin(), avoid.end(), corelet.id) != avoid.end();
-        if (stores && !avoided && is_up(corelet.id)) candidates.push_back(&corelet);
+        if (stores(corelet) && !avoided && is_up(corelet.id)) candidates.push_back(&corelet);
     }
     std::vector<const mesh::Corelet*> chosen;
     auto const crowding = [&](const mesh::Corelet& corelet) {

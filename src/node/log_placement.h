@@ -17,6 +17,7 @@ class MapLogPlacement final : public LogPlacement {
     [[nodiscard]] LogPolicy policy(PoolId pool) const override;
     [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid,
                                                 u64 salt) const override;
+    [[nodiscard]] usize count_up() const override;
     [[nodiscard]] std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const override;
     [[nodiscard]] std::vector<CoreletId> domain_of(PoolId pool, CoreletId corelet) const override;
     [[nodiscard]] bool is_up(CoreletId corelet) const override;

@@ -61,12 +61,14 @@ class LogPlacement {
     // domains, none of `avoid`. `salt` varies the choice.
     [[nodiscard]] virtual std::vector<CoreletId> choose(PoolId pool, usize width,
                                                         const std::vector<CoreletId>& avoid, u64 salt) const = 0;
+    // How many there are by the map's word alone, whoever hears them.
+    [[nodiscard]] virtual usize count_up() const = 0;
     // In a replicated pool, where a chunk of this name belongs, in the slot's order; empty otherwise. A segment
     // that lies there becomes a chunk without being written again.
     [[nodiscard]] virtual std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const = 0;
     // All corelets that fail together with this one, by the pool's failure domain; itself among them.
     [[nodiscard]] virtual std::vector<CoreletId> domain_of(PoolId pool, CoreletId corelet) const = 0;
-    // The map's word: not down, failing or out.
+    // Not down, failing or out by the map's word, and heard of here.
     [[nodiscard]] virtual bool is_up(CoreletId corelet) const = 0;
     // Confirmed dead (down or out): recovery does not wait for it.
     [[nodiscard]] virtual bool is_confirmed_dead(CoreletId corelet) const = 0;

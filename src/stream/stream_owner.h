@@ -180,8 +180,13 @@ class StreamOwner final : public LogStream {
     bool flush_scheduled_ = false;
     bool no_space_ = false;          // the pool is full: client appends are refused, system ones use the reserve
     bool below_min_copies_ = false;  // too few corelets are up for a segment: nobody else could append either
-    Corelets avoid_;                 // failed the open segment; a standby that is wanted now does without
-    std::map<CoreletId, Instant> unfit_;  // refused to prepare lately: others first, until then
+    std::optional<Instant> too_few_since_;  // as far as this corelet hears of them
+    Corelets avoid_;                        // failed the open segment; a standby that is wanted now does without
+    struct Refusal {
+        Instant until;
+        bool full = false;  // without room for the log itself
+    };
+    std::map<CoreletId, Refusal> unfit_;  // refused to prepare lately: others first, until then
     std::set<u64> preparing_;
     std::set<u64> withdrawn_;   // their delisting was proposed: never used, whatever becomes of it (protocols 5.6)
     std::set<u64> unreserved_;  // prepared from the reserve of a full pool, no room kept for their packed form

@@ -300,6 +300,24 @@ TEST(StreamOwner, OneThatCanNeitherAppendNorRollGivesTheStreamUp) {
     append_all(rig, 2, 5, 6);
 }
 
+// It reaches the catalog and nobody who stores anything.
+TEST(StreamOwner, OneThatHearsOfNobodyGivesTheStreamUp) {
+    StreamRig rig(15, 5);
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, 3);
+    std::vector<CoreletId> others;
+    for (u64 id = 2; id <= 5; ++id) others.push_back(CoreletId(id));
+    rig.replicas.isolate(CoreletId(1), others, true);
+    rig.at(1).placement.up = {CoreletId(1)};
+    rig.at(1).placement.unheard = 4;
+    std::vector<std::pair<u64, Result<RecordNumber>>> done;
+    Scope scope(rig.env.executor);
+    scope.spawn(append_in_background(&rig.owner(1), 4, 1, &done));
+    ASSERT_TRUE(rig.pass_until([&] { return rig.owner(1).stopped().is_set(); }, 15_s));
+    EXPECT_EQ(rig.record().owner(), 0U);
+    ASSERT_TRUE(rig.take_now(2, false));
+}
+
 TEST(StreamOwner, AFullPoolRefusesWritesAndRecovers) {
     StreamRig rig(15, 5);
     rig.options.owner.segment_target_bytes = 64 * k_kib;

@@ -8,6 +8,8 @@ namespace corelet {
 
 namespace {
 
+constexpr Duration k_map_knows_after = 6_s;  // who is down
+
 bool contains(const std::vector<CoreletId>& list, CoreletId id) {
     return std::find(list.begin(), list.end(), id) != list.end();
 }
@@ -158,8 +160,8 @@ Task<Result<void>> StreamOwner::activate_dormant() {
 StreamOwner::Corelets StreamOwner::choose(const Corelets& avoid) const {
     usize const width = deps_.placement.policy(pool()).width;
     Corelets all = avoid;
-    for (const auto& [corelet, until] : unfit_)
-        if (until > now()) all.push_back(corelet);
+    for (const auto& [corelet, refusal] : unfit_)
+        if (refusal.until > now()) all.push_back(corelet);
     auto fit = deps_.placement.choose(pool(), width, all, next_counter_);
     if (fit.size() >= width || all.size() == avoid.size()) return fit;
     auto any = deps_.placement.choose(pool(), width, avoid, next_counter_);
@@ -169,16 +171,32 @@ StreamOwner::Corelets StreamOwner::choose(const Corelets& avoid) const {
 bool StreamOwner::is_fit(const Corelets& replicas) const {
     return std::none_of(replicas.begin(), replicas.end(), [&](CoreletId id) {
         auto const found = unfit_.find(id);
-        return found != unfit_.end() && found->second > now();
+        return found != unfit_.end() && found->second.until > now();
     });
 }
 
 std::optional<StreamOwner::StandbyWish> StreamOwner::wish_when_stuck() {
     LogPolicy const policy = deps_.placement.policy(pool());
-    auto replicas = choose(avoid_);
+    // One that failed the open segment may have refused to grow it, and have room for another one of the log
+    // itself: better than who has none at all.
+    Corelets full;
+    for (const auto& [corelet, refusal] : unfit_)
+        if (refusal.full && refusal.until > now()) full.push_back(corelet);
+    Corelets avoid = avoid_;
+    avoid.insert(avoid.end(), full.begin(), full.end());
+    auto replicas = choose(avoid);
+    if (replicas.size() < policy.min_copies) replicas = choose(full);
     if (replicas.size() < policy.min_copies) replicas = choose({});
-    below_min_copies_ = replicas.size() < policy.min_copies;
-    if (below_min_copies_) {
+    bool const too_few = replicas.size() < policy.min_copies;
+    if (!too_few) {
+        too_few_since_.reset();
+    } else if (!too_few_since_) {
+        too_few_since_ = now();
+    }
+    // Those that are not heard of here are down, and soon the map says so; else it is this corelet that is cut off.
+    below_min_copies_ =
+        too_few && (deps_.placement.count_up() < policy.min_copies || now() - *too_few_since_ < k_map_knows_after);
+    if (too_few) {
         waiting_for_ = "the log needs " + std::to_string(policy.min_copies) + " corelets that are up and has " +
                        std::to_string(replicas.size());
         return std::nullopt;
@@ -204,6 +222,7 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     if (is_stuck()) return wish_when_stuck();
     waiting_for_.clear();
     below_min_copies_ = false;
+    too_few_since_.reset();
     auto wish = missing_standby();
     return wish && (core_.standbys().empty() || is_fit(wish->replicas)) ? std::move(wish) : std::nullopt;
 }
@@ -290,7 +309,8 @@ Task<Result<void>> StreamOwner::prepare_everywhere(ReplicaPort::PrepareRequest r
     Result<void> done;
     for (usize i = 0; i < prepared.size(); ++i) {
         if (prepared[i]) continue;
-        unfit_[replicas[i]] = now() + k_unfit;
+        bool const full = request.system && prepared[i].error().code == Code::kNoSpace;
+        unfit_[replicas[i]] = Refusal{now() + k_unfit, full};
         done = std::unexpected(with_context(prepared[i].error(), "standby on " + to_string(replicas[i])));
     }
     if (!done)

@@ -152,6 +152,7 @@ class MemoryPlacement final : public LogPlacement {
     [[nodiscard]] LogPolicy policy(PoolId) const override { return rules; }
     [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid,
                                                 u64 salt) const override;
+    [[nodiscard]] usize count_up() const override { return up.size() + unheard; }
     [[nodiscard]] std::vector<CoreletId> homes(PoolId, SegmentId segment) const override {
         return homes_of ? homes_of(segment) : std::vector<CoreletId>{};
     }
@@ -162,6 +163,7 @@ class MemoryPlacement final : public LogPlacement {
 
     LogPolicy rules{3, 2};
     std::set<CoreletId> up;
+    usize unheard = 0;                                          // that the map says are up as well
     std::map<CoreletId, u32> zones;                             // empty: each fails alone
     std::function<std::vector<CoreletId>(SegmentId)> homes_of;  // none: of a coded pool
 
