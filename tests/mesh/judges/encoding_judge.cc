@@ -42,6 +42,8 @@ class EncodingJudge final : public Judge {
             // What was put while somebody was away is made whole in the next round of healing.
             (void)world().run_until([&] { return find(name).has_value(); }, k_whole_within);
             auto const found = find(name);
+            // The world runs on meanwhile: what was referred to when the list was made may be gone.
+            if (!live_chunks_of(mesh(), trial().volumes).contains(id)) return;
             if (!found) return fail(what + " is nowhere though the mesh is whole");
             auto const& [holder, info] = *found;
             k = info.k;

@@ -34,7 +34,13 @@ class IdentityJudge final : public Judge {
         auto const& votes = mesh().node(index)->services().raft->core().durable();
         if (seen.boot != boot) {
             look_whether_the_same(index);
-            seen = Seen{boot, world().now(), votes.term, votes.vote, mesh().id(index), mesh().devices_had(index)};
+            seen = Seen{boot,
+                        world().now(),
+                        votes.term,
+                        votes.vote,
+                        mesh().id(index),
+                        mesh().devices_had(index),
+                        votes.term.is_zero()};
         }
         if (seen.term == votes.term && seen.vote == votes.vote) return;
         look_at_vote(index, seen);
@@ -50,6 +56,7 @@ class IdentityJudge final : public Judge {
         CoreletId vote;
         CoreletId id;
         u64 device = 0;
+        bool never_promised = true;  // as a voter, before it started
     };
 
     // What the catalog says of an identity's lives: each is one body's, and none has less than one before it had.
@@ -106,7 +113,9 @@ class IdentityJudge final : public Judge {
     void look_at_vote(usize index, const Seen& seen) {
         RaftNode& raft = *mesh().node(index)->services().raft;
         bool const alone = raft.configuration().voters.size() == 1;
-        if (alone || raft.core().durable().vote.is_zero() || world().now() - seen.since >= k_asks_for) return;
+        if (alone || seen.never_promised || raft.core().durable().vote.is_zero() ||
+            world().now() - seen.since >= k_asks_for)
+            return;
         fail(corelet_name(index) + " votes in term " + std::to_string(raft.term().v) +
              " as soon as it has started, without having asked whether others know better");
     }

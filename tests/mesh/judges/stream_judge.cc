@@ -37,6 +37,7 @@ class StreamJudge final : public Judge {
     }
 
     void answered(const Answer& answer) override {
+        after_turn(answer.server);  // it may have learned in this very turn what it goes by
         Seen* const seen = stream_of(answer.volume);
         if (!seen) return;
         judged();
