@@ -192,7 +192,7 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread) {
         puts.push_back(put_fragment(
             member, FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
                                 spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece],
-                                spread->options.traffic, spread->options.may_use_reserve, false}));
+                                spread->options.traffic, spread->options.room, false}));
     }
     auto const results = co_await join_all<Result<void>>(std::move(puts));
     for (usize i = 0; i < results.size(); ++i) {
@@ -223,7 +223,8 @@ Task<Result<void>> MeshChunks::put_fragment(CoreletId at, FragmentPut put) {
     message.set_chunk_bytes(put.chunk_bytes);
     message.set_table_epoch(put.table->epoch().v);
     message.set_table_hash(put.table->hash());
-    message.set_system(put.may_use_reserve);
+    message.set_system(put.room != SpaceClass::kClient);
+    message.set_checkpoint(put.room == SpaceClass::kCheckpoint);
     message.set_rebuilt(put.rebuilt);
     message.mutable_block_crcs()->Assign(put.crcs.begin(), put.crcs.end());
     CallOptions options;

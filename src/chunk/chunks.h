@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "device/types.h"
 #include "rt/task.h"
 #include "wire/rpc.h"
 
@@ -16,7 +17,7 @@ namespace corelet {
 
 struct ChunkPutOptions {
     TrafficClass traffic = TrafficClass::kClient;
-    bool may_use_reserve = false;  // packing, healing and what makes room
+    SpaceClass room = SpaceClass::kClient;  // how far into the reserve it may go
 };
 
 struct ChunkPutResult {

@@ -88,7 +88,9 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
     header.chunk_data_bytes = message.chunk_bytes();
     header.map_epoch = table_epoch;
     PutOptions options;
-    options.space = message.system() ? SpaceClass::kSystem : SpaceClass::kClient;
+    options.space = !message.system()      ? SpaceClass::kClient
+                    : message.checkpoint() ? SpaceClass::kCheckpoint
+                                           : SpaceClass::kPacking;
     options.io = io_class(request.traffic);
     options.repair = message.rebuilt();
     // What comes from this process is the memory that its checksums were just made of.

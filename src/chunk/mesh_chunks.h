@@ -75,7 +75,7 @@ class MeshChunks final : public Chunks {
         BufferChain data;
         std::vector<u32> crcs;
         TrafficClass traffic = TrafficClass::kClient;
-        bool may_use_reserve = true;
+        SpaceClass room = SpaceClass::kPacking;
         bool rebuilt = false;
     };
     [[nodiscard]] Task<Result<void>> put_fragment(CoreletId at, FragmentPut put);

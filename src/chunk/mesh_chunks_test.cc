@@ -266,7 +266,7 @@ TEST(ChunkPuts, ARowThatChangedIsRefusedByAllOfItAndPutAnew) {
                                     ChunkWorld::bytes(1, 4),
                                     crcs,
                                     TrafficClass::kClient,
-                                    false};
+                                    SpaceClass::kClient};
         auto const refused = world.run(writer, world.at(writer).chunks->put_fragment(row[p], put));
         ASSERT_FALSE(refused.has_value()) << "position " << int{p};
         EXPECT_EQ(refused.error().code, Code::kStaleMap);
@@ -320,7 +320,7 @@ TEST(ChunkPuts, AFragmentOfAnotherPlaceOrLengthIsInvalid) {
                                     data,
                                     block_crcs(BufferChain(data)),
                                     TrafficClass::kClient,
-                                    false};
+                                    SpaceClass::kClient};
         return world.run(0, world.at(0).chunks->put_fragment(world.home(k_chunk, 1), put));
     };
     EXPECT_EQ(send(0, 8 * k_block_bytes).error().code, Code::kInvalid) << "another's position";

@@ -50,7 +50,7 @@ Task<Result<void>> StoreCore::do_adopt(SegmentId segment, FragmentId id, Fragmen
     std::vector<UnitExtent> extents = meta_.segment(segment)->extents;
     u64 const header_units =
         div_ceil(fragment_shape(crcs.size(), extents.size() + 1, true).header_blocks, k_unit_blocks);
-    CO_TRY(Reservation promised, reserve_units(header_units, SpaceClass::kSystem));
+    CO_TRY(Reservation promised, reserve_units(header_units, SpaceClass::kPacking));
     std::vector<UnitExtent> const own = space_->allocate(header_units);
     promised = Reservation();
     if (own.size() != 1) {

@@ -31,11 +31,27 @@ void StoreCore::give_back(u64 units) {
 }
 
 u64 StoreCore::system_reserve_units() const {
-    return div_ceil(space_->units() * 5, 100);
+    // On a small device a twentieth would be less than a segment of the log.
+    u64 const least = std::min(k_system_reserve_min / k_unit_bytes, space_->units() / 5);
+    return std::max(div_ceil(space_->units() * 5, 100), least);
+}
+
+u64 StoreCore::kept_from(SpaceClass space) const {
+    switch (space) {
+        case SpaceClass::kClient:
+            return system_reserve_units();
+        case SpaceClass::kPacking:
+            return system_reserve_units() / 2;
+        case SpaceClass::kLog:
+            return system_reserve_units() / 4;
+        case SpaceClass::kCheckpoint:
+            return 0;
+    }
+    CORELET_UNREACHABLE("not a class of space");
 }
 
 u64 StoreCore::available_units(SpaceClass space) const {
-    u64 const kept = reserved_units_ + (space == SpaceClass::kClient ? system_reserve_units() : 0);
+    u64 const kept = reserved_units_ + kept_from(space);
     return space_->free_units() > kept ? space_->free_units() - kept : 0;
 }
 

@@ -98,7 +98,7 @@ Task<Result<void>> Store::put_note(std::string key, std::vector<u8> value) {
     u64 const more = added > freed ? added - freed : 0;
     bool const fits = core_->metadata().notes_bytes() + more <= core_->notes_bytes_max();
     if (!value.empty() && !fits) co_return fail(Code::kNoSpace, "the notes are full");
-    if (!value.empty()) CO_TRY_VOID(core_->may_add_metadata(more, SpaceClass::kSystem));
+    if (!value.empty()) CO_TRY_VOID(core_->may_add_metadata(more, SpaceClass::kCheckpoint));
     co_return co_await core_->detached(core_->commit(records::note(key, value)));
 }
 std::optional<std::vector<u8>> Store::note(const std::string& key) const {

@@ -141,7 +141,10 @@ class StoreCore {
     [[nodiscard]] Task<Result<void>> write_superblocks(Superblock next);
 
     // --- space.cc
+    static constexpr u64 k_system_reserve_min = 6 * k_mib;
     [[nodiscard]] u64 system_reserve_units() const;
+    // Units that are not for this class.
+    [[nodiscard]] u64 kept_from(SpaceClass space) const;
     [[nodiscard]] u64 available_units(SpaceClass space) const;
     [[nodiscard]] Result<Reservation> reserve_units(u64 units, SpaceClass space);
     // Takes space for a fragment; what `promised` holds is used first and the rest of it given back.

@@ -212,13 +212,16 @@ TEST_F(StoreTest, FullIsNotBroken) {
     EXPECT_GE(use.capacity_bytes - use.used_bytes, use.system_reserve_bytes);
     EXPECT_EQ(prepare(segment(1, 1)).error().code, Code::kNoSpace);
     PutOptions system;
-    system.space = SpaceClass::kSystem;
+    system.space = SpaceClass::kPacking;
     EXPECT_TRUE(put(fragment(1, ++n), 1, 15, system).has_value()) << "healing goes on";
     while (put(fragment(1, ++n), 1, 15, system)) {
     }
     EXPECT_TRUE(read(fragment(1, 1), 0, 4096).has_value());
     EXPECT_TRUE(rig.run(store->remove_fragment(fragment(1, 1))).has_value());
     EXPECT_TRUE(put(fragment(1, ++n), 1, 15, system).has_value());
+    PutOptions checkpoint;
+    checkpoint.space = SpaceClass::kCheckpoint;
+    EXPECT_TRUE(put(fragment(1, ++n), 1, 15, checkpoint).has_value()) << "what frees space has the last of it";
     remount();
     EXPECT_TRUE(read(fragment(1, 2), 0, 4096).has_value());
 }

@@ -13,9 +13,15 @@ namespace corelet {
 enum class IoClass : u8 { kClient = 0, kHeal = 1, kScrub = 2 };
 inline constexpr usize k_io_classes = 3;
 
-// Whose space an allocation takes. Clients are refused while `system reserve` is all that is left; metadata, trims,
-// checkpoints, cleaning and healing may go on into it.
-enum class SpaceClass : u8 { kClient = 0, kSystem = 1 };
+// Whose space an allocation takes. Clients are refused while the system reserve is all that is left. Of that each
+// class may take what leaves enough for those behind it, on which it waits: packing and healing need records of the
+// log, and what those no longer refer to is freed by a checkpoint.
+enum class SpaceClass : u8 {
+    kClient = 0,
+    kPacking = 1,     // and healing: half of the reserve
+    kLog = 2,         // records of trims and of the system, recovery: three quarters
+    kCheckpoint = 3,  // all of it
+};
 
 // The unit in which the data area is given out.
 inline constexpr u64 k_unit_bytes = 64 * k_kib;
@@ -102,7 +108,7 @@ struct SpaceUse {
     u64 capacity_bytes = 0;        // of the data area
     u64 used_bytes = 0;            // allocated
     u64 reserved_bytes = 0;        // promised to segments and reservations, not yet used
-    u64 system_reserve_bytes = 0;  // only for SpaceClass::kSystem
+    u64 system_reserve_bytes = 0;  // not for SpaceClass::kClient
     // What a client may still allocate.
     [[nodiscard]] u64 client_free_bytes() const {
         u64 const taken = used_bytes + reserved_bytes + system_reserve_bytes;

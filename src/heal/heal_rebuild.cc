@@ -161,7 +161,7 @@ Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Mis
     header.m = redundancy.m;
     header.map_epoch = table->epoch();
     PutOptions options;
-    options.space = SpaceClass::kSystem;
+    options.space = SpaceClass::kPacking;
     options.io = IoClass::kHeal;
     options.repair = true;
     CO_TRY_VOID(co_await store_.put_fragment(missing.fragment, header, std::move(data), std::move(crcs), options));

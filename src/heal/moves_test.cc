@@ -144,7 +144,7 @@ TEST(Moves, NobodyIsCleanWhileAPutByAFormerTableGoesOn) {
                                 data,
                                 block_crcs(BufferChain(data)),
                                 TrafficClass::kClient,
-                                false};
+                                SpaceClass::kClient};
     world.chunks.machine(writer).spawn(Put::run(world.chunks.at(writer).chunks.get(), ChunkWorld::id(from), put));
     world.chunks.pass(50_ms);
     world.chunks.set_map(moved(world.chunks, chunk, 1, ChunkWorld::id(to)));

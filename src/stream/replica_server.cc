@@ -141,7 +141,7 @@ Task<Result<Reply>> ReplicaServer::prepare(Request request) {
     spec.owner = owner;
     spec.initial_bytes = message.initial_bytes();
     spec.packed_reservation_bytes = message.reserve_bytes();
-    spec.space = message.system() ? SpaceClass::kSystem : SpaceClass::kClient;
+    spec.space = message.system() ? SpaceClass::kLog : SpaceClass::kClient;
     SegmentId const id = id_of(message);
     Preparing const held(*this, id);
     CO_TRY_VOID(co_await store_.prepare_segment(id, spec));
@@ -171,7 +171,7 @@ Task<Result<Reply>> ReplicaServer::append(Request request) {
         if (end > replica->capacity) {
             u64 const more = std::max(end - replica->capacity, std::min(replica->capacity, 16 * k_mib));
             auto const grown = co_await store_.grow_segment(
-                id, header.epoch, owner, more, header.client_data ? SpaceClass::kClient : SpaceClass::kSystem);
+                id, header.epoch, owner, more, header.client_data ? SpaceClass::kClient : SpaceClass::kLog);
             if (grown) replica->capacity = grown->capacity_bytes;
             if (!grown) written = std::unexpected(grown.error());
         }

@@ -13,10 +13,11 @@ Duration backoff(u32 attempt) {
     return 10_ms * (i64{1} << std::min<u32>(attempt, 7));
 }
 
-Task<Result<void>> ChunkIo::put(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
+Task<Result<void>> ChunkIo::put(u64 seq, BufferChain data, std::vector<u32> crcs, SpaceClass room) {
     CORELET_ASSERT(crcs.size() * k_block_bytes == data.size());
     for (u32 attempt = 0;; ++attempt) {
-        auto const put = co_await chunks_.put(pool_, {space_, seq}, data, crcs, ChunkPutOptions{traffic, true});
+        auto const put =
+            co_await chunks_.put(pool_, {space_, seq}, data, crcs, ChunkPutOptions{TrafficClass::kClient, room});
         if (put) {
             bytes_put_ += data.size();
             co_return Result<void>{};
@@ -35,7 +36,7 @@ Task<Result<void>> ChunkIo::put(u64 seq, BufferChain data, std::vector<u32> crcs
 Task<Result<bool>> ChunkIo::put_whole(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
     u64 const bytes = data.size();
     auto const put = co_await chunks_.put(pool_, {space_, seq}, std::move(data), std::move(crcs),
-                                          ChunkPutOptions{traffic, false});
+                                          ChunkPutOptions{traffic, SpaceClass::kClient});
     if (!put) co_return std::unexpected(put.error());
     bytes_put_ += bytes;
     co_return put->complete;

@@ -14,8 +14,9 @@ class ChunkIo {
     ChunkIo(Chunks& chunks, Clock& clock, Log& log, SpaceId space, PoolId pool)
         : chunks_(chunks), clock_(clock), log_(log), space_(space), pool_(pool) {}
 
-    // Until the write quorum has it. Ends only with success or an error that time does not heal.
-    [[nodiscard]] Task<Result<void>> put(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic);
+    // Until the write quorum has it, into the reserve as far as `room` may. Ends only with success or an error that
+    // time does not heal.
+    [[nodiscard]] Task<Result<void>> put(u64 seq, BufferChain data, std::vector<u32> crcs, SpaceClass room);
     // Once, of client data that may not take the reserve. True: all of its fragments are durable; false: not all of
     // them.
     [[nodiscard]] Task<Result<bool>> put_whole(u64 seq, BufferChain data, std::vector<u32> crcs,

@@ -166,7 +166,7 @@ Task<Result<bool>> Packer::adopt(u64 seq) {
         index.entries.push_back({block.lba, seq, block.block, block.crc});
     core_.state.puts_in_flight.insert(index.chunk);
     Buffer const bytes = encode_chunk_index(index);
-    auto const put = co_await core_.chunks.put(index.chunk, bytes, block_crcs(bytes), TrafficClass::kClient);
+    auto const put = co_await core_.chunks.put(index.chunk, bytes, block_crcs(bytes), SpaceClass::kPacking);
     if (!put) {
         core_.state.puts_in_flight.erase(index.chunk);
         co_return std::unexpected(put.error());
@@ -292,7 +292,7 @@ Task<Result<void>> Packer::put_chunk(std::vector<IndexEntry> entries, Buffer dat
     chunk.append(std::move(data));
     volume_entry::Packed const packed{index.chunk, static_cast<u32>(chunk.size() / k_block_bytes)};
     auto const put =
-        co_await core_.chunks.put(index.chunk, std::move(chunk), std::move(crcs), TrafficClass::kClient);
+        co_await core_.chunks.put(index.chunk, std::move(chunk), std::move(crcs), SpaceClass::kPacking);
     if (!put) {
         // Nothing refers to it and nothing will: it is dead by the horizon.
         core_.state.puts_in_flight.erase(index.chunk);

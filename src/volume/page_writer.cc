@@ -58,7 +58,7 @@ Task<Result<void>> PageWriter::put_current() {
 }
 
 Task<void> PageWriter::put(u64 seq, BufferChain data, std::vector<u32> crcs, Permit) {
-    auto const done = co_await core_.chunks.put(seq, std::move(data), std::move(crcs), TrafficClass::kClient);
+    auto const done = co_await core_.chunks.put(seq, std::move(data), std::move(crcs), SpaceClass::kCheckpoint);
     if (!done) failed_ = done.error();
 }
 

@@ -63,7 +63,7 @@ Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain d
     // The reserve and what the log's packed form was promised are not for client data: else nothing could be
     // cleaned.
     bool const has_room =
-        options.may_use_reserve ? bytes_used() + data.size() <= capacity_bytes : admits(data.size());
+        options.room != SpaceClass::kClient ? bytes_used() + data.size() <= capacity_bytes : admits(data.size());
     if (!has_room) co_return fail(Code::kNoSpace, "pool is full");
     chunks[chunk.seq] = Buffer::copy_of(data.flatten());
     co_await delay();
