@@ -40,7 +40,8 @@ class PowerLossJudge final : public Judge {
 
     void try_here() {
         std::set<usize> without = trial().atlas.spoiled();
-        if (without.empty() && trial().atlas.is_whole_for_long()) {
+        // Whole now, too: since the atlas looked last an owner may have had to go on with fewer copies.
+        if (without.empty() && trial().atlas.is_whole_for_long() && trial().atlas.is_whole()) {
             usize const more = random_.below(std::min(trial().atlas.promise(), votes_to_spare()) + 1);
             while (without.size() < more) without.insert(random_.below(mesh().size()));
             if (more != 0) world().stats().count("judged.power-loss-with-losses");

@@ -8,6 +8,8 @@ namespace {
 
 // A standby that was used, or has lost a replica, is replaced within ten seconds (protocols 5.6).
 constexpr Duration k_standby_bound = 10_s;
+constexpr u64 k_pages_for_writes = 8 * k_mib;
+constexpr Duration k_put_patience = 5_s;
 
 class ProgressJudge final : public Judge {
   public:
@@ -52,7 +54,10 @@ class ProgressJudge final : public Judge {
         Duration const waited = world().now() - since;
         Duration& longest = promise->at ? longest_at_ : longest_;
         longest = std::max(longest, waited);
-        if (waited <= promise->wait_max) return;
+        // With few pages in memory a write may wait for a checkpoint, and that for a put that somebody silent does
+        // not answer.
+        bool const few_pages = mesh().options().page_cache_bytes < k_pages_for_writes;
+        if (waited <= promise->wait_max + (few_pages ? k_put_patience : Duration{})) return;
         fail((promise->at ? "a write to " + volume + " at " + corelet_name(*promise->at) + " has waited for "
                           : "no write to " + volume + " was answered for ") +
              std::to_string(waited.ms()) + " ms, though what is broken is within the promise");
