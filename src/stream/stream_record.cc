@@ -77,6 +77,7 @@ Task<Result<void>> StreamRecord::take(CoreletId owner, LeaseId session, bool for
             value_ = std::move(next);
             revision_ = result.revision;
             owner_ = owner;
+            former_owner_ = former == owner ? CoreletId() : former;
             owned_epoch_ = Epoch(value_.epoch());
             co_return {};
         }

@@ -43,6 +43,8 @@ class StreamRecord {
     [[nodiscard]] const pb::Stream& value() const { return value_; }
     // At which it was taken here: the record may be another owner's by now.
     [[nodiscard]] Epoch epoch() const { return owned_epoch_; }
+    // From whom it was taken; zero: it had none, or was this corelet's own.
+    [[nodiscard]] CoreletId former_owner() const { return former_owner_; }
     [[nodiscard]] SpaceId space() const { return space_; }
 
   private:
@@ -53,6 +55,7 @@ class StreamRecord {
     pb::Stream value_;
     Revision revision_;
     CoreletId owner_;
+    CoreletId former_owner_;
     Epoch owned_epoch_;
 };
 

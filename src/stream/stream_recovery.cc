@@ -214,12 +214,19 @@ Task<Result<void>> Recovery::look_beyond(Listed* listed, CoreletId replica) {
 Task<Result<void>> Recovery::prepare_own() {
     PoolId const pool(record_->value().pool());
     LogPolicy const policy = deps_.placement.policy(pool);
-    std::vector<CoreletId> avoid;
+    std::vector<CoreletId> refused;
     Error last{Code::kUnavailable, false, 0, "too few corelets are up for the stream's log"};
     for (int attempt = 0; attempt < 4; ++attempt) {
-        auto const replicas = deps_.placement.choose(pool, policy.width, avoid, next_counter_);
+        // Who has not answered, as the former owner may not, is asked only where there are too few others.
+        std::vector<CoreletId> avoid = refused;
+        if (!record_->former_owner().is_zero()) avoid.push_back(record_->former_owner());
+        for (auto const& listed : listed_)
+            avoid.insert(avoid.end(), listed->unfenced.begin(), listed->unfenced.end());
+        auto replicas = deps_.placement.choose(pool, policy.width, avoid, next_counter_);
+        if (replicas.size() < policy.width)
+            replicas = deps_.placement.choose(pool, policy.width, refused, next_counter_);
         if (replicas.size() < policy.min_copies) {
-            avoid.clear();
+            refused.clear();
             co_await deps_.env.clock.sleep(100_ms);
             continue;
         }
@@ -237,7 +244,7 @@ Task<Result<void>> Recovery::prepare_own() {
         for (usize i = 0; i < prepared.size(); ++i)
             if (!prepared[i]) {
                 all = false;
-                avoid.push_back(replicas[i]);
+                refused.push_back(replicas[i]);
                 last = prepared[i].error();
             }
         if (!all) {
@@ -369,6 +376,10 @@ Task<Result<void>> Recovery::replay() {
             if (replica == deps_.self) from.push_back(replica);
         for (CoreletId replica : spec.replicas)
             if (replica != deps_.self && !deps_.placement.is_confirmed_dead(replica)) from.push_back(replica);
+        // Who has just answered a fence answers a read.
+        std::stable_partition(from.begin(), from.end(), [&](CoreletId replica) {
+            return replica == deps_.self || answers_.contains(replica);
+        });
         if (segment.last_record() > after.v)
             CO_TRY_VOID(co_await replay_segment(spec, from, segment.end_bytes(), after));
         sink_.segment_ended(spec.id, segment.end_bytes());

@@ -66,6 +66,20 @@ TEST(StreamRecovery, ALongLogIsReplayedInFewReads) {
     EXPECT_LT(rig.at(2).port.reads, 50U);
 }
 
+// It is held to be up yet; its fences are waited for, its answer to anything else is not.
+TEST(StreamRecovery, ASilentFormerOwnerIsNotAskedForTheNextSegment) {
+    for (u64 seed = 31; seed < 39; ++seed) {
+        StreamRig rig(seed);
+        ASSERT_TRUE(rig.take_now(1));
+        append_all(rig, 1, 1, 3);
+        rig.replicas.host(CoreletId(1)).silent = true;
+        rig.set_session(1, false);
+        Instant const before = rig.env.clock.now();
+        ASSERT_TRUE(rig.take_now(2, false));
+        EXPECT_LT(rig.env.clock.now() - before, rig.times.lease + 1500_ms);
+    }
+}
+
 TEST(StreamRecovery, OneSurvivorOfASegmentIsEnough) {
     StreamRig rig(2);
     ASSERT_TRUE(rig.take_now(1));
