@@ -17,15 +17,16 @@
 
 namespace corelet {
 
-inline constexpr std::array<std::string_view, 11> k_fault_points{
-    "stream.send_early",    // a record leaves beside one in flight, however small
-    "stream.roll_early",    // the open segment counts as full
-    "rpc.early_timeout",    // nobody waits for the answer
-    "cache.miss",           // a block that is cached is read
-    "chunk.hedge_early",    // a read is sent to others at once
-    "catalog.answer_lost",  // a transaction was committed, and who asked is not told
-    "raft.small_append",    // one entry a message
-    "raft.snapshot_early",  // the log counts as long
+inline constexpr std::array<std::string_view, 12> k_fault_points{
+    "stream.send_early",       // a record leaves beside one in flight, however small
+    "stream.roll_early",       // the open segment counts as full
+    "stream.owner_elsewhere",  // its owner holds no replica of a log
+    "rpc.early_timeout",       // nobody waits for the answer
+    "cache.miss",              // a block that is cached is read
+    "chunk.hedge_early",       // a read is sent to others at once
+    "catalog.answer_lost",     // a transaction was committed, and who asked is not told
+    "raft.small_append",       // one entry a message
+    "raft.snapshot_early",     // the log counts as long
     "volume.checkpoint_early",
     "volume.read_late",  // what a read has looked up it reads a while later
     "wire.later_field",  // a message has a field that only a later version knows
@@ -52,6 +53,8 @@ class FaultPoints {
     };
     [[nodiscard]] const Point& point(usize index) const { return points_[index]; }
     [[nodiscard]] bool fires(usize index);
+    // It fires every time, whatever was drawn.
+    void force(usize index) { points_[index].per_million = 1'000'000; }
     // No point fires from now on.
     void disarm();
 

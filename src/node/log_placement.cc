@@ -59,6 +59,15 @@ std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std
     return out;
 }
 
+std::vector<CoreletId> ElsewherePlacement::choose(PoolId id, usize width, const std::vector<CoreletId>& avoid,
+                                                  u64 salt) const {
+    std::vector<CoreletId> others = avoid;
+    others.push_back(self_);
+    auto chosen = inner_.choose(id, width, others, salt);
+    bool const enough = chosen.size() == width || inner_.choose(id, width, {self_}, salt).size() == width;
+    return enough ? chosen : inner_.choose(id, width, avoid, salt);
+}
+
 std::vector<CoreletId> MapLogPlacement::homes(PoolId id, SegmentId segment) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(id);

@@ -30,4 +30,31 @@ class MapLogPlacement final : public LogPlacement {
     const mesh::Membership* membership_ = nullptr;
 };
 
+// The log of an owner that stores nothing of it: on others alone, if there are enough.
+class ElsewherePlacement final : public LogPlacement {
+  public:
+    ElsewherePlacement(const LogPlacement& inner, CoreletId self) : inner_(inner), self_(self) {}
+    [[nodiscard]] LogPolicy policy(PoolId pool) const override { return inner_.policy(pool); }
+    [[nodiscard]] std::vector<CoreletId> choose(PoolId pool, usize width, const std::vector<CoreletId>& avoid,
+                                                u64 salt) const override;
+    [[nodiscard]] usize count_up() const override { return inner_.count_up(); }
+    [[nodiscard]] std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const override {
+        return inner_.homes(pool, segment);
+    }
+    [[nodiscard]] std::vector<CoreletId> domain_of(PoolId pool, CoreletId corelet) const override {
+        return inner_.domain_of(pool, corelet);
+    }
+    [[nodiscard]] bool is_up(CoreletId corelet) const override { return inner_.is_up(corelet); }
+    [[nodiscard]] bool is_confirmed_dead(CoreletId corelet) const override {
+        return inner_.is_confirmed_dead(corelet);
+    }
+    [[nodiscard]] u64 packed_reservation(PoolId pool, u64 segment_bytes) const override {
+        return inner_.packed_reservation(pool, segment_bytes);
+    }
+
+  private:
+    const LogPlacement& inner_;
+    CoreletId self_;
+};
+
 }  // namespace corelet

@@ -1,5 +1,6 @@
 #include "node/volume_host.h"
 
+#include "base/fault_point.h"
 #include "catalog/state.h"
 #include "node/candidates.h"
 #include "node/volume_serving.h"
@@ -271,7 +272,10 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     auto mounted = std::make_shared<Serving::Mounted>();
     VolumeDeps volume_deps{env_.executor, env_.clock, env_.log, chunks_, mounted.get(), this};
     mounted->volume = std::make_unique<Volume>(volume_deps, options);
-    StreamDeps stream_deps{env_, catalog_, replicas_, placement_, self_, session_.session()};
+    if (FAULT_POINT("stream.owner_elsewhere"))
+        mounted->placement = std::make_unique<ElsewherePlacement>(placement_, self_);
+    const LogPlacement& placement = mounted->placement ? *mounted->placement : placement_;
+    StreamDeps stream_deps{env_, catalog_, replicas_, placement, self_, session_.session()};
     TakeOptions take_options;
     take_options.stream.owner.times = config_.stream_times;
     take_options.stream.bytes_in_flight_max = config_.stream_bytes_max;

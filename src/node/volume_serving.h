@@ -11,6 +11,7 @@ struct VolumeHost::Serving {
         [[nodiscard]] Task<Result<bool>> verify(SegmentId segment, u64 end_bytes) override {
             return stream->adopt(segment, end_bytes);
         }
+        std::unique_ptr<LogPlacement> placement;  // of its own, if any
         std::unique_ptr<StreamOwner> stream;
         std::unique_ptr<Volume> volume;  // rests on the stream: goes first
         ~Mounted() override { volume.reset(); }

@@ -161,6 +161,7 @@ class FaultAtlas {
     void isolate_and_crash_owner();
     void cut_owner_from_catalog();
     void at_fence();
+    void restart_at_once(usize index);
     void be_alone(usize index);
     void crash_replicas();
     void trouble_recovery();
@@ -265,6 +266,7 @@ class FaultAtlas {
         usize index = 0;
         sim::VirtualTime until;
         bool restarts = false;  // of those that are asked to fence it
+        std::vector<usize> replicas;
     };
     std::optional<Outcast> outcast_;
     // Maps (by corelet) all of whose slots were found in service: a map never changes.

@@ -73,48 +73,6 @@ void FaultAtlas::isolate_and_crash_owner() {
     cut({static_cast<u32>(owner->index)}, std::move(others), alone + 1_ms);
 }
 
-// Its replicas still answer and promise, perhaps slowly, and so do clients find it; but its session ends, and
-// somebody takes its streams.
-void FaultAtlas::cut_owner_from_catalog() {
-    auto const owner = draw_owner();
-    auto const leader = mesh_.catalog_leader();
-    if (!owner || !leader || *leader == owner->index) return;
-    world_.stats().count("owner.without-catalog");
-    std::vector<u32> others;
-    for (usize other = 0; other < mesh_.size(); ++other) {
-        bool const is_replica = std::ranges::find(owner->replicas, other) != owner->replicas.end();
-        if (other != owner->index && (other == *leader || !is_replica)) others.push_back(static_cast<u32>(other));
-    }
-    troubles_[owner->index] = Trouble::kCut;
-    bool const slowly = random_.chance(1, 2);
-    for (usize replica : owner->replicas)
-        if (slowly)
-            world_.fabric().set_delay(static_cast<u32>(replica), static_cast<u32>(owner->index), draw(1, 300));
-    Duration const time = draw(5'000, 13'000);
-    if (random_.chance(2, 3)) outcast_ = Outcast{owner->index, world_.now() + time, random_.chance(1, 3)};
-    cut({static_cast<u32>(owner->index)}, std::move(others), time);
-    after(time, &FaultAtlas::heal_delays, owner->index);
-}
-
-// A replica is about to be fenced for a new owner. The former one does not hear of it, and answers for as long as
-// it may; and the replica may forget in a restart what it has promised it (protocols 6).
-void FaultAtlas::at_fence() {
-    if (!outcast_ || world_.now() > outcast_->until || over_ || drill_) return outcast_.reset();
-    if (troubles_[outcast_->index] == Trouble::kCut) after(Duration{}, &FaultAtlas::be_alone, outcast_->index);
-    for (usize i = 0; i < mesh_.size() && outcast_->restarts; ++i)
-        if (mesh_.machine(i).is_running() && i != outcast_->index && troubles_[i] == Trouble::kNone) {
-            world_.stats().count("replica.fenced-in-restart");
-            return crash(i, draw(1, 100));
-        }
-}
-
-void FaultAtlas::be_alone(usize index) {
-    if (!outcast_ || troubles_[index] != Trouble::kCut) return;
-    world_.stats().count("owner.outcast");
-    outcast_.reset();
-    cut({static_cast<u32>(index)}, all_but({index}), draw(1'000, 4'000));
-}
-
 // As many at once as may be away, and back soon.
 void FaultAtlas::crash_replicas() {
     auto const owner = draw_owner();

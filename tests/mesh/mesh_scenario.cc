@@ -17,9 +17,10 @@ struct Drawn {
     FaultOptions faults;
     u64 writes_least = 2'000;
     std::string judges;
-    bool fills = false;         // the pool is filled again and again
-    bool points = true;         // fault points in the code are armed
-    bool must_be_whole = true;  // in the end, with everything readable
+    bool fills = false;               // the pool is filled again and again
+    bool points = true;               // fault points in the code are armed
+    std::vector<std::string> forced;  // these fire every time
+    bool must_be_whole = true;        // in the end, with everything readable
 };
 
 // How many corelets a pool with this redundancy survives the loss of.
@@ -54,6 +55,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.cache_bytes = random.chance(1, 2) ? 4 * k_mib : u64{16 * k_kib} << random.below(4);
     drawn.mesh.page_cache_bytes = random.chance(1, 2) ? 8 * k_mib : k_mib << random.below(2);
     drawn.mesh.mixed = parameters.number("mixed", world.fork("mixed").chance(1, 4) ? 1 : 0) != 0;
+    drawn.mesh.lease = Duration{static_cast<i64>(parameters.number("lease_ms", 2'000)) * 1'000'000};
     drawn.mesh.stream_bytes_max = parameters.number("stream_kib", 64 * 1024) * k_kib;
     drawn.workload.clients = parameters.number("clients", random.between(4, 10));
     drawn.workload.blocks = 4 * parameters.number("runs", random.chance(1, 4) ? 1 : random.between(4, 16));
@@ -78,6 +80,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.writes_least = parameters.number("writes", drawn.must_be_whole ? 2'000 : 0);
     drawn.fills = parameters.number("fill", 0) != 0;
     drawn.points = parameters.number("points", 1) != 0;
+    drawn.forced = parameters.list("forced");
     drawn.judges = parameters.text("judges", judges_of(drawn.faults.beyond, drawn.faults.lying));
     return drawn;
 }
@@ -142,6 +145,8 @@ class Run {
     Result<void> carry_on(Workload& workload, CatalogWorkload& keys, FaultAtlas& atlas) {
         FaultPoints points(world_.fork("fault points"));
         if (!drawn_.points) points.disarm();
+        for (usize i = 0; i < k_fault_points.size(); ++i)
+            if (std::ranges::find(drawn_.forced, k_fault_points[i]) != drawn_.forced.end()) points.force(i);
         auto result = carry_on_armed(workload, keys, atlas, points);
         for (usize i = 0; i < k_fault_points.size(); ++i) {
             std::string const name = "point." + std::string(k_fault_points[i]);
@@ -270,11 +275,12 @@ sim::Scenario mesh_scenario() {
     scenario.name = "mesh";
     scenario.summary = "six corelets serve volumes under all faults within the promise";
     scenario.run = run_mesh;
-    scenario.options = [](u64 seed, const sim::ScenarioParameters&) {
+    scenario.options = [](u64 seed, const sim::ScenarioParameters& parameters) {
         sim::WorldOptions options = sim::draw_world_options(seed);
         // On slow devices more is in flight when power is lost.
         Prng random = Prng(seed).fork("slow devices");
-        if (random.chance(3, 4)) options.disk.write_min = Duration{static_cast<i64>(500'000 << random.below(5))};
+        if (random.chance(3, 4) && parameters.number("fast", 0) == 0)
+            options.disk.write_min = Duration{static_cast<i64>(500'000 << random.below(5))};
         return options;
     };
     scenario.shrinkable = {

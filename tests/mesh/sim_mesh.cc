@@ -76,6 +76,7 @@ NodeConfig SimMesh::config_of(usize index) const {
     if (members_[index].is_of_later_build) config.wire_version = k_wire_version + 1;
     config.out_after = options_.out_after;
     config.segment_target_bytes = options_.segment_target_bytes;
+    config.stream_times.lease = options_.lease;
     config.stream_bytes_max = options_.stream_bytes_max;
     config.heal_round = options_.heal_round;
     config.cache_bytes = options_.cache_bytes;

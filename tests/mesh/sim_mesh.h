@@ -17,6 +17,7 @@ struct SimMeshOptions {
     u64 device_bytes = 256 * k_mib;
     Duration out_after = 10_s;
     u64 segment_target_bytes = 2 * k_mib;
+    Duration lease = StreamTimes{}.lease;  // of owners, by their replicas
     u64 stream_bytes_max = 64 * k_mib;
     Duration heal_round = 5_s;
     u64 cache_bytes = 4 * k_mib;  // of blocks
