@@ -7,6 +7,7 @@ namespace corelet {
 
 namespace {
 
+constexpr u64 k_first_read_bytes = 64 * k_kib;
 constexpr u64 k_beyond_bytes = 9 * k_mib;  // more than the longest record: behind a rotten one the next is found
 
 // One recovery from taking to serving. Lives in take_stream()'s frame.
@@ -141,11 +142,12 @@ Task<Result<void>> Recovery::enough_fences(Listed* listed) {
 Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
     bool grew = false;
     const LogSegment segment = listed->chain.spec();
-    for (;;) {
+    // Most of the listed segments are standbys that were never written.
+    for (u64 most = k_first_read_bytes;; most = std::min(4 * most, SegmentReader::k_read_bytes)) {
         u64 const from = listed->chain.end_bytes();
         // One bad sector spoils a long read: what lies before it is there all the same.
         Buffer bytes;
-        for (u64 length = SegmentReader::k_read_bytes; bytes.empty() && length >= k_block_bytes; length /= 16) {
+        for (u64 length = most; bytes.empty() && length >= k_block_bytes; length /= 16) {
             CO_TRY(bytes, co_await reader_.read_or_nothing(segment.id, replica, from, length));
         }
         if (bytes.empty()) co_return grew;
