@@ -319,9 +319,10 @@ std::string FaultAtlas::what_is_missing() const {
             pb::Stream stream;
             if (!stream.ParseFromString(item.value)) return "a stream's record does not parse" + at;
             for (const pb::Segment& segment : stream.segments()) {
-                if (segment.state() == pb::Segment::ENDED &&
+                // A narrow one is listed while it is used.
+                if (segment.state() != pb::Segment::DORMANT &&
                     static_cast<usize>(segment.replicas_size()) < options_.copies)
-                    return "ended segment " + std::to_string(segment.seq()) + " has " +
+                    return "segment " + std::to_string(segment.seq()) + " has " +
                            std::to_string(segment.replicas_size()) + " copies" + at;
                 for (u64 replica : segment.replicas())
                     if (!map->is_up(CoreletId(replica)))

@@ -12,6 +12,7 @@ namespace corelet {
 
 namespace {
 constexpr Duration k_detected_after = 6_s;
+constexpr Duration k_votes_after = 3_s;  // whoever has just started, and counts already
 constexpr Duration k_ask_every = 700_ms;
 constexpr u8 k_positions_max = 24;
 
@@ -70,6 +71,7 @@ bool CanLoseJudge::is_settled() {
         bool const died = (seen_[i].up && !up) || (seen_[i].votes && !votes);
         bool const other = !seen_[i].id.is_zero() && seen_[i].id != mesh().id(i);
         if (died || other) settled_from_ = world().now() + k_detected_after;
+        if (!seen_[i].up && up) settled_from_ = std::max(settled_from_, world().now() + k_votes_after);
         seen_[i] = {mesh().id(i), up, votes};
     }
     auto const leads = mesh().catalog_leader();

@@ -38,6 +38,18 @@ class PowerLossJudge final : public Judge {
         return leader ? (mesh().node(*leader)->services().raft->configuration().voters.size() - 1) / 2 : 0;
     }
 
+    // Of the voters as the leader has them; a device that was lost took its vote along.
+    [[nodiscard]] bool has_quorum(const std::set<usize>& without) const {
+        auto const leader = mesh().catalog_leader();
+        if (!leader) return without.empty();
+        auto const& configuration = mesh().node(*leader)->services().raft->configuration();
+        auto const left = std::ranges::count_if(configuration.voters, [&](CoreletId id) {
+            auto const i = mesh().index_of(id);
+            return i && !without.contains(*i);
+        });
+        return static_cast<usize>(left) >= configuration.majority();
+    }
+
     void try_here() {
         std::set<usize> without = trial().atlas.spoiled();
         // Whole now, too: since the atlas looked last an owner may have had to go on with fewer copies.
@@ -46,6 +58,7 @@ class PowerLossJudge final : public Judge {
             while (without.size() < more) without.insert(random_.below(mesh().size()));
             if (more != 0) world().stats().count("judged.power-loss-with-losses");
         }
+        if (!has_quorum(without)) return;
         judged();
         FaultPoints::Suspension const suspension;
         sim::WorldOptions options;
