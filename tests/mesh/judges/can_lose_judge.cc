@@ -82,7 +82,7 @@ bool CanLoseJudge::is_settled() {
 }
 
 void CanLoseJudge::look() {
-    bool const settled = is_settled();
+    bool const settled = is_settled() && !is_slowed();
     if (question_) {
         question_->disturbed = question_->disturbed || !settled;
         if (question_->answer->has_value()) {
