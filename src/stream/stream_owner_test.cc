@@ -282,13 +282,18 @@ TEST(StreamOwner, AWithdrawnStandbyIsNotUsedThoughItsDelistingWasLost) {
     append_all(rig, 1, 2, 3);
 }
 
+// From all replicas but its own. Its session lives: only it can let go.
+void cut_off_first(StreamRig& rig) {
+    std::vector<CoreletId> others;
+    for (u64 id = 2; id <= rig.candidates.size(); ++id) others.push_back(CoreletId(id));
+    rig.replicas.isolate(CoreletId(1), others, true);
+}
+
 TEST(StreamOwner, OneThatCanNeitherAppendNorRollGivesTheStreamUp) {
     StreamRig rig(14, 5);
     ASSERT_TRUE(rig.take_now(1));
     append_all(rig, 1, 1, 3);
-    std::vector<CoreletId> others;
-    for (u64 id = 2; id <= 5; ++id) others.push_back(CoreletId(id));
-    rig.replicas.isolate(CoreletId(1), others, true);  // its session lives: only it can let go
+    cut_off_first(rig);
     rig.replicas.host(CoreletId(1)).failing = true;
     std::vector<std::pair<u64, Result<RecordNumber>>> done;
     Scope scope(rig.env.executor);
@@ -305,9 +310,7 @@ TEST(StreamOwner, OneThatHearsOfNobodyGivesTheStreamUp) {
     StreamRig rig(15, 5);
     ASSERT_TRUE(rig.take_now(1));
     append_all(rig, 1, 1, 3);
-    std::vector<CoreletId> others;
-    for (u64 id = 2; id <= 5; ++id) others.push_back(CoreletId(id));
-    rig.replicas.isolate(CoreletId(1), others, true);
+    cut_off_first(rig);
     rig.at(1).placement.up = {CoreletId(1)};
     rig.at(1).placement.unheard = 4;
     std::vector<std::pair<u64, Result<RecordNumber>>> done;

@@ -55,7 +55,8 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.cache_bytes = random.chance(1, 2) ? 4 * k_mib : u64{16 * k_kib} << random.below(4);
     drawn.mesh.page_cache_bytes = random.chance(1, 2) ? 8 * k_mib : k_mib << random.below(2);
     drawn.mesh.mixed = parameters.number("mixed", world.fork("mixed").chance(1, 4) ? 1 : 0) != 0;
-    drawn.mesh.lease = Duration{static_cast<i64>(parameters.number("lease_ms", 2'000)) * 1'000'000};
+    u64 const lease_ms = parameters.number("lease_ms", static_cast<u64>(drawn.mesh.lease.ms()));
+    drawn.mesh.lease = Duration{static_cast<i64>(lease_ms) * 1'000'000};
     drawn.mesh.stream_bytes_max = parameters.number("stream_kib", 64 * 1024) * k_kib;
     drawn.workload.clients = parameters.number("clients", random.between(4, 10));
     drawn.workload.blocks = 4 * parameters.number("runs", random.chance(1, 4) ? 1 : random.between(4, 16));

@@ -18,6 +18,11 @@ std::optional<pb::Stream> stream_of(SimMesh& mesh, usize asked) {
     return stream;
 }
 
+bool is_all_ended(const pb::Stream& stream) {
+    return std::ranges::all_of(stream.segments(),
+                               [](const pb::Segment& s) { return s.state() == pb::Segment::ENDED; });
+}
+
 usize somebody_else(SimMesh& mesh, usize owner) {
     for (usize i = 0; i < mesh.size(); ++i)
         if (i != owner && mesh.node(i)) return i;
@@ -135,9 +140,7 @@ TEST(OwnerSim, ACaretakerEndsWhatNobodyServes) {
     auto const answer = r.mesh.request(asked, "volume.detach", R"({"name":"v"})");
     auto const ended = [&] {
         auto const stream = stream_of(r.mesh, asked);
-        return stream && stream->owner() == 0 &&
-               std::all_of(stream->segments().begin(), stream->segments().end(),
-                           [](const pb::Segment& s) { return s.state() == pb::Segment::ENDED; });
+        return stream && stream->owner() == 0 && is_all_ended(*stream);
     };
     EXPECT_TRUE(r.world.run_until(ended, 100_s)) << why(r.world);
     // What lay on the dead one is made safe as well, though the volume stays detached.
@@ -168,8 +171,7 @@ TEST(OwnerSim, AnOwnerThatIsBackEndsWhatNobodyWantsAnyMore) {
     r.mesh.start(owner);
     auto const ended = [&] {
         auto const stream = stream_of(r.mesh, asked);
-        return stream && std::ranges::none_of(stream->segments(),
-                                              [](const pb::Segment& s) { return s.state() != pb::Segment::ENDED; });
+        return stream && is_all_ended(*stream);
     };
     EXPECT_TRUE(r.world.run_until(ended, 20_s)) << why(r.world);
     EXPECT_TRUE(r.mesh.servers_of("v").empty());
