@@ -3,6 +3,8 @@
 namespace corelet::sim {
 
 namespace {
+constexpr Duration k_slower_max = 2_s;
+
 std::unexpected<Error> injected(const char* what) {
     return std::unexpected<Error>(Error{Code::kIo, true, 0, what});
 }
@@ -96,7 +98,8 @@ VirtualTime DiskOperation::completion_time() {
                  Duration{static_cast<i64>(size_ * 1'000'000'000 / model.bytes_per_second)};
         entry_->busy_until = begins;
     }
-    return begins + latency * faults.slow_factor;
+    // A slow device is not a stuck one: what it has begun ends soon after it is quick again.
+    return begins + std::min(latency * faults.slow_factor, latency + k_slower_max);
 }
 
 void DiskOperation::fire() {

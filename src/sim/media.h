@@ -53,7 +53,7 @@ struct MediaFaults {
     bool dead = false;         // each operation fails from now on
     bool lying_syncs = false;  // durable writes and flushes save nothing
     VirtualTime stuck_until;   // no operation completes before
-    u32 slow_factor = 1;       // latencies are so many times longer
+    u32 slow_factor = 1;       // latencies are so many times longer, by up to two seconds
 };
 
 class MediaFile {
