@@ -47,6 +47,16 @@ Result<void> check_reaches(const SegmentChain& chain, const StatedEnd& end) {
     return std::unexpected(lost(chain, "records up to its stated end are missing"));
 }
 
+// What is written at all replicas was perhaps acknowledged, unless a later segment says where this one ends.
+Result<void> check_written(const std::vector<SegmentChain>& chains, const std::vector<StatedEnd>& stated) {
+    for (const SegmentChain& chain : chains)
+        if (chain.end_bytes() < chain.written_by_all() && !find_end(stated, chain.spec().id.seq))
+            return std::unexpected(lost(chain, "its replicas hold " + std::to_string(chain.written_by_all()) +
+                                                   " bytes, of which " + std::to_string(chain.end_bytes()) +
+                                                   " can be read"));
+    return {};
+}
+
 // Listed and without a record: they end empty, unless somebody says that they were used.
 Result<void> end_unused(const std::vector<SegmentChain>& chains, const std::vector<StatedEnd>& stated,
                         RecoveryPlan& plan) {
@@ -124,7 +134,7 @@ Result<RecoveryPlan> plan_recovery(const std::vector<SegmentChain>& chains, Reco
                                         " were acknowledged, found up to " + std::to_string(reached.v)));
     }
     plan.last_record = reached;
-
+    TRY_VOID(check_written(chains, stated));
     TRY_VOID(end_unused(chains, stated, plan));
     return plan;
 }

@@ -3,6 +3,8 @@
 // stream_recovery.h.
 #pragma once
 
+#include <optional>
+
 #include "stream/record.h"
 #include "stream/segment.h"
 
@@ -25,11 +27,15 @@ class SegmentChain {
     // A header found beyond a gap: no part of the chain, but what it knows of acknowledgements is true.
     void note_beyond(const RecordHeader& header) { mark_beyond_ = std::max(mark_beyond_, header.acknowledged); }
     [[nodiscard]] RecordNumber mark_beyond() const { return mark_beyond_; }
+    // A fenced replica says that it has written so much. What all of them have may have been acknowledged.
+    void note_written(u64 bytes) { written_by_all_ = std::min(written_by_all_.value_or(bytes), bytes); }
+    [[nodiscard]] u64 written_by_all() const { return written_by_all_.value_or(0); }
 
   private:
     LogSegment spec_;
     std::vector<RecordHeader> records_;
     RecordNumber mark_beyond_;
+    std::optional<u64> written_by_all_;
 };
 
 struct RecoveryPlan {

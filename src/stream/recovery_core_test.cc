@@ -157,6 +157,24 @@ TEST(RecoveryPlan, AMissingStatedEndIsALoss) {
         << "its first record is missing";
 }
 
+TEST(RecoveryPlan, WhatAllHaveWrittenAndNobodyCanReadIsALoss) {
+    Writer w;
+    SegmentChain last = chain(10, w.segment(10, 1, 1, 2));
+    last.note_written(4 * k_block_bytes);
+    last.note_written(2 * k_block_bytes);
+    EXPECT_EQ(plan({last}).last_record.v, 2U) << "one of them never had the third: nobody was told of it";
+    last = chain(10, w.segment(10, 1, 1, 2));
+    last.note_written(3 * k_block_bytes);
+    EXPECT_EQ(refused({last}), Code::kLost);
+    SegmentChain empty = chain(11);
+    empty.note_written(k_block_bytes);
+    EXPECT_EQ(refused({empty}), Code::kLost);
+    // A later one states its end: what lies beyond that was written again.
+    EXPECT_EQ(
+        plan({last, chain(12, w.segment(12, 2, 3, 4, {{10, 2 * k_block_bytes, RecordNumber(2)}}))}).last_record.v,
+        4U);
+}
+
 TEST(RecoveryPlan, AnEndBetweenOtherRecordsIsRefused) {
     Writer w;
     EXPECT_EQ(refused({chain(10, w.segment(10, 1, 1, 3)),

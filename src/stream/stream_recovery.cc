@@ -79,6 +79,7 @@ Task<void> Recovery::fence_one(Listed* listed, CoreletId replica, Instant until)
     if (answer) {
         listed->fenced.push_back(replica);
         listed->written = std::max(listed->written, answer->end_bytes);
+        listed->chain.note_written(answer->end_bytes);
         answers_[replica] = *answer;
     } else {
         listed->unfenced.push_back(replica);
