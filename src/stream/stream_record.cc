@@ -89,14 +89,23 @@ Task<Result<void>> StreamRecord::take(CoreletId owner, LeaseId session, bool for
     }
 }
 
+Result<void> StreamRecord::check_owned() const {
+    if (CoreletId(value_.owner()) == owner_ && Epoch(value_.epoch()) == owned_epoch_) return {};
+    return fail(Code::kFenced, "the stream is owned at epoch " + std::to_string(value_.epoch()), value_.epoch());
+}
+
+Task<Result<void>> StreamRecord::confirm(Instant deadline) {
+    Permit const lock = co_await mutex_.lock();
+    CO_TRY_VOID(co_await read(deadline));
+    co_return check_owned();
+}
+
 Task<Result<void>> StreamRecord::update(std::function<bool(pb::Stream&)> change, Instant deadline,
                                         std::vector<CoreletId> alive) {
     Permit const lock = co_await mutex_.lock();
     for (;;) {
+        CO_TRY_VOID(check_owned());
         pb::Stream next = value_;
-        if (CoreletId(next.owner()) != owner_ || Epoch(next.epoch()) != owned_epoch_)
-            co_return fail(Code::kFenced, "the stream is owned at epoch " + std::to_string(next.epoch()),
-                           next.epoch());
         if (!change(next)) co_return fail(Code::kConflict, "the change no longer applies");
         if (usize const bytes = next.ByteSizeLong();
             bytes > k_stream_record_bytes_max && bytes > value_.ByteSizeLong())

@@ -40,6 +40,9 @@ class StreamRecord {
     // same transaction (protocols 5.2); kConflict: one does not.
     [[nodiscard]] Task<Result<void>> update(std::function<bool(pb::Stream&)> change, Instant deadline,
                                             std::vector<CoreletId> alive = {});
+    // Whether it still is as it was last read or written here, by a linearizable read. kFenced: another epoch has
+    // it.
+    [[nodiscard]] Task<Result<void>> confirm(Instant deadline);
     [[nodiscard]] const pb::Stream& value() const { return value_; }
     // At which it was taken here: the record may be another owner's by now.
     [[nodiscard]] Epoch epoch() const { return owned_epoch_; }
@@ -49,6 +52,7 @@ class StreamRecord {
 
   private:
     [[nodiscard]] Task<Result<void>> read(Instant deadline);
+    [[nodiscard]] Result<void> check_owned() const;
     Catalog& catalog_;
     SpaceId space_;
     Mutex mutex_;

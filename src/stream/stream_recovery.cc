@@ -428,6 +428,8 @@ Task<Result<void>> Recovery::decide() {
     auto plan = plan_recovery(chains, RecordNumber(record_->value().ended_record()), RecordNumber(kept),
                               record_->value().roll());
     if (!plan) {
+        // One that was replaced, while it was cut off say, misses what its successor has let go of.
+        CO_TRY_VOID(co_await record_->confirm(deadline_));
         log_error(deps_.env.log, "recovery.lost", plan.error().to_string());
         co_return std::unexpected(plan.error());
     }

@@ -193,6 +193,37 @@ TEST(StreamRecovery, ALossIsSaidAndNothingShortened) {
     EXPECT_EQ(rig.served.size(), 20U);
 }
 
+// Who was replaced meanwhile misses what its successor has let go of. (corelet-sim, standard.scenario, seed 50354)
+TEST(StreamRecovery, OneThatWasReplacedSaysNothingOfLosses) {
+    for (bool replaced : {false, true}) {
+        StreamRig rig(40);
+        ASSERT_TRUE(rig.take_now(1));
+        append_all(rig, 1, 1, 20);
+        rig.at(1).owner.reset();
+        std::optional<Result<void>> taken;
+        auto const take = [](StreamRig* at, std::optional<Result<void>>* out) -> Task<void> {
+            *out = co_await at->take(2);
+        };
+        Scope scope(rig.env.executor);
+        scope.spawn(take(&rig, &taken));
+        ASSERT_TRUE(rig.pass_until([&] { return rig.at(2).port.reads > 0; }, 10_s));
+        pb::Stream record = rig.record();
+        for (const pb::Segment& segment : record.segments())
+            for (u64 replica : segment.replicas())
+                rig.replicas.erase(CoreletId(replica), to_spec(StreamRig::k_space, segment).id);
+        if (replaced) {
+            record.set_owner(3);
+            record.set_epoch(record.epoch() + 1);
+            Transaction transaction;
+            transaction.put(stream_key(StreamRig::k_space), record.SerializeAsString());
+            ASSERT_TRUE(rig.await(rig.catalog.commit(std::move(transaction), rig.env.clock.now() + 5_s)));
+        }
+        ASSERT_TRUE(rig.pass_until([&] { return taken.has_value(); }, 20_s));
+        ASSERT_FALSE(*taken);
+        EXPECT_EQ(taken->error().code, replaced ? Code::kFenced : Code::kLost) << taken->error().to_string();
+    }
+}
+
 TEST(StreamRecovery, TheFirstRecordThatRottedIsALossToo) {
     StreamRig rig(7, 5, {2, 1});
     ASSERT_TRUE(rig.take_now(1));

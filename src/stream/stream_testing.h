@@ -37,6 +37,8 @@ class MemoryReplicas {
     void isolate(CoreletId id, const std::vector<CoreletId>& others, bool cut);
     // Flips a bit of what the replica holds there.
     void rot(CoreletId id, SegmentId segment, u64 offset);
+    // It is gone from there, at once.
+    void erase(CoreletId id, SegmentId segment) { copies_.erase({id, segment}); }
     // The next append to this replica lands and is not answered.
     void lose_answer_of_append(CoreletId id) { lose_answer_.insert(id); }
     [[nodiscard]] bool has(CoreletId id, SegmentId segment) const { return copies_.contains({id, segment}); }
