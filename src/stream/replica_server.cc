@@ -222,8 +222,8 @@ Task<Result<Reply>> ReplicaServer::fence(Request request) {
     if (answer_at > env_.clock.now()) co_await env_.clock.sleep_until(answer_at);
     CO_TRY_VOID(gate_());  // meanwhile somebody may have told that this identity has forgotten
     pb::FenceReply reply;
-    reply.set_end_bytes(replica->core.end_bytes());
-    reply.set_last_record(replica->core.last_record().v);
+    // What was taken in and had to grow first is not written, and no longer will be.
+    reply.set_end_bytes(replica->durable_end);
     reply.set_incarnation(store_.incarnation().v);
     reply.set_durable_seq(store_.durable_seq());
     co_return Reply{encode_message(reply), {}};
