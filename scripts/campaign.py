@@ -84,6 +84,7 @@ class Campaign:
         self.bin = os.path.abspath(arguments.bin or os.path.join(ROOT, "build/release/bin"))
         self.next = dict(earlier.get("next", {}))  # by what it is drawn for: the first seed, or mutant, not yet run
         self.jobs = arguments.jobs
+        self.pace = {}  # of each scenario: seconds and seeds so far
         self.lock = threading.Lock()
 
     def first_seed(self, name):
@@ -118,17 +119,18 @@ class Campaign:
                 "seconds": round(time.monotonic() - begun, 1), "processes": self.jobs, "failures": failures}
 
     def scenario(self, program, name, seconds):
-        """One process a core, each with a few seeds at a time, until the time is over. Each begins once at least."""
+        """One process a core, each with a batch of seeds at a time, until the time is over. Each begins once at least."""
         first = self.first_seed(name)
         state = {**parse.nothing_simulated(), "first": first, "last": first - 1}
-        deadline, few = time.monotonic() + seconds, 10 if seconds >= 120 else 1
+        deadline = time.monotonic() + seconds
 
         def work():
             while True:
                 with self.lock:
                     if time.monotonic() >= deadline and state["last"] >= first:
                         return
-                    begin, end = state["last"] + 1, state["last"] + few
+                    begin = state["last"] + 1
+                    end = state["last"] + self.batch(name, seconds)
                     state["last"] = end
                 while begin <= end:
                     begin = self.sweep(program, name, begin, end, state)
@@ -137,9 +139,15 @@ class Campaign:
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join()
+            while worker.is_alive():  # a signal that another thread was given is seen when this one wakes
+                worker.join(0.5)
         self.next[name] = state["last"] + 1
         return state
+
+    def batch(self, name, seconds):
+        """So many seeds that a batch takes no more than a tenth of the time."""
+        took, seeds = self.pace.get(name, (0, 0))
+        return max(1, min(10, int(seconds / 10 * seeds / took))) if took else 1
 
     def sweep(self, program, name, begin, end, state):
         """Returns the first seed that is still to be run: one behind that at which the process died, if it did."""
@@ -148,7 +156,9 @@ class Campaign:
         code, text, errors = call(command, log, SEED_SECONDS * (end - begin + 1))
         outcome = parse.simulation(text, errors, code, name)
         with self.lock:
-            self.busy += time.monotonic() - started
+            spent, (took, seeds) = time.monotonic() - started, self.pace.get(name, (0, 0))
+            self.busy += spent
+            self.pace[name] = (took + spent, seeds + end - begin + 1)
             self.uncounted += outcome["uncounted"]
             parse.add(state, outcome)
         if outcome["failures"]:
