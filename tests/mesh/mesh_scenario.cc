@@ -36,6 +36,13 @@ std::string judges_of(bool beyond, bool lying) {
     return beyond ? "linear,catalog,raft,promises,streams,names" : "all";
 }
 
+Result<void> check_points(const std::vector<std::string>& names) {
+    for (const std::string& name : names)
+        if (std::ranges::find(k_fault_points, name) == k_fault_points.end())
+            return fail(Code::kInvalid, "there is no fault point '" + name + "'");
+    return {};
+}
+
 // Drawn from the seed, but for what the parameters say.
 Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& parameters) {
     Prng random = world.fork("mesh scenario");
@@ -82,6 +89,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.fills = parameters.number("fill", 0) != 0;
     drawn.points = parameters.number("points", 1) != 0;
     drawn.forced = parameters.list("forced");
+    TRY_VOID(check_points(drawn.forced));
     drawn.judges = parameters.text("judges", judges_of(drawn.faults.beyond, drawn.faults.lying));
     return drawn;
 }
