@@ -38,6 +38,8 @@ inline constexpr std::array<std::string_view, 12> k_fault_points{
     throw "this fault point is not listed in base/fault_point.h";
 }
 
+class BufferChain;
+
 // The points of one run. While it lives, and is not suspended, they are armed.
 class FaultPoints {
   public:
@@ -59,11 +61,13 @@ class FaultPoints {
     void disarm();
 
     // A corelet is about to carry out a request, or has done so and is about to answer: an instant at which it
-    // matters who dies. Called on its turn; may not change anything but by scheduling it, or by crashing who runs.
+    // matters who dies. Called on its turn; may not change anything but by scheduling it, by crashing who runs, or
+    // by spoiling what is answered.
     struct Moment {
         u16 method = 0;
         bool is_done = false;
-        u64 caller = 0;  // the corelet that asked; 0: a client
+        u64 caller = 0;                  // the corelet that asked; 0: a client
+        BufferChain* payload = nullptr;  // of the answer, once it is there; may be spoiled
     };
     std::function<void(const Moment&)> on_moment;
 

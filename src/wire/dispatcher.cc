@@ -137,6 +137,7 @@ Task<void> Dispatcher::run(ServerCall* call) {
     fault_moment(moment);
     Result<Reply> result = co_await call->handler->function(std::move(call->request));
     moment.is_done = true;
+    if (result) moment.payload = &result->payload;
     fault_moment(moment);
     finished(*call, std::move(result));
 }

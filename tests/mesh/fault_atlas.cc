@@ -26,6 +26,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"stuck-disk", Class::When::kAnyTime, 4, &FaultAtlas::stick_disk},
     {"moment", Class::When::kAnyTime, 30, &FaultAtlas::strike_at_moment},
     {"move", Class::When::kAnyTime, 10, &FaultAtlas::change_owner},
+    {"move-paused", Class::When::kAnyTime, 4, &FaultAtlas::move_and_pause},
     {"leader", Class::When::kAnyTime, 8, &FaultAtlas::strike_leader},
     {"leader-with-one", Class::When::kAnyTime, 4, &FaultAtlas::cut_leader_with_one},
     {"late-renewal", Class::When::kAnyTime, 3, &FaultAtlas::delay_renewal},
@@ -51,6 +52,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"log-rot", Class::When::kWhole, 15, &FaultAtlas::rot_log},
     {"log-end-rot", Class::When::kWhole, 15, &FaultAtlas::rot_log_end},
     {"journal-rot", Class::When::kWhole, 15, &FaultAtlas::rot_journal},
+    {"garbled-reads", Class::When::kWhole, 10, &FaultAtlas::garble_reads},
     {"source-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_sources},
 };
 
@@ -224,9 +226,7 @@ std::optional<usize> FaultAtlas::draw_victim_or_owner() {
 bool FaultAtlas::is_open() const {
     for (usize i = 0; i < troubles_.size(); ++i) {
         Trouble const trouble = troubles_[i];
-        if (trouble == Trouble::kCut || trouble == Trouble::kPaused || trouble == Trouble::kSlow ||
-            trouble == Trouble::kSpoiled || trouble == Trouble::kOld)
-            return false;
+        if (trouble != Trouble::kNone && trouble != Trouble::kDown && trouble != Trouble::kFilling) return false;
         if (trouble == Trouble::kDown && mesh_.machine(i).is_up())
             return false;  // it dies at some await yet to come
     }
@@ -261,6 +261,7 @@ void FaultAtlas::mend_all() {
     over_ = true;
     calm_since_ = world_.now();
     drill_.reset();
+    garbling_.reset();
     quicken_all_disks(0);
     sim::FaultPlan{}.apply_to(world_.fabric().model);
     world_.heal_network();

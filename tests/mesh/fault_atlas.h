@@ -57,6 +57,7 @@ class FaultAtlas {
     // What lies on its media of this fragment has rotted, longer ago than anybody is stopped or cut off.
     [[nodiscard]] bool has_rotted(usize index, const FragmentId& fragment) const;
     [[nodiscard]] usize promise() const { return options_.promise; }
+    [[nodiscard]] usize copies() const { return options_.copies; }
     // Since when nothing has begun to be broken and nothing was mended.
     [[nodiscard]] sim::VirtualTime calm_since() const { return calm_since_; }
     [[nodiscard]] bool is_troubled(usize index) const { return troubles_[index] != Trouble::kNone; }
@@ -79,7 +80,7 @@ class FaultAtlas {
 
   private:
     // kOld: the device has lost what it had promised, and the corelet does not know it yet.
-    enum class Trouble : u8 { kNone, kDown, kCut, kPaused, kSlow, kSpoiled, kOld, kFilling };
+    enum class Trouble : u8 { kNone, kDown, kCut, kPaused, kSlow, kGarbling, kSpoiled, kOld, kFilling };
     struct Class {
         // At any time; when nobody is in trouble, and nothing else begins meanwhile; or when the mesh has been
         // whole for long.
@@ -163,6 +164,10 @@ class FaultAtlas {
     void at_fence();
     void restart_at_once(usize index);
     void be_alone(usize index);
+    void stand_up(usize index);
+    void move_and_pause();
+    void at_release(usize owner);
+    void pause_mover(usize index);
     void crash_replicas();
     void trouble_recovery();
     void repeat_prepare();
@@ -189,6 +194,9 @@ class FaultAtlas {
     void rot_log_end();
     void rot_sources();
     void rot_journal();
+    void garble_reads();
+    void garble(const FaultPoints::Moment& moment);
+    void garble_no_more(usize index);
 
     struct Owner {
         usize index = 0;
@@ -205,7 +213,8 @@ class FaultAtlas {
     [[nodiscard]] static Task<void> prepare_again(ReplicaPort* port, CoreletId replica,
                                                   ReplicaPort::PrepareRequest request);
     void rot_segment(usize index, SegmentId segment, u64 offset);
-    bool rot_promised_batch(usize index);
+    enum class Journal : u8 { kMetadata, kConsensus };
+    bool rot_promised_batch(usize index, Journal journal);
     void undo_rot(usize index);
     void spoil(usize index, Trouble trouble);
     void crash_one(sim::Ending ending);
@@ -269,6 +278,7 @@ class FaultAtlas {
         std::vector<usize> replicas;
     };
     std::optional<Outcast> outcast_;
+    std::optional<sim::VirtualTime> mover_until_;  // who moves a volume is paused
     // Maps (by corelet) all of whose slots were found in service: a map never changes.
     mutable std::vector<std::shared_ptr<const mesh::Map>> in_service_;
     std::vector<Cut> cuts_;
@@ -305,6 +315,7 @@ class FaultAtlas {
     // As it was when it rotted: nobody has written there since.
     [[nodiscard]] bool is_there(const Rot& rot) const;
     std::vector<Rot> rots_;  // to be undone
+    std::optional<usize> garbling_;
     struct Prepared {
         CoreletId owner;
         LogSegment segment;

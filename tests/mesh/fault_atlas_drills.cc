@@ -147,6 +147,9 @@ void FaultAtlas::helpless_owner() {
     if (!owner || troubles_[*owner] != Trouble::kNone || mesh_.options().witnesses < 3) return;
     // It must not come to lead the catalog: then nobody who could take over could ask it.
     if (is_in(mesh_.node(*owner)->services().catalog->voters(), mesh_.id(*owner))) return change_owner();
+    // And it has to reach who leads: else its session ends, and it is no longer helpless.
+    auto const leader = mesh_.catalog_leader();
+    if (!leader || *leader < mesh_.options().corelets) return strike_leader();
     Duration const length = k_takeover_bound + draw(2'000, 4'000);
     drill_ = Drill{world_.now() + length, {}, std::nullopt};
     world_.stats().count("owner.helpless");

@@ -27,6 +27,9 @@ void FaultAtlas::at_moment(const FaultPoints::Moment& moment) {
         methods_.push_back(moment.method);
     }
     if (outcast_ && !moment.is_done && moment.method == stream_method::k_fence.v) at_fence();
+    if (garbling_) garble(moment);
+    if (mover_until_ && moment.is_done && moment.method == stream_method::k_release.v)
+        if (auto const owner = mesh_.index_of(CoreletId(moment.caller))) at_release(*owner);
     if (!strike_ || strike_->method != moment.method || strike_->is_done != moment.is_done) return;
     // Somebody's device is about to go bad, or everybody to crash: that waits for calm.
     if (over_ || world_.now() > strike_->until || quiet_until_ || wish_ || drill_) {

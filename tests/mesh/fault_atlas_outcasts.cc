@@ -52,9 +52,47 @@ void FaultAtlas::restart_at_once(usize index) {
 void FaultAtlas::be_alone(usize index) {
     if (!outcast_ || troubles_[index] != Trouble::kCut) return;
     world_.stats().count("owner.outcast");
+    auto const replicas = outcast_->replicas;
     if (world_.trace().is_printing()) world_.trace().note(0, "outcast c" + std::to_string(index + 1));
     outcast_.reset();
-    cut({static_cast<u32>(index)}, all_but({index}), draw(1'000, 4'000));
+    u64 const dice = random_.below(6);
+    // Who stands still meanwhile is asked at once when it goes on.
+    if (dice < 2) {
+        mesh_.machine(index).pause();
+        after(draw(2'200, 4'500), &FaultAtlas::stand_up, index);
+        return;
+    }
+    Duration const time = draw(1'000, 4'000);
+    usize const companion = replicas[random_.below(replicas.size())];
+    if (dice > 3 || troubles_[companion] != Trouble::kNone || !may_trouble(1))
+        return cut({static_cast<u32>(index)}, all_but({index}), time);
+    // One of its replicas is left with it, and promises on.
+    troubles_[companion] = Trouble::kCut;
+    cut({static_cast<u32>(index), static_cast<u32>(companion)}, all_but({index, companion}), time);
+}
+
+void FaultAtlas::stand_up(usize index) {
+    mesh_.machine(index).resume();
+}
+
+// A planned move: the former owner stands still as soon as it has let go of its replicas, and finds what it was
+// asked meanwhile when it goes on.
+void FaultAtlas::move_and_pause() {
+    change_owner();
+    mover_until_ = world_.now() + 3_s;
+}
+
+void FaultAtlas::at_release(usize owner) {
+    if (over_ || drill_ || world_.now() > *mover_until_) return mover_until_.reset();
+    if (troubles_[owner] != Trouble::kNone || !may_trouble(1)) return;
+    mover_until_.reset();
+    world_.stats().count("mover.paused");
+    troubles_[owner] = Trouble::kPaused;
+    after(draw(0, 20), &FaultAtlas::pause_mover, owner);
+}
+
+void FaultAtlas::pause_mover(usize index) {
+    if (troubles_[index] == Trouble::kPaused) pause(index, draw(500, 3'000));
 }
 
 }  // namespace corelet

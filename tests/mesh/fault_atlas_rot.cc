@@ -121,22 +121,51 @@ bool FaultAtlas::has_rotted(usize index, const FragmentId& fragment) const {
     });
 }
 
-// A batch of the metadata journal that was promised, and another one after it. What it said is gone, and nobody can
+// A corelet whose memory has gone bad: what it reads is right when it verifies it, and wrong when it leaves.
+// Nothing else is, so whoever asks finds it right elsewhere.
+void FaultAtlas::garble_reads() {
+    auto const victim = draw_victim_or_owner();
+    if (options_.beyond || !victim) return;
+    Duration const length = draw(2'000, 10'000);
+    troubles_[*victim] = Trouble::kGarbling;
+    garbling_ = *victim;
+    drill_ = Drill{world_.now() + length, {}, std::nullopt};
+    after(length, &FaultAtlas::garble_no_more, *victim);
+}
+
+void FaultAtlas::garble(const FaultPoints::Moment& moment) {
+    bool const is_read = moment.method == chunk_method::k_read.v || moment.method == stream_method::k_read.v;
+    if (!is_read || !moment.payload || moment.payload->empty() || !mesh_.machine(*garbling_).is_running()) return;
+    if (random_.chance(1, 2)) return;
+    Buffer spoilt = Buffer::copy_of(moment.payload->flatten().bytes());
+    spoilt.mutable_data()[random_.below(spoilt.size())] ^= static_cast<u8>(1U << random_.below(8));
+    *moment.payload = std::move(spoilt);
+    world_.stats().count("read.garbled");
+}
+
+void FaultAtlas::garble_no_more(usize index) {
+    if (troubles_[index] != Trouble::kGarbling) return;
+    troubles_[index] = Trouble::kNone;
+    garbling_.reset();
+}
+
+// A batch of one of the journals that was promised, and another one after it. What it said is gone, and nobody can
 // tell what that was: whoever starts on it is somebody else.
 void FaultAtlas::rot_journal() {
     auto const victim = draw_sound();
     if (!victim || !device_of(*victim)) return;
     CoreletId const id = mesh_.id(*victim);
     mesh_.machine(*victim).crash(sim::Ending::kPower);
-    if (!rot_promised_batch(*victim)) return crash(*victim, sim::Ending::kPower, draw(50, 3'000));
-    world_.stats().count("journal.rotted");
+    Journal const journal = random_.chance(1, 3) ? Journal::kConsensus : Journal::kMetadata;
+    if (!rot_promised_batch(*victim, journal)) return crash(*victim, sim::Ending::kPower, draw(50, 3'000));
+    world_.stats().count(journal == Journal::kConsensus ? "votes.rotted" : "journal.rotted");
     world_.stats().count_fault(sim::FaultKind::kBitRot);
     spoil(*victim, Trouble::kOld);
-    former_[*victim] = Former{id, world_.now(), false};
+    former_[*victim] = Former{id, world_.now(), journal == Journal::kConsensus};
     after(draw(100, 3'000), &FaultAtlas::look_whether_noticed, *victim);
 }
 
-bool FaultAtlas::rot_promised_batch(usize index) {
+bool FaultAtlas::rot_promised_batch(usize index, Journal journal) {
     constexpr u32 k_batch_magic = 0x31424A43;  // docs/format/journal.md
     sim::MediaFile& device = *device_of(index);
     bool const witness = index >= mesh_.options().corelets;
@@ -148,9 +177,10 @@ bool FaultAtlas::rot_promised_batch(usize index) {
         u64 offset = 0;
     };
     std::vector<Batch> batches;
+    JournalArea const area = journal == Journal::kConsensus ? layout->consensus_area(1) : layout->metadata_area(1);
     for (usize half = 0; half < 2; ++half) {
-        u64 const start = layout->metadata_area(1).half_offset[half];
-        for (u64 at = start; at < start + layout->metadata_half_bytes; at += k_block_bytes) {
+        u64 const start = area.half_offset[half];
+        for (u64 at = start; at < start + area.half_bytes; at += k_block_bytes) {
             Buffer const block = device.read_durable(at, k_block_bytes);
             u32 magic = 0;
             std::memcpy(&magic, block.data(), sizeof magic);
@@ -166,6 +196,10 @@ bool FaultAtlas::rot_promised_batch(usize index) {
         batches, [&](const Batch& b) { return b.half == newest->half && b.number + 1 == newest->number; });
     if (before == batches.end()) return false;
     device.flip_bit(before->offset + 16, 3);
+    if (journal == Journal::kMetadata) return true;
+    // What has rotted of the consensus log is supplied by the others, as long as it tells what had been promised.
+    for (u64 slot = 0; slot < k_ring_slots; ++slot) device.flip_bit(area.ring_offset + slot * k_block_bytes + 40, 3);
+    for (u64 half : area.half_offset) device.flip_bit(half + 16, 3);
     return true;
 }
 

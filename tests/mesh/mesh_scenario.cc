@@ -55,7 +55,8 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.witnesses = parameters.number("witnesses", 0);
     drawn.mesh.zones = parameters.number("zones", 1 + random.below(3));
     drawn.mesh.device_bytes = parameters.number("device_mib", 256) * k_mib;
-    drawn.mesh.out_after = Duration{static_cast<i64>(random.between(1, 6)) * 1'000'000'000};
+    u64 const out_ms = 1'000 * random.between(1, 6);
+    drawn.mesh.out_after = Duration{static_cast<i64>(parameters.number("out_ms", out_ms)) * 1'000'000};
     drawn.mesh.heal_round = Duration{static_cast<i64>(random.between(1, 5)) * 1'000'000'000};
     drawn.mesh.segment_target_bytes = u64{256 * k_kib} << random.below(4);
     // With small caches what clients read comes from log and chunks.
@@ -66,6 +67,9 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.lease = Duration{static_cast<i64>(lease_ms) * 1'000'000};
     drawn.mesh.stream_bytes_max = parameters.number("stream_kib", 64 * 1024) * k_kib;
     drawn.workload.clients = parameters.number("clients", random.between(4, 10));
+    drawn.workload.readers = parameters.number("readers", 0);
+    u64 const think_ms = parameters.number("think_ms", static_cast<u64>(drawn.workload.think_max.ms()));
+    drawn.workload.think_max = Duration{static_cast<i64>(think_ms) * 1'000'000};
     drawn.workload.blocks = 4 * parameters.number("runs", random.chance(1, 4) ? 1 : random.between(4, 16));
     TRY(drawn.faults.promise, promise_of(drawn.redundancy));
     drawn.faults.copies = drawn.faults.promise + 1;

@@ -82,8 +82,8 @@ std::shared_ptr<BlockDevice> Workload::pick_device(const std::string& volume, us
     return mesh_.node(*server)->services().volumes->device(volume);
 }
 
-void Workload::draw(Operation& operation) {
-    u64 const dice = random_.below(100);
+void Workload::draw(Operation& operation, bool is_reader) {
+    u64 const dice = is_reader ? 0 : random_.below(100);
     operation.volume = random_.below(volumes_.size());
     usize const drawn = random_.below(options_.blocks);
     Volume& volume = volumes_[operation.volume];
@@ -140,7 +140,7 @@ Buffer Workload::contents(const Volume& volume, const Operation& operation) cons
 
 void Workload::next(usize client) {
     auto operation = std::make_shared<Operation>();
-    draw(*operation);
+    draw(*operation, client < options_.readers);
     Volume& volume = volumes_[operation->volume];
     usize server = 0;
     auto const& last = last_[client];

@@ -13,6 +13,7 @@ namespace corelet {
 
 struct WorkloadOptions {
     usize clients = 8;
+    usize readers = 0;  // of them, who never write: they do not wait where nobody can
     usize blocks = 40;  // of each volume
     Duration think_max = 120_ms;
     Duration patience = 8_s;  // then a client gives the operation up and goes on
@@ -81,7 +82,7 @@ class Workload {
                                               std::shared_ptr<Operation> operation);
     [[nodiscard]] static Task<Result<BufferChain>> issue(BlockDevice* device, Operation* operation);
     void next(usize client);
-    void draw(Operation& operation);
+    void draw(Operation& operation, bool is_reader);
     void replace_run(Volume& volume, usize run);
     void ended(const std::shared_ptr<Operation>& operation, Result<BufferChain> result);
     void check_read(const Operation& operation, const BufferChain& data);
