@@ -12,16 +12,27 @@ struct Entry {
 };
 
 constexpr std::array k_judges{
-    Entry{"linear", make_linear_judge},     Entry{"catalog", make_catalog_judge},
-    Entry{"raft", make_raft_judge},         Entry{"consensus", make_consensus_judge},
-    Entry{"promises", make_promise_judge},  Entry{"streams", make_stream_judge},
-    Entry{"unserved", make_unserved_judge}, Entry{"log", make_log_judge},
-    Entry{"sessions", make_session_judge},  Entry{"progress", make_progress_judge},
-    Entry{"names", make_name_judge},        Entry{"deletes", make_delete_judge},
-    Entry{"can-lose", make_can_lose_judge}, Entry{"power-loss", make_power_loss_judge},
-    Entry{"encoding", make_encoding_judge}, Entry{"leftovers", make_leftover_judge},
-    Entry{"bounds", make_bounds_judge},     Entry{"identities", make_identity_judge},
-    Entry{"devices", make_device_judge},    Entry{"what-if", make_what_if_judge},
+    Entry{"linear", make_linear_judge},
+    Entry{"catalog", make_catalog_judge},
+    Entry{"raft", make_raft_judge},
+    Entry{"consensus", make_consensus_judge},
+    Entry{"promises", make_promise_judge},
+    Entry{"streams", make_stream_judge},
+    Entry{"recoveries", make_recovery_judge},
+    Entry{"unserved", make_unserved_judge},
+    Entry{"log", make_log_judge},
+    Entry{"sessions", make_session_judge},
+    Entry{"progress", make_progress_judge},
+    Entry{"names", make_name_judge},
+    Entry{"deletes", make_delete_judge},
+    Entry{"can-lose", make_can_lose_judge},
+    Entry{"power-loss", make_power_loss_judge},
+    Entry{"encoding", make_encoding_judge},
+    Entry{"leftovers", make_leftover_judge},
+    Entry{"bounds", make_bounds_judge},
+    Entry{"identities", make_identity_judge},
+    Entry{"devices", make_device_judge},
+    Entry{"what-if", make_what_if_judge},
 };
 
 }  // namespace

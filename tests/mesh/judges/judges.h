@@ -25,6 +25,8 @@ namespace corelet {
 // 2, 3 and 4: ends, epochs, checkpoints and horizons are for ever; a recovery keeps what was acknowledged; nobody
 // answers after a later epoch's recovery.
 [[nodiscard]] std::unique_ptr<Judge> make_stream_judge(Trial& trial);
+// 2 and 3: whom a recovery has fenced, and that whoever a segment is listed with is up, as they are committed.
+[[nodiscard]] std::unique_ptr<Judge> make_recovery_judge(Trial& trial);
 // 1 and 8: what is acknowledged is durable at all replicas of its segment, at that moment, and the same everywhere.
 [[nodiscard]] std::unique_ptr<Judge> make_log_judge(Trial& trial);
 // 7.7: no segment stays open long without an owner.

@@ -1,9 +1,12 @@
 // Acknowledged is durable, at the moment of each answer: every record of the owner's open segment, up to the last
 // one acknowledged, is on the media of all its replicas, flushed, verifies, follows the one before, and is the same
-// everywhere. What has been looked at once is not looked at again.
+// everywhere. So is every record up to a committed end, as it is committed: nobody ends a segment beyond what all
+// have (protocols 7.5). What has been looked at once is not looked at again.
 #include "base/checksum.h"
 #include "stream/owner_core.h"
 #include "stream/record.h"
+#include "stream/stream_record.h"
+#include "tests/mesh/judges/catalog_changes.h"
 #include "tests/mesh/judges/judges.h"
 
 namespace corelet {
@@ -12,23 +15,23 @@ namespace {
 
 class LogJudge final : public Judge {
   public:
-    explicit LogJudge(Trial& trial) : Judge(trial, "log") {}
+    explicit LogJudge(Trial& trial) : Judge(trial, "log"), changes_(trial.mesh) {}
+
+    void after_turn(usize index) override {
+        if (!mesh().node(index)) return;
+        (void)changes_.after_turn(index, [this](const pb::Stream* before, const pb::Stream& after) {
+            if (before) check_ends(*before, after);
+        });
+    }
 
     void answered(const Answer& answer) override {
         const StreamStatus& stream = answer.stream;
         if (stream.open_seq == 0 || stream.acknowledged_bytes == 0) return;
         SegmentId const segment{space_of(answer.volume), stream.open_seq};
-        auto const spoiled = trial().atlas.spoiled();
-        for (CoreletId replica : stream.open_segment) {
-            auto const i = mesh().index_of(replica);
-            if (!i || !mesh().node(*i) || spoiled.contains(*i)) continue;
-            const Store& store = *mesh().node(*i)->services().store;
-            if (store.has_forgotten() || store.is_failing()) continue;
-            // Once it is fenced, what counts is what the recovery keeps; the next owner may move it.
-            auto const info = store.segment_info(segment);
-            if (info && !info->sealed && info->epoch == info->opened_epoch)
-                check(LogSegment{segment, info->salt, {}}, *i, stream.acknowledged_bytes);
-        }
+        // Once it is fenced, what counts is what the recovery keeps; the next owner may move it.
+        for (CoreletId replica : stream.open_segment)
+            if (auto const info = info_of(replica, segment); info && info->epoch == info->opened_epoch)
+                check(*info, replica, stream.acknowledged_bytes);
     }
 
   private:
@@ -49,8 +52,30 @@ class LogJudge final : public Judge {
         return space;
     }
 
-    void check(const LogSegment& segment, usize index, u64 end) {
-        Chain& chain = chains_[{segment.id, mesh().id(index)}];
+    void check_ends(const pb::Stream& before, const pb::Stream& after) {
+        for (const pb::Segment& segment : after.segments()) {
+            auto const known = std::ranges::find(before.segments(), segment.seq(), &pb::Segment::seq);
+            bool const was_ended = known != before.segments().end() && known->state() == pb::Segment::ENDED;
+            if (was_ended || segment.state() != pb::Segment::ENDED) continue;
+            for (u64 replica : segment.replicas())
+                if (auto const info = info_of(CoreletId(replica), {SpaceId(after.space()), segment.seq()}))
+                    check(*info, CoreletId(replica), segment.end_bytes());
+        }
+    }
+
+    // As this replica has it, if it is up, sound, and the segment is still open there.
+    [[nodiscard]] std::optional<SegmentInfo> info_of(CoreletId replica, SegmentId segment) const {
+        auto const i = mesh().index_of(replica);
+        if (!i || !mesh().node(*i) || trial().atlas.spoiled().contains(*i)) return std::nullopt;
+        const Store& store = *mesh().node(*i)->services().store;
+        if (store.has_forgotten() || store.is_failing()) return std::nullopt;
+        auto const info = store.segment_info(segment);
+        return info && !info->sealed ? std::optional(*info) : std::nullopt;
+    }
+
+    void check(const SegmentInfo& segment, CoreletId replica, u64 end) {
+        usize const index = *mesh().index_of(replica);
+        Chain& chain = chains_[{segment.id, replica}];
         if (chain.end >= end) return;
         std::string const where = "segment " + to_string(segment.id) + " at " + corelet_name(index);
         auto const bytes = durable(segment.id, index, chain.end, end - chain.end);
@@ -58,8 +83,8 @@ class LogJudge final : public Judge {
         for (u64 const begin = chain.end; chain.end < end;) {
             judged();
             auto const record = decode_record(bytes->slice(chain.end - begin), segment.id, segment.salt, chain.end);
-            std::string const at = where + ", byte " + std::to_string(chain.end) + " of " + std::to_string(end) +
-                                   " that are acknowledged: ";
+            std::string const at =
+                where + ", byte " + std::to_string(chain.end) + " of " + std::to_string(end) + " that count: ";
             if (!record) return fail(at + "no record is durable there (" + record.error().to_string() + ")");
             const RecordHeader& header = record->header;
             bool const follows =
@@ -88,6 +113,7 @@ class LogJudge final : public Judge {
         return out.flatten();
     }
 
+    CatalogChanges changes_;
     std::map<std::string, SpaceId> spaces_;
     std::map<std::pair<SegmentId, CoreletId>, Chain> chains_;
     std::map<Place, u32> contents_;

@@ -8,6 +8,8 @@ namespace {
 
 // A standby that was used, or has lost a replica, is replaced within ten seconds (protocols 5.6).
 constexpr Duration k_standby_bound = 10_s;
+// One with fewer copies than wanted is left as soon as there are enough corelets again (protocols 5.2).
+constexpr Duration k_widened_within = 4_s;
 constexpr u64 k_pages_for_writes = 8 * k_mib;
 constexpr Duration k_put_patience = 5_s;
 
@@ -25,6 +27,7 @@ class ProgressJudge final : public Judge {
         for (const std::string& volume : trial().volumes) {
             judged();
             look_at_waits(volume);
+            look_at_width(volume);
             look_at_standbys(volume);
         }
     }
@@ -63,6 +66,28 @@ class ProgressJudge final : public Judge {
              std::to_string(waited.ms()) + " ms, though what is broken is within the promise");
     }
 
+    // While everybody is well, and its owner knows it.
+    void look_at_width(const std::string& volume) {
+        auto const servers = mesh().servers_of(volume);
+        auto const stream = servers.size() == 1 ? mesh().stream_status(servers.front(), volume) : std::nullopt;
+        auto const narrow = narrow_.try_emplace(volume, Narrow{world().now()}).first;
+        if (!stream || stream->open_segment.size() >= stream->width_wanted ||
+            narrow->second.seq != stream->open_seq || !are_all_well(servers.front())) {
+            narrow->second = Narrow{world().now(), stream ? stream->open_seq : 0};
+        } else if (world().now() - narrow->second.since > k_widened_within) {
+            fail("the log of " + volume + " has " + std::to_string(stream->open_segment.size()) + " copies, not " +
+                 std::to_string(stream->width_wanted) + ", and for " +
+                 std::to_string((world().now() - narrow->second.since).ms()) + " ms all corelets have been up");
+        }
+    }
+
+    [[nodiscard]] bool are_all_well(usize owner) const {
+        auto const map = mesh().node(owner)->services().maps->current();
+        for (usize i = 0; i < mesh().size(); ++i)
+            if (!mesh().node(i) || trial().atlas.is_troubled(i) || !map->is_up(mesh().id(i))) return false;
+        return mesh().node(owner)->services().catalog->is_available();
+    }
+
     // On a mesh that has been whole and left alone for long, for each replica of the open segment but the owner's
     // own there has lately been a listed standby that does without it, if the mesh allows.
     void look_at_standbys(const std::string& volume) {
@@ -96,6 +121,11 @@ class ProgressJudge final : public Judge {
     std::optional<sim::VirtualTime> began_;  // to ask, at full speed
     std::map<std::string, sim::VirtualTime> last_write_;
     std::map<std::string, std::map<CoreletId, sim::VirtualTime>> covered_;
+    struct Narrow {
+        sim::VirtualTime since;
+        u64 seq = 0;
+    };
+    std::map<std::string, Narrow> narrow_;  // the open segments of volumes
     Duration longest_{};
     Duration longest_at_{};
 };

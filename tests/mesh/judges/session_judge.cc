@@ -2,6 +2,7 @@
 // its owner's session has ended or the owner has let go of it, and each time at a new epoch; a life of an owner has
 // an epoch of its own. What the catalog's log says is followed change by change at whoever has applied most of it.
 #include "stream/stream_record.h"
+#include "tests/mesh/judges/catalog_changes.h"
 #include "tests/mesh/judges/judges.h"
 
 namespace corelet {
@@ -10,12 +11,17 @@ namespace {
 
 class SessionJudge final : public Judge {
   public:
-    explicit SessionJudge(Trial& trial) : Judge(trial, "sessions"), seen_(trial.mesh.size()) {}
+    explicit SessionJudge(Trial& trial)
+        : Judge(trial, "sessions"), changes_(trial.mesh), seen_(trial.mesh.size()) {}
 
     void after_turn(usize index) override {
         if (!mesh().node(index)) return;
         look_at_renewals(index);
-        look_at_log(index);
+        const CatalogState* const state =
+            changes_.after_turn(index, [this](const pb::Stream* before, const pb::Stream& after) {
+                if (before) look_at_take(*before, after);
+            });
+        if (state) look_at_ends(*state);
     }
 
     // One life of one corelet serves at an epoch.
@@ -42,7 +48,6 @@ class SessionJudge final : public Judge {
         sim::VirtualTime sent_at;
         u64 renewed = 0;
         LeaseId session;
-        raft::Index applied = 0;
     };
     struct Session {
         usize holder = 0;
@@ -78,24 +83,6 @@ class SessionJudge final : public Judge {
                                   Session{index, seen.sent_at, mesh().node(index)->services().config.session_ttl});
     }
 
-    void look_at_log(usize index) {
-        auto const& services = mesh().node(index)->services();
-        raft::Index const applied = services.raft->core().applied();
-        if (applied == seen_[index].applied) return;
-        seen_[index].applied = applied;
-        const CatalogState& state = services.raft->state();
-        if (state.revision() <= revision_) return;
-        look_at_ends(state);
-        if (auto const changes = state.changes_after(revision_)) {
-            for (const CatalogState::Change& change : *changes) look_at(change.event);
-        } else {
-            streams_.clear();
-            sessions_.clear();
-            for (const KeyValue& item : state.range("").items) look_at(WatchEvent{false, item});
-        }
-        revision_ = state.revision();
-    }
-
     // Clocks of holder and leader differ by 1 % at most.
     void look_at_ends(const CatalogState& state) {
         for (auto at = renewed_.begin(); at != renewed_.end();) {
@@ -112,26 +99,6 @@ class SessionJudge final : public Judge {
         }
     }
 
-    void look_at(const WatchEvent& event) {
-        const std::string& key = event.item.key;
-        if (key.starts_with("sessions/")) {
-            if (event.deleted)
-                sessions_.erase(key);
-            else
-                sessions_.insert_or_assign(key, event.item.lease);
-        } else if (key.starts_with("streams/")) {
-            pb::Stream record;
-            if (event.deleted || !record.ParseFromString(event.item.value)) {
-                streams_.erase(key);
-                return;
-            }
-            auto const [before, fresh] = streams_.try_emplace(key, record);
-            if (fresh) return;
-            look_at_take(before->second, record);
-            before->second = std::move(record);
-        }
-    }
-
     void look_at_take(const pb::Stream& before, const pb::Stream& now) const {
         CoreletId const former(before.owner()), owner(now.owner());
         if (owner.is_zero() ||
@@ -141,17 +108,15 @@ class SessionJudge final : public Judge {
         std::string const take = "stream " + std::to_string(now.space()) + " was taken by " + to_string(owner) +
                                  " at epoch " + std::to_string(now.epoch());
         if (now.epoch() == before.epoch()) fail(take + ", which is its last owner's");
-        auto const session = sessions_.find(session_key(former));
-        if (!former.is_zero() && former != owner && session != sessions_.end() &&
-            session->second.v == before.owner_lease())
+        auto const session = changes_.sessions().find(session_key(former));
+        if (!former.is_zero() && former != owner && session != changes_.sessions().end() &&
+            session->second.lease.v == before.owner_lease())
             fail(take + " while its owner " + to_string(former) + " has its session yet and did not let go");
     }
 
+    CatalogChanges changes_;
     std::vector<Seen> seen_;
     std::map<LeaseId, Session> renewed_;
-    Revision revision_;
-    std::map<std::string, LeaseId> sessions_;  // by key, as of revision_
-    std::map<std::string, pb::Stream> streams_;
     std::map<std::pair<std::string, Epoch>, Life> lives_;
 };
 
