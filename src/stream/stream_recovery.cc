@@ -42,6 +42,7 @@ class Recovery {
     Task<Result<void>> read_in_turn(Listed* listed);
     Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
     Task<Result<void>> look_beyond(Listed* listed, CoreletId replica);
+    static void note_headers(Listed* listed, const Buffer& bytes, u64 offset);
     Task<Result<void>> write_own();
     Task<Result<void>> prepare_own();
     Task<Result<void>> commit();
@@ -165,7 +166,11 @@ Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
                 decoded = decode_record(whole, segment.id, segment.salt, from + at);
                 if (decoded || decoded.error().detail <= whole.size()) break;
             }
-            if (!decoded || !listed->chain.offer(decoded->header)) co_return grew;
+            if (!decoded || !listed->chain.offer(decoded->header)) {
+                // All of them may have been started again since, and then know of no more either.
+                note_headers(listed, bytes.slice(at), from + at);
+                co_return grew;
+            }
             at += decoded->header.size_bytes();
             grew = true;
         }
@@ -199,15 +204,21 @@ Task<Result<void>> Recovery::read_in_turn(Listed* listed) {
     co_return co_await read_chain(listed);
 }
 
+// Whatever is read behind the end of the chain: what its headers know of acknowledgements.
+void Recovery::note_headers(Listed* listed, const Buffer& bytes, u64 offset) {
+    const LogSegment& segment = listed->chain.spec();
+    for (u64 at = 0; at < bytes.size(); at += k_block_bytes)
+        if (auto const header = decode_header(bytes.bytes().subspan(at), segment.id, segment.salt, offset + at))
+            listed->chain.note_beyond(*header);
+}
+
 Task<Result<void>> Recovery::look_beyond(Listed* listed, CoreletId replica) {
     const LogSegment segment = listed->chain.spec();
     u64 const begin = listed->chain.end_bytes();
     for (u64 offset = begin; offset < begin + k_beyond_bytes;) {
         CO_TRY(Buffer const bytes,
                co_await reader_.read_or_nothing(segment.id, replica, offset, SegmentReader::k_read_bytes));
-        for (u64 at = 0; at < bytes.size(); at += k_block_bytes)
-            if (auto const header = decode_header(bytes.bytes().subspan(at), segment.id, segment.salt, offset + at))
-                listed->chain.note_beyond(*header);
+        note_headers(listed, bytes, offset);
         if (bytes.size() < SegmentReader::k_read_bytes && !bytes.empty()) break;
         offset += SegmentReader::k_read_bytes;
     }

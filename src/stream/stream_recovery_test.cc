@@ -250,6 +250,22 @@ TEST(StreamRecovery, WhatRottedOnAllReplicasIsALoss) {
     EXPECT_EQ(taken.error().code, Code::kLost) << taken.error().to_string();
 }
 
+// Who has been started again since knows of nothing behind the rot. (corelet-sim, losses.scenario, seed 80010)
+TEST(StreamRecovery, WhatRottedOnAllReplicasIsALossAfterTheirRestartToo) {
+    StreamRig rig(41, 5, {2, 1});
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, 3);
+    auto const [segment, replicas] = open_of(rig, 1);
+    rig.at(1).owner.reset();
+    for (CoreletId replica : replicas) {
+        rig.replicas.rot(replica, segment, 100);
+        rig.replicas.restart(replica);
+    }
+    auto const taken = rig.take_now(2);
+    ASSERT_FALSE(taken);
+    EXPECT_EQ(taken.error().code, Code::kLost) << taken.error().to_string();
+}
+
 TEST(StreamRecovery, SealsWhatItEndedAndDropsWhatWasNeverUsed) {
     StreamRig rig(8, 6);
     ASSERT_TRUE(rig.take_now(1));
