@@ -1,14 +1,12 @@
 #include "stream/stream_recovery.h"
 
 #include "rt/combine.h"
+#include "stream/chain_reader.h"
 #include "stream/segment_reader.h"
 
 namespace corelet {
 
 namespace {
-
-constexpr u64 k_first_read_bytes = 64 * k_kib;
-constexpr u64 k_beyond_bytes = 9 * k_mib;  // more than the longest record: behind a rotten one the next is found
 
 // One recovery from taking to serving. Lives in take_stream()'s frame.
 class Recovery {
@@ -38,11 +36,7 @@ class Recovery {
     Task<Result<void>> fence_all();
     Task<void> fence_one(Listed* listed, CoreletId replica, Instant until);
     Task<Result<void>> enough_fences(Listed* listed);
-    Task<Result<void>> read_chain(Listed* listed);
     Task<Result<void>> read_in_turn(Listed* listed);
-    Task<Result<bool>> extend_chain(Listed* listed, CoreletId replica);
-    Task<Result<void>> look_beyond(Listed* listed, CoreletId replica);
-    static void note_headers(Listed* listed, const Buffer& bytes, u64 offset);
     Task<Result<void>> write_own();
     Task<Result<void>> prepare_own();
     Task<Result<void>> commit();
@@ -57,6 +51,7 @@ class Recovery {
     TakeOptions options_;
     LogSink& sink_;
     SegmentReader reader_;
+    ChainReader chain_reader_{reader_};
     Semaphore readers_{8};
     std::unique_ptr<StreamRecord> record_;
     Instant deadline_;
@@ -140,89 +135,11 @@ Task<Result<void>> Recovery::enough_fences(Listed* listed) {
                                            std::to_string(listed->fenced.size()) + " answered");
 }
 
-// Reads from this replica where the chain ends; true if it grew.
-Task<Result<bool>> Recovery::extend_chain(Listed* listed, CoreletId replica) {
-    bool grew = false;
-    const LogSegment segment = listed->chain.spec();
-    // Most of the listed segments are standbys that were never written.
-    for (u64 most = k_first_read_bytes;; most = std::min(4 * most, SegmentReader::k_read_bytes)) {
-        u64 const from = listed->chain.end_bytes();
-        // One bad sector spoils a long read: what lies before it is there all the same.
-        Buffer bytes;
-        for (u64 length = most; bytes.empty() && length >= k_block_bytes; length /= 16) {
-            CO_TRY(bytes, co_await reader_.read_or_nothing(segment.id, replica, from, length));
-        }
-        if (bytes.empty()) co_return grew;
-        u64 at = 0;
-        while (at < bytes.size()) {
-            auto decoded = decode_record(bytes.slice(at), segment.id, segment.salt, from + at);
-            // Cut by the read's end: read it whole. The header says how long it is, once that is whole itself.
-            for (int attempt = 0; attempt < 2 && !decoded && decoded.error().code == Code::kInvalid &&
-                                  decoded.error().detail > bytes.size() - at;
-                 ++attempt) {
-                CO_TRY(auto whole,
-                       co_await reader_.read_or_nothing(segment.id, replica, from + at, decoded.error().detail));
-                if (whole.size() < decoded.error().detail) co_return grew;
-                decoded = decode_record(whole, segment.id, segment.salt, from + at);
-                if (decoded || decoded.error().detail <= whole.size()) break;
-            }
-            if (!decoded || !listed->chain.offer(decoded->header)) {
-                // All of them may have been started again since, and then know of no more either.
-                note_headers(listed, bytes.slice(at), from + at);
-                co_return grew;
-            }
-            at += decoded->header.size_bytes();
-            grew = true;
-        }
-        if (at == 0) co_return grew;
-    }
-}
-
-// The longest chain over the fenced replicas, each record from whichever has it.
-Task<Result<void>> Recovery::read_chain(Listed* listed) {
-    bool grew = true;
-    while (grew) {
-        grew = false;
-        for (CoreletId replica : listed->fenced) {
-            CO_TRY(bool const extended, co_await extend_chain(listed, replica));
-            grew = grew || extended;
-        }
-        if (listed->fenced.size() < 2) break;
-    }
-    // With all replicas read, as far as they have written, nothing is missing. Else what ends here may have rotted,
-    // and those behind know better.
-    bool const all = listed->fenced.size() == listed->chain.spec().replicas.size();
-    if (!all || listed->written > listed->chain.end_bytes())
-        for (CoreletId replica : listed->fenced) CO_TRY_VOID(co_await look_beyond(listed, replica));
-    co_return {};
-}
-
 // An owner that could list standbys and not hear that they were leaves many behind: one after the other they would
 // take longer to read than a recovery may.
 Task<Result<void>> Recovery::read_in_turn(Listed* listed) {
     Permit const permit = co_await acquire_permit(readers_, 1);
-    co_return co_await read_chain(listed);
-}
-
-// Whatever is read behind the end of the chain: what its headers know of acknowledgements.
-void Recovery::note_headers(Listed* listed, const Buffer& bytes, u64 offset) {
-    const LogSegment& segment = listed->chain.spec();
-    for (u64 at = 0; at < bytes.size(); at += k_block_bytes)
-        if (auto const header = decode_header(bytes.bytes().subspan(at), segment.id, segment.salt, offset + at))
-            listed->chain.note_beyond(*header);
-}
-
-Task<Result<void>> Recovery::look_beyond(Listed* listed, CoreletId replica) {
-    const LogSegment segment = listed->chain.spec();
-    u64 const begin = listed->chain.end_bytes();
-    for (u64 offset = begin; offset < begin + k_beyond_bytes;) {
-        CO_TRY(Buffer const bytes,
-               co_await reader_.read_or_nothing(segment.id, replica, offset, SegmentReader::k_read_bytes));
-        note_headers(listed, bytes, offset);
-        if (bytes.size() < SegmentReader::k_read_bytes && !bytes.empty()) break;
-        offset += SegmentReader::k_read_bytes;
-    }
-    co_return {};
+    co_return co_await chain_reader_.read(&listed->chain, &listed->fenced, listed->written);
 }
 
 Task<Result<void>> Recovery::prepare_own() {
