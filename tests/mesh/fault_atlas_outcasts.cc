@@ -20,7 +20,7 @@ void FaultAtlas::cut_owner_from_catalog() {
     bool const slowly = random_.chance(1, 2);
     for (usize replica : owner->replicas)
         if (slowly)
-            world_.fabric().set_delay(static_cast<u32>(replica), static_cast<u32>(owner->index), draw(1, 400));
+            world_.fabric().set_delay(static_cast<u32>(replica), static_cast<u32>(owner->index), draw(1, 450));
     Duration const time = draw(5'000, 13'000);
     if (random_.chance(2, 3))
         outcast_ = Outcast{owner->index, world_.now() + time, random_.chance(1, 3), owner->replicas};
@@ -59,7 +59,7 @@ void FaultAtlas::be_alone(usize index) {
     // Who stands still meanwhile is asked at once when it goes on.
     if (dice < 2) {
         mesh_.machine(index).pause();
-        after(draw(2'200, 4'500), &FaultAtlas::stand_up, index);
+        after(draw(2'500, 9'000), &FaultAtlas::stand_up, index);
         return;
     }
     Duration const time = draw(1'000, 4'000);
@@ -92,7 +92,7 @@ void FaultAtlas::at_release(usize owner) {
 }
 
 void FaultAtlas::pause_mover(usize index) {
-    if (troubles_[index] == Trouble::kPaused) pause(index, draw(500, 3'000));
+    if (troubles_[index] == Trouble::kPaused) pause(index, draw(100, 1'500));
 }
 
 }  // namespace corelet

@@ -70,6 +70,8 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.workload.readers = parameters.number("readers", 0);
     u64 const think_ms = parameters.number("think_ms", static_cast<u64>(drawn.workload.think_max.ms()));
     drawn.workload.think_max = Duration{static_cast<i64>(think_ms) * 1'000'000};
+    u64 const patience_ms = parameters.number("patience_ms", static_cast<u64>(drawn.workload.patience.ms()));
+    drawn.workload.patience = Duration{static_cast<i64>(patience_ms) * 1'000'000};
     drawn.workload.blocks = 4 * parameters.number("runs", random.chance(1, 4) ? 1 : random.between(4, 16));
     TRY(drawn.faults.promise, promise_of(drawn.redundancy));
     drawn.faults.copies = drawn.faults.promise + 1;
