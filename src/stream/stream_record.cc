@@ -1,5 +1,7 @@
 #include "stream/stream_record.h"
 
+#include <utility>
+
 #include "catalog/state.h"
 
 namespace corelet {
@@ -26,10 +28,14 @@ pb::Segment to_proto(const LogSegment& segment, pb::Segment::State state) {
     return out;
 }
 
-pb::Segment* find_segment(pb::Stream& stream, u64 seq) {
-    for (pb::Segment& segment : *stream.mutable_segments())
+const pb::Segment* find_segment(const pb::Stream& stream, u64 seq) {
+    for (const pb::Segment& segment : stream.segments())
         if (segment.seq() == seq) return &segment;
     return nullptr;
+}
+
+pb::Segment* find_segment(pb::Stream& stream, u64 seq) {
+    return const_cast<pb::Segment*>(find_segment(std::as_const(stream), seq));
 }
 
 bool is_session_of(const pb::Stream& stream, const KeyValue& session) {

@@ -25,6 +25,7 @@ static_assert(k_stream_record_bytes_max < k_catalog_transaction_bytes_max);
 [[nodiscard]] pb::Segment to_proto(const LogSegment& segment, pb::Segment::State state);
 // The session by which its owner took the stream. One that came back to life has another.
 [[nodiscard]] bool is_session_of(const pb::Stream& stream, const KeyValue& session);
+[[nodiscard]] const pb::Segment* find_segment(const pb::Stream& stream, u64 seq);
 [[nodiscard]] pb::Segment* find_segment(pb::Stream& stream, u64 seq);
 
 class StreamRecord {

@@ -334,11 +334,10 @@ Task<void> Recovery::give_up() {
     std::vector<LogSegment> leftovers = std::move(unused_);
     leftovers.insert(leftovers.end(), prepared_.begin(), prepared_.end());
     if (own_) leftovers.push_back(*own_);
-    pb::Stream record = record_->value();
     std::vector<Task<Result<void>>> drops;
     for (const LogSegment& segment : leftovers)
         for (CoreletId replica : segment.replicas)
-            if (!find_segment(record, segment.id.seq) && !deps_.placement.is_confirmed_dead(replica))
+            if (!find_segment(record_->value(), segment.id.seq) && !deps_.placement.is_confirmed_dead(replica))
                 drops.push_back(deps_.replicas.drop(replica, segment.id, record_->epoch()));
     (void)co_await join_all<Result<void>>(std::move(drops));
 }
