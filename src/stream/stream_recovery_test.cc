@@ -36,6 +36,14 @@ std::pair<SegmentId, std::vector<CoreletId>> open_of(StreamRig& rig, u64 id) {
     return {};
 }
 
+// Corelet 1 takes the stream, appends so many records, and is its owner no more: the segment they are in.
+void owner_goes_after(StreamRig& rig, u64 records, std::pair<SegmentId, std::vector<CoreletId>>* open) {
+    ASSERT_TRUE(rig.take_now(1));
+    append_all(rig, 1, 1, records);
+    *open = open_of(rig, 1);
+    rig.at(1).owner.reset();
+}
+
 TEST(StreamRecovery, NeedsTheOldSessionsEnd) {
     StreamRig rig(1);
     ASSERT_TRUE(rig.take_now(1));
@@ -82,10 +90,9 @@ TEST(StreamRecovery, ASilentFormerOwnerIsNotAskedForTheNextSegment) {
 
 TEST(StreamRecovery, OneSurvivorOfASegmentIsEnough) {
     StreamRig rig(2);
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 20);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 20, &open));
+    auto const& [segment, replicas] = open;
     rig.kill(replicas[0].v);
     rig.kill(replicas[1].v);
     u64 const next = replicas[2].v;
@@ -96,10 +103,9 @@ TEST(StreamRecovery, OneSurvivorOfASegmentIsEnough) {
 
 TEST(StreamRecovery, OneFenceIsNotEnoughWhileAnotherReplicasSessionLives) {
     StreamRig rig(3);
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 5);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 5, &open));
+    auto const& [segment, replicas] = open;
     // Two do not answer; the catalog still has their sessions.
     rig.replicas.host(replicas[1]).silent = true;
     rig.replicas.host(replicas[2]).silent = true;
@@ -147,10 +153,9 @@ TEST(StreamRecovery, WhatACheckpointHoldsWasAcknowledged) {
 
 TEST(StreamRecovery, AForgetfulReplicaDoesNotCount) {
     StreamRig rig(4, 5, {2, 1});
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 5);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 5, &open));
+    auto const& [segment, replicas] = open;
     rig.kill(replicas[1].v);
     rig.replicas.host(replicas[0]).forgotten = true;
     rig.take_timeout = 4_s;
@@ -161,10 +166,9 @@ TEST(StreamRecovery, AForgetfulReplicaDoesNotCount) {
 
 TEST(StreamRecovery, EachRecordIsTakenFromWhoeverHasIt) {
     StreamRig rig(5, 5, {2, 2});
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 20);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 20, &open));
+    auto const& [segment, replicas] = open;
     // Each record is a header and a block; different ones rot on the two.
     rig.replicas.rot(replicas[0], segment, 5 * 2 * k_block_bytes + 10);
     rig.replicas.rot(replicas[1], segment, 11 * 2 * k_block_bytes + k_block_bytes + 7);
@@ -175,10 +179,9 @@ TEST(StreamRecovery, EachRecordIsTakenFromWhoeverHasIt) {
 
 TEST(StreamRecovery, ALossIsSaidAndNothingShortened) {
     StreamRig rig(6, 5, {2, 1});
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 20);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 20, &open));
+    auto const& [segment, replicas] = open;
     rig.kill(replicas[1].v);
     rig.replicas.rot(replicas[0], segment, 5 * 2 * k_block_bytes + 10);
     auto const taken = rig.take_now(replicas[0].v);
@@ -226,10 +229,9 @@ TEST(StreamRecovery, OneThatWasReplacedSaysNothingOfLosses) {
 
 TEST(StreamRecovery, TheFirstRecordThatRottedIsALossToo) {
     StreamRig rig(7, 5, {2, 1});
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 3);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 3, &open));
+    auto const& [segment, replicas] = open;
     rig.kill(replicas[1].v);
     rig.replicas.rot(replicas[0], segment, 100);
     EXPECT_EQ(rig.take_now(replicas[0].v).error().code, Code::kLost);
@@ -239,10 +241,9 @@ TEST(StreamRecovery, TheFirstRecordThatRottedIsALossToo) {
 // read. (corelet-sim, losses.scenario, seed 4)
 TEST(StreamRecovery, WhatRottedOnAllReplicasIsALoss) {
     StreamRig rig(8, 5, {2, 1});
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 3);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 3, &open));
+    auto const& [segment, replicas] = open;
     for (CoreletId replica : replicas) rig.replicas.rot(replica, segment, 100);
     u64 const next = replicas[0].v == 1 ? replicas[1].v : replicas[0].v;
     auto const taken = rig.take_now(next);
@@ -253,10 +254,9 @@ TEST(StreamRecovery, WhatRottedOnAllReplicasIsALoss) {
 // Who has been started again since knows of nothing behind the rot. (corelet-sim, losses.scenario, seed 80010)
 TEST(StreamRecovery, WhatRottedOnAllReplicasIsALossAfterTheirRestartToo) {
     StreamRig rig(41, 5, {2, 1});
-    ASSERT_TRUE(rig.take_now(1));
-    append_all(rig, 1, 1, 3);
-    auto const [segment, replicas] = open_of(rig, 1);
-    rig.at(1).owner.reset();
+    std::pair<SegmentId, std::vector<CoreletId>> open;
+    ASSERT_NO_FATAL_FAILURE(owner_goes_after(rig, 3, &open));
+    auto const& [segment, replicas] = open;
     for (CoreletId replica : replicas) {
         rig.replicas.rot(replica, segment, 100);
         rig.replicas.restart(replica);
