@@ -1,8 +1,9 @@
-#include "tests/mesh/judges/catalog_changes.h"
+#include "tests/mesh/catalog_changes.h"
 
 namespace corelet {
 
 const CatalogState* CatalogChanges::after_turn(usize index, const OnStream& on_stream) {
+    if (!mesh_.node(index)) return nullptr;
     auto const& services = mesh_.node(index)->services();
     raft::Index const applied = services.raft->core().applied();
     if (applied == applied_[index]) return nullptr;
@@ -35,7 +36,7 @@ void CatalogChanges::look_at(const WatchEvent& event, const OnStream& on_stream)
             return;
         }
         auto const [known, fresh] = streams_.try_emplace(key);
-        on_stream(fresh ? nullptr : &known->second, record);
+        if (!fresh) on_stream(known->second, record, sessions_);
         known->second = std::move(record);
     }
 }

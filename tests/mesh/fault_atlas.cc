@@ -240,7 +240,7 @@ bool FaultAtlas::is_whole_for_long() const {
 std::set<usize> FaultAtlas::spoiled() const {
     std::set<usize> out;
     for (usize i = 0; i < troubles_.size(); ++i)
-        if (troubles_[i] == Trouble::kSpoiled || troubles_[i] == Trouble::kOld) out.insert(i);
+        if (is_spoiled(i)) out.insert(i);
     return out;
 }
 

@@ -44,6 +44,9 @@ class FaultAtlas {
     [[nodiscard]] bool is_whole_for_long() const;
     // Whose device has gone bad, or is gone.
     [[nodiscard]] std::set<usize> spoiled() const;
+    [[nodiscard]] bool is_spoiled(usize index) const {
+        return troubles_[index] == Trouble::kSpoiled || troubles_[index] == Trouble::kOld;
+    }
     // Something other than a crash has happened to the device that it has now.
     [[nodiscard]] bool was_damaged(usize index) const { return damaged_[index]; }
     // Its device is not what it was, and has to become somebody else: as soon as it is mounted, or when others tell

@@ -198,7 +198,8 @@ bool FaultAtlas::rot_promised_batch(usize index, Journal journal) {
     device.flip_bit(before->offset + 16, 3);
     if (journal == Journal::kMetadata) return true;
     // What has rotted of the consensus log is supplied by the others, as long as it tells what had been promised.
-    for (u64 slot = 0; slot < k_ring_slots; ++slot) device.flip_bit(area.ring_offset + slot * k_block_bytes + 40, 3);
+    for (u64 slot = 0; slot < k_ring_slots; ++slot)
+        device.flip_bit(area.ring_offset + slot * k_block_bytes + 40, 3);
     for (u64 half : area.half_offset) device.flip_bit(half + 16, 3);
     return true;
 }

@@ -66,7 +66,7 @@ void Court::after_event() {
         u64 const turns = mesh_.machine(i).turns();
         if (turns == turns_[i]) continue;
         turns_[i] = turns;
-        for (auto const& [judge, next_look] : seats_) judge->after_turn(i);
+        after_turn(i);
     }
     if (world_.now() < next_look_) return;
     next_look_ = sim::VirtualTime{INT64_MAX};
@@ -77,6 +77,16 @@ void Court::after_event() {
         }
         next_look_ = std::min(next_look_, next_look);
     }
+}
+
+void Court::after_turn(usize index) {
+    for (auto const& [judge, next_look] : seats_) judge->after_turn(index);
+    const CatalogState* const state = changes_.after_turn(
+        index, [this](const pb::Stream& before, const pb::Stream& after, const CatalogChanges::Sessions& sessions) {
+            for (auto const& [judge, next_look] : seats_) judge->stream_changed(before, after, sessions);
+        });
+    if (!state) return;
+    for (auto const& [judge, next_look] : seats_) judge->catalog_changed(*state);
 }
 
 void Court::answered(const Answer& answer) {

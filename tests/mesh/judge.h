@@ -5,6 +5,7 @@
 // judges sit.
 #pragma once
 
+#include "tests/mesh/catalog_changes.h"
 #include "tests/mesh/catalog_workload.h"
 #include "tests/mesh/fault_atlas.h"
 #include "tests/mesh/workload.h"
@@ -35,6 +36,11 @@ class Judge {
     // Between two events: programs of this corelet's machine have run, or it is the first time. What a corelet has
     // in memory changes by nothing else; whether it is up may.
     virtual void after_turn(usize /*index*/) {}
+    // A stream's record has changed, as the first corelet applies it; the sessions are those of that revision.
+    virtual void stream_changed(const pb::Stream& /*before*/, const pb::Stream& /*after*/,
+                                const CatalogChanges::Sessions& /*sessions*/) {}
+    // So has the catalog, once or more often, and this is what it has come to.
+    virtual void catalog_changed(const CatalogState& /*state*/) {}
     // Every so often, between two events.
     virtual void look() {}
     // A client has just been answered, successfully; within the task of the answer.
@@ -49,6 +55,12 @@ class Judge {
     void fail(const std::string& what) const { world().fail("[" + name_ + "] " + what); }
     void judged(u64 times = 1) const { world().stats().count("judged." + name_, times); }
     [[nodiscard]] static std::string corelet_name(usize index) { return "c" + std::to_string(index + 1); }
+    // Of this corelet, if it is up and its device sound; else null.
+    [[nodiscard]] const Store* sound_store(usize index) const {
+        CoreletNode* const node = mesh().node(index);
+        const Store* const store = node ? node->services().store.get() : nullptr;
+        return store && !store->has_forgotten() && !store->is_failing() ? store : nullptr;
+    }
     // Deadlines pass early or answers get lost in this run, again and again: nobody can tell how long anything
     // takes.
     [[nodiscard]] static bool is_slowed() {
@@ -75,9 +87,12 @@ class Court {
     void at_end();
 
   private:
-    explicit Court(SimMesh& mesh) : mesh_(mesh), world_(mesh.world()), turns_(mesh.size(), UINT64_MAX) {}
+    explicit Court(SimMesh& mesh)
+        : mesh_(mesh), world_(mesh.world()), changes_(mesh), turns_(mesh.size(), UINT64_MAX) {}
+    void after_turn(usize index);
     SimMesh& mesh_;
     sim::World& world_;
+    CatalogChanges changes_;
     struct Seat {
         std::unique_ptr<Judge> judge;
         sim::VirtualTime next_look{};

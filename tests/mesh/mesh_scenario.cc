@@ -43,6 +43,10 @@ Result<void> check_points(const std::vector<std::string>& names) {
     return {};
 }
 
+Duration milliseconds(const sim::ScenarioParameters& parameters, const char* name, Duration otherwise) {
+    return Duration{static_cast<i64>(parameters.number(name, static_cast<u64>(otherwise.ms()))) * 1'000'000};
+}
+
 // Drawn from the seed, but for what the parameters say.
 Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& parameters) {
     Prng random = world.fork("mesh scenario");
@@ -55,30 +59,27 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.witnesses = parameters.number("witnesses", 0);
     drawn.mesh.zones = parameters.number("zones", 1 + random.below(3));
     drawn.mesh.device_bytes = parameters.number("device_mib", 256) * k_mib;
-    u64 const out_ms = 1'000 * random.between(1, 6);
-    drawn.mesh.out_after = Duration{static_cast<i64>(parameters.number("out_ms", out_ms)) * 1'000'000};
+    Duration const drawn_out_after{static_cast<i64>(random.between(1, 6)) * 1'000'000'000};
+    drawn.mesh.out_after = milliseconds(parameters, "out_ms", drawn_out_after);
     drawn.mesh.heal_round = Duration{static_cast<i64>(random.between(1, 5)) * 1'000'000'000};
     drawn.mesh.segment_target_bytes = u64{256 * k_kib} << random.below(4);
     // With small caches what clients read comes from log and chunks.
     drawn.mesh.cache_bytes = random.chance(1, 2) ? 4 * k_mib : u64{16 * k_kib} << random.below(4);
     drawn.mesh.page_cache_bytes = random.chance(1, 2) ? 8 * k_mib : k_mib << random.below(2);
     drawn.mesh.mixed = parameters.number("mixed", world.fork("mixed").chance(1, 4) ? 1 : 0) != 0;
-    u64 const lease_ms = parameters.number("lease_ms", static_cast<u64>(drawn.mesh.lease.ms()));
-    drawn.mesh.lease = Duration{static_cast<i64>(lease_ms) * 1'000'000};
+    drawn.mesh.lease = milliseconds(parameters, "lease_ms", drawn.mesh.lease);
     drawn.mesh.stream_bytes_max = parameters.number("stream_kib", 64 * 1024) * k_kib;
     drawn.workload.clients = parameters.number("clients", random.between(4, 10));
     drawn.workload.readers = parameters.number("readers", 0);
-    u64 const think_ms = parameters.number("think_ms", static_cast<u64>(drawn.workload.think_max.ms()));
-    drawn.workload.think_max = Duration{static_cast<i64>(think_ms) * 1'000'000};
-    u64 const patience_ms = parameters.number("patience_ms", static_cast<u64>(drawn.workload.patience.ms()));
-    drawn.workload.patience = Duration{static_cast<i64>(patience_ms) * 1'000'000};
+    drawn.workload.think_max = milliseconds(parameters, "think_ms", drawn.workload.think_max);
+    drawn.workload.patience = milliseconds(parameters, "patience_ms", drawn.workload.patience);
     drawn.workload.blocks = 4 * parameters.number("runs", random.chance(1, 4) ? 1 : random.between(4, 16));
     TRY(drawn.faults.promise, promise_of(drawn.redundancy));
     drawn.faults.copies = drawn.faults.promise + 1;
     drawn.faults.whole_for = drawn.mesh.heal_round + drawn.mesh.heal_round / 4 + 200_ms;
     drawn.faults.length = Duration{static_cast<i64>(parameters.number("seconds", 50)) * 1'000'000'000};
-    u64 const every_ms = random.between(150, 900);
-    drawn.faults.every = Duration{static_cast<i64>(parameters.number("every_ms", every_ms)) * 1'000'000};
+    Duration const drawn_every{static_cast<i64>(random.between(150, 900)) * 1'000'000};
+    drawn.faults.every = milliseconds(parameters, "every_ms", drawn_every);
     // Longer than a session lives: somebody is taken over while he lives.
     drawn.faults.longest = random.chance(1, 2) ? 4_s : 12_s;
     drawn.faults.only = parameters.list("faults");

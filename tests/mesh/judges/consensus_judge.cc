@@ -101,7 +101,7 @@ class ConsensusJudge final : public Judge {
         for (CoreletId voter : voters) {
             auto const index = mesh().index_of(voter);
             if (!index || !mesh().node(*index) || core_of(*index).self() != voter ||
-                core_of(*index).term() > leader.term() || trial().atlas.spoiled().contains(*index))
+                core_of(*index).term() > leader.term() || trial().atlas.is_spoiled(*index))
                 ++perhaps;
             else if (core_of(*index).term() == leader.term() && predicate(core_of(*index)))
                 ++surely;

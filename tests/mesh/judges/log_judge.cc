@@ -6,7 +6,6 @@
 #include "stream/owner_core.h"
 #include "stream/record.h"
 #include "stream/stream_record.h"
-#include "tests/mesh/judges/catalog_changes.h"
 #include "tests/mesh/judges/judges.h"
 
 namespace corelet {
@@ -15,13 +14,18 @@ namespace {
 
 class LogJudge final : public Judge {
   public:
-    explicit LogJudge(Trial& trial) : Judge(trial, "log"), changes_(trial.mesh) {}
+    explicit LogJudge(Trial& trial) : Judge(trial, "log") {}
 
-    void after_turn(usize index) override {
-        if (!mesh().node(index)) return;
-        (void)changes_.after_turn(index, [this](const pb::Stream* before, const pb::Stream& after) {
-            if (before) check_ends(*before, after);
-        });
+    void stream_changed(const pb::Stream& before, const pb::Stream& after,
+                        const CatalogChanges::Sessions& /*sessions*/) override {
+        for (const pb::Segment& segment : after.segments()) {
+            const pb::Segment* const known = find_segment(before, segment.seq());
+            bool const was_ended = known && known->state() == pb::Segment::ENDED;
+            if (was_ended || segment.state() != pb::Segment::ENDED) continue;
+            for (u64 replica : segment.replicas())
+                if (auto const info = info_of(CoreletId(replica), {SpaceId(after.space()), segment.seq()}))
+                    check(*info, CoreletId(replica), segment.end_bytes());
+        }
     }
 
     void answered(const Answer& answer) override {
@@ -52,24 +56,12 @@ class LogJudge final : public Judge {
         return space;
     }
 
-    void check_ends(const pb::Stream& before, const pb::Stream& after) {
-        for (const pb::Segment& segment : after.segments()) {
-            auto const known = std::ranges::find(before.segments(), segment.seq(), &pb::Segment::seq);
-            bool const was_ended = known != before.segments().end() && known->state() == pb::Segment::ENDED;
-            if (was_ended || segment.state() != pb::Segment::ENDED) continue;
-            for (u64 replica : segment.replicas())
-                if (auto const info = info_of(CoreletId(replica), {SpaceId(after.space()), segment.seq()}))
-                    check(*info, CoreletId(replica), segment.end_bytes());
-        }
-    }
-
     // As this replica has it, if it is up, sound, and the segment is still open there.
     [[nodiscard]] std::optional<SegmentInfo> info_of(CoreletId replica, SegmentId segment) const {
         auto const i = mesh().index_of(replica);
-        if (!i || !mesh().node(*i) || trial().atlas.spoiled().contains(*i)) return std::nullopt;
-        const Store& store = *mesh().node(*i)->services().store;
-        if (store.has_forgotten() || store.is_failing()) return std::nullopt;
-        auto const info = store.segment_info(segment);
+        const Store* const store = i && !trial().atlas.is_spoiled(*i) ? sound_store(*i) : nullptr;
+        if (!store) return std::nullopt;
+        auto const info = store->segment_info(segment);
         return info && !info->sealed ? std::optional(*info) : std::nullopt;
     }
 
@@ -113,7 +105,6 @@ class LogJudge final : public Judge {
         return out.flatten();
     }
 
-    CatalogChanges changes_;
     std::map<std::string, SpaceId> spaces_;
     std::map<std::pair<SegmentId, CoreletId>, Chain> chains_;
     std::map<Place, u32> contents_;

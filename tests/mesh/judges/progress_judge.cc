@@ -27,8 +27,14 @@ class ProgressJudge final : public Judge {
         for (const std::string& volume : trial().volumes) {
             judged();
             look_at_waits(volume);
-            look_at_width(volume);
-            look_at_standbys(volume);
+            auto const servers = mesh().servers_of(volume);
+            auto const stream = servers.size() == 1 ? mesh().stream_status(servers.front(), volume) : std::nullopt;
+            if (stream) {
+                look_at_width(volume, servers.front(), *stream);
+                look_at_standbys(volume, servers.front(), *stream);
+            } else {
+                narrow_.erase(volume);
+            }
         }
     }
 
@@ -67,18 +73,15 @@ class ProgressJudge final : public Judge {
     }
 
     // While everybody is well, and its owner knows it.
-    void look_at_width(const std::string& volume) {
-        auto const servers = mesh().servers_of(volume);
-        auto const stream = servers.size() == 1 ? mesh().stream_status(servers.front(), volume) : std::nullopt;
-        auto const narrow = narrow_.try_emplace(volume, Narrow{world().now()}).first;
-        if (!stream || stream->open_segment.size() >= stream->width_wanted ||
-            narrow->second.seq != stream->open_seq || !are_all_well(servers.front())) {
-            narrow->second = Narrow{world().now(), stream ? stream->open_seq : 0};
-        } else if (world().now() - narrow->second.since > k_widened_within) {
-            fail("the log of " + volume + " has " + std::to_string(stream->open_segment.size()) + " copies, not " +
-                 std::to_string(stream->width_wanted) + ", and for " +
-                 std::to_string((world().now() - narrow->second.since).ms()) + " ms all corelets have been up");
-        }
+    void look_at_width(const std::string& volume, usize owner, const StreamStatus& stream) {
+        Narrow& narrow = narrow_.try_emplace(volume, Narrow{world().now(), stream.open_seq}).first->second;
+        if (stream.open_segment.size() >= stream.width_wanted || narrow.seq != stream.open_seq ||
+            !are_all_well(owner))
+            narrow = Narrow{world().now(), stream.open_seq};
+        if (world().now() - narrow.since <= k_widened_within) return;
+        fail("the log of " + volume + " has " + std::to_string(stream.open_segment.size()) + " copies, not " +
+             std::to_string(stream.width_wanted) + ", and for " +
+             std::to_string((world().now() - narrow.since).ms()) + " ms all corelets have been up");
     }
 
     [[nodiscard]] bool are_all_well(usize owner) const {
@@ -90,12 +93,7 @@ class ProgressJudge final : public Judge {
 
     // On a mesh that has been whole and left alone for long, for each replica of the open segment but the owner's
     // own there has lately been a listed standby that does without it, if the mesh allows.
-    void look_at_standbys(const std::string& volume) {
-        auto const servers = mesh().servers_of(volume);
-        if (servers.size() != 1) return;
-        auto const status = mesh().stream_status(servers.front(), volume);
-        if (!status) return;
-        const StreamStatus& stream = *status;
+    void look_at_standbys(const std::string& volume, usize owner, const StreamStatus& stream) {
         auto& covered = covered_[volume];
         for (CoreletId id : stream.open_segment) {
             bool const done_without = std::ranges::any_of(stream.standbys, [&](auto const& standby) {
@@ -103,7 +101,7 @@ class ProgressJudge final : public Judge {
                        std::ranges::find(standby.replicas, id) == standby.replicas.end();
             });
             auto const [last, fresh] = covered.try_emplace(id, world().now());
-            if (done_without || id == mesh().id(servers.front())) last->second = world().now();
+            if (done_without || id == mesh().id(owner)) last->second = world().now();
         }
         std::erase_if(covered, [&](auto const& item) {
             return std::ranges::find(stream.open_segment, item.first) == stream.open_segment.end();

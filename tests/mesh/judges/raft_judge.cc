@@ -61,7 +61,7 @@ class RaftJudge final : public Judge {
 
     [[nodiscard]] bool is_spoiled(CoreletId id) const {
         auto const index = mesh().index_of(id);
-        return index && trial().atlas.spoiled().contains(*index);
+        return index && trial().atlas.is_spoiled(*index);
     }
 
     void check_leader(const raft::Core& core) {

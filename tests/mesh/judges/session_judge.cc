@@ -2,7 +2,6 @@
 // its owner's session has ended or the owner has let go of it, and each time at a new epoch; a life of an owner has
 // an epoch of its own. What the catalog's log says is followed change by change at whoever has applied most of it.
 #include "stream/stream_record.h"
-#include "tests/mesh/judges/catalog_changes.h"
 #include "tests/mesh/judges/judges.h"
 
 namespace corelet {
@@ -11,17 +10,42 @@ namespace {
 
 class SessionJudge final : public Judge {
   public:
-    explicit SessionJudge(Trial& trial)
-        : Judge(trial, "sessions"), changes_(trial.mesh), seen_(trial.mesh.size()) {}
+    explicit SessionJudge(Trial& trial) : Judge(trial, "sessions"), seen_(trial.mesh.size()) {}
 
     void after_turn(usize index) override {
-        if (!mesh().node(index)) return;
-        look_at_renewals(index);
-        const CatalogState* const state =
-            changes_.after_turn(index, [this](const pb::Stream* before, const pb::Stream& after) {
-                if (before) look_at_take(*before, after);
-            });
-        if (state) look_at_ends(*state);
+        if (mesh().node(index)) look_at_renewals(index);
+    }
+
+    void stream_changed(const pb::Stream& before, const pb::Stream& now,
+                        const CatalogChanges::Sessions& sessions) override {
+        CoreletId const former(before.owner()), owner(now.owner());
+        if (owner.is_zero() ||
+            (before.epoch() == now.epoch() && former == owner && before.owner_lease() == now.owner_lease()))
+            return;
+        judged();
+        std::string const take = "stream " + std::to_string(now.space()) + " was taken by " + to_string(owner) +
+                                 " at epoch " + std::to_string(now.epoch());
+        if (now.epoch() == before.epoch()) fail(take + ", which is its last owner's");
+        auto const session = sessions.find(session_key(former));
+        if (!former.is_zero() && former != owner && session != sessions.end() &&
+            session->second.lease.v == before.owner_lease())
+            fail(take + " while its owner " + to_string(former) + " has its session yet and did not let go");
+    }
+
+    // Clocks of holder and leader differ by 1 % at most.
+    void catalog_changed(const CatalogState& state) override {
+        for (auto at = renewed_.begin(); at != renewed_.end();) {
+            auto const& [lease, session] = *at;
+            if (state.leases().contains(lease)) {
+                ++at;
+                continue;
+            }
+            Duration const lived = world().now() - session.renewed_from;
+            if (lived < session.length - session.length / 50)
+                fail("the session of " + corelet_name(session.holder) + " was ended " + std::to_string(lived.ms()) +
+                     " ms after it sent a renewal that was answered, within its length");
+            at = renewed_.erase(at);
+        }
     }
 
     // One life of one corelet serves at an epoch.
@@ -83,38 +107,6 @@ class SessionJudge final : public Judge {
                                   Session{index, seen.sent_at, mesh().node(index)->services().config.session_ttl});
     }
 
-    // Clocks of holder and leader differ by 1 % at most.
-    void look_at_ends(const CatalogState& state) {
-        for (auto at = renewed_.begin(); at != renewed_.end();) {
-            auto const& [lease, session] = *at;
-            if (state.leases().contains(lease)) {
-                ++at;
-                continue;
-            }
-            Duration const lived = world().now() - session.renewed_from;
-            if (lived < session.length - session.length / 50)
-                fail("the session of " + corelet_name(session.holder) + " was ended " + std::to_string(lived.ms()) +
-                     " ms after it sent a renewal that was answered, within its length");
-            at = renewed_.erase(at);
-        }
-    }
-
-    void look_at_take(const pb::Stream& before, const pb::Stream& now) const {
-        CoreletId const former(before.owner()), owner(now.owner());
-        if (owner.is_zero() ||
-            (before.epoch() == now.epoch() && former == owner && before.owner_lease() == now.owner_lease()))
-            return;
-        judged();
-        std::string const take = "stream " + std::to_string(now.space()) + " was taken by " + to_string(owner) +
-                                 " at epoch " + std::to_string(now.epoch());
-        if (now.epoch() == before.epoch()) fail(take + ", which is its last owner's");
-        auto const session = changes_.sessions().find(session_key(former));
-        if (!former.is_zero() && former != owner && session != changes_.sessions().end() &&
-            session->second.lease.v == before.owner_lease())
-            fail(take + " while its owner " + to_string(former) + " has its session yet and did not let go");
-    }
-
-    CatalogChanges changes_;
     std::vector<Seen> seen_;
     std::map<LeaseId, Session> renewed_;
     std::map<std::pair<std::string, Epoch>, Life> lives_;

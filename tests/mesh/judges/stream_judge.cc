@@ -128,15 +128,13 @@ class StreamJudge final : public Judge {
 
     // A segment that is listed was prepared on all its replicas, and is there until it is delisted or has ended.
     void check_replicas(const pb::Stream& record) const {
-        auto const spoiled = trial().atlas.spoiled();
         for (const pb::Segment& segment : record.segments()) {
             if (segment.state() == pb::Segment::ENDED) continue;
             SegmentId const id{SpaceId(record.space()), segment.seq()};
             for (u64 replica : segment.replicas()) {
                 auto const i = mesh().index_of(CoreletId(replica));
-                if (!i || !mesh().node(*i) || spoiled.contains(*i)) continue;
-                const Store& store = *mesh().node(*i)->services().store;
-                if (store.has_forgotten() || store.is_failing() || store.segment_info(id)) continue;
+                const Store* const store = i && !trial().atlas.is_spoiled(*i) ? sound_store(*i) : nullptr;
+                if (!store || store->segment_info(id)) continue;
                 fail("segment " + to_string(id) + " is listed, and " + corelet_name(*i) + " does not have it");
             }
         }
