@@ -18,7 +18,10 @@ class WhatIfJudge final : public Judge {
             if (!mesh().node(i)) continue;
             const raft::Core& core = mesh().node(i)->services().raft->core();
             if (core.failed() || core.barred()) continue;
-            if (core.configuration().is_voter(core.self())) second_vote(core);
+            if (core.configuration().is_voter(core.self())) {
+                second_vote(core);
+                early_read(core);
+            }
             if (core.role() != raft::Role::kLeader) continue;
             overlapping_changes(core);
             learner_that_lags(core);
@@ -68,6 +71,41 @@ class WhatIfJudge final : public Judge {
                     return fail(to_string(core.self()) + " has voted for " + to_string(voted) + " in term " +
                                 std::to_string(term.v) + ", and would vote for " + to_string(*other));
             }
+    }
+
+    // Its leader hands over to it, everybody votes for it, and before anybody has an entry of its term somebody
+    // asks it for a read: what its predecessor committed it may not know of yet.
+    void early_read(const raft::Core& real) const {
+        CoreletId const reader = real.leader();
+        if (real.role() != raft::Role::kFollower || reader.is_zero()) return;
+        raft::Core core = real;
+        core.step(raft::Message{reader, core.self(), core.term(), raft::TimeoutNow{}});
+        carry_out(core);
+        for (CoreletId voter : real.configuration().voters)
+            if (voter != core.self() && core.role() == raft::Role::kCandidate)
+                core.step(raft::Message{voter, core.self(), core.term(), raft::VoteResponse{true}});
+        if (core.role() != raft::Role::kLeader) return;
+        judged();
+        core.step(raft::Message{reader, core.self(), core.term(), raft::ReadRequest{1, 1}});
+        if (grants_read(core) && core.log().term_at(core.commit()) != core.term())
+            fail(to_string(core.self()) + " would answer a read in term " + std::to_string(core.term().v) +
+                 " before an entry of that term is committed");
+    }
+
+    // Everybody hears its heartbeats and answers them, and nothing else; then a read that it was asked for is
+    // granted.
+    static bool grants_read(raft::Core& core) {
+        for (int exchange = 0; exchange < 3; ++exchange) {
+            raft::Effects const effects = core.take();
+            for (const raft::Message& message : effects.send_now) {
+                if (auto const* const read = std::get_if<raft::ReadResponse>(&message.body); read && read->granted)
+                    return true;
+                if (auto const* const heartbeat = std::get_if<raft::Heartbeat>(&message.body))
+                    core.step(raft::Message{message.to, core.self(), core.term(),
+                                            raft::HeartbeatResponse{heartbeat->round, true, core.commit()}});
+            }
+        }
+        return false;
     }
 
     void overlapping_changes(const raft::Core& real) const {
