@@ -91,6 +91,8 @@ class MediaFile {
 
     // Faults at rest, on durable bytes.
     void flip_bit(u64 offset, u32 bit);
+    // A page of other bytes, as a write that went astray leaves it.
+    void put_at_rest(u64 offset, Bytes page);
     void make_unreadable(u64 offset, u64 size);  // until written again
     [[nodiscard]] PageMap snapshot() const { return durable_; }
     void roll_back(PageMap snapshot);

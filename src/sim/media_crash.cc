@@ -73,6 +73,12 @@ void MediaFile::flip_bit(u64 offset, u32 bit) {
     byte = static_cast<u8>(byte ^ (1U << bit));
 }
 
+void MediaFile::put_at_rest(u64 offset, Bytes page) {
+    CORELET_ASSERT(page.size() == k_block_bytes);
+    check_range(offset, page.size());
+    std::memcpy(edit_durable(offset / k_block_bytes).data(), page.data(), page.size());
+}
+
 void MediaFile::make_unreadable(u64 offset, u64 size) {
     u64 const end = std::min(offset + size, size_bytes_);
     for (u64 at = round_down(offset, k_sector_bytes); at < end; at += k_sector_bytes) {

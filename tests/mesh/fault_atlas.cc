@@ -47,6 +47,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"old-device", Class::When::kWhole, 15, &FaultAtlas::bring_back_old_device},
     {"silent-replicas", Class::When::kWhole, 20, &FaultAtlas::silent_replicas, 2},
     {"helpless-owner", Class::When::kWhole, 15, &FaultAtlas::helpless_owner, 0},
+    {"silent-holders", Class::When::kWhole, 20, &FaultAtlas::silent_holders, 0},
     {"catalog-outage", Class::When::kWhole, 20, &FaultAtlas::catalog_outage, 0},
     {"detach", Class::When::kAnyTime, 6, &FaultAtlas::detach_volume, 0},
     {"log-rot", Class::When::kWhole, 15, &FaultAtlas::rot_log},
@@ -54,6 +55,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"journal-rot", Class::When::kWhole, 15, &FaultAtlas::rot_journal},
     {"garbled-reads", Class::When::kWhole, 10, &FaultAtlas::garble_reads},
     {"source-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_sources},
+    {"source-swap", Class::When::kAnyTime, 10, &FaultAtlas::swap_sources, 0},
 };
 
 std::vector<std::string> FaultAtlas::classes() {

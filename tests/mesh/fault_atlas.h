@@ -160,6 +160,7 @@ class FaultAtlas {
     void catalog_outage();
     void silent_replicas();
     void helpless_owner();
+    void silent_holders();
     // Owners.
     void crash_owner_after_rolls();
     void isolate_and_crash_owner();
@@ -196,6 +197,7 @@ class FaultAtlas {
     void rot_log();
     void rot_log_end();
     void rot_sources();
+    void swap_sources();
     void rot_journal();
     void garble_reads();
     void garble(const FaultPoints::Moment& moment);
@@ -218,6 +220,15 @@ class FaultAtlas {
     void rot_segment(usize index, SegmentId segment, u64 offset);
     enum class Journal : u8 { kMetadata, kConsensus };
     bool rot_promised_batch(usize index, Journal journal);
+    struct Sources {
+        usize index = 0;
+        std::vector<FragmentInfo> fragments;
+    };
+    [[nodiscard]] std::optional<Sources> draw_sources();
+    [[nodiscard]] std::optional<std::pair<u64, u64>> place_of(usize index, const FragmentInfo& info) const;
+    void swap_fragments(usize index, const FragmentInfo& a, const FragmentInfo& b);
+    // Something else stands there from now on.
+    void rot_page(usize index, const FragmentId& fragment, u64 offset, const Buffer& page);
     void undo_rot(usize index);
     void spoil(usize index, Trouble trouble);
     void crash_one(sim::Ending ending);
@@ -311,8 +322,8 @@ class FaultAtlas {
         usize index = 0;
         FragmentId fragment;
         u64 offset = 0;
-        u32 bit = 0;
-        u32 crc = 0;  // of the page, as rotten as it is
+        Buffer before;  // what stood there
+        u32 crc = 0;    // of the page, as rotten as it is
         sim::VirtualTime since;
     };
     // As it was when it rotted: nobody has written there since.

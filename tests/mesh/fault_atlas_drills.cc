@@ -140,6 +140,20 @@ void FaultAtlas::silence_next(usize rounds_left) {
     after(last ? 12_s : 2'500_ms, &FaultAtlas::silence_next, rounds_left - 1);
 }
 
+// All but those who have an owner's log are down, for less long than anybody is given up: more than the pool
+// survives the loss of, but they come back with all they hold. What is missing is not lost, only not to be had, and
+// nobody may say otherwise; the owner goes on all the while, so it is asked.
+void FaultAtlas::silent_holders() {
+    auto const owner = draw_owner();
+    if (options_.beyond || !owner) return;
+    // Who is put out may have what is lost.
+    Duration const length = std::min(draw(1'500, 4'000), mesh_.options().out_after / 2);
+    for (usize i = 0; i < mesh_.options().corelets; ++i)
+        if (i != owner->index && std::ranges::find(owner->replicas, i) == owner->replicas.end()) crash(i, length);
+    world_.stats().count("holders.silent");
+    drill_ = Drill{world_.now() + length, {}, std::nullopt};
+}
+
 // The owner can neither append nor roll, while its process renews its session: it reaches voters, but nobody who
 // stores anything. It gives the stream up (protocols 3.4), and another one goes on.
 void FaultAtlas::helpless_owner() {

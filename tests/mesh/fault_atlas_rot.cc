@@ -1,10 +1,15 @@
 // Rot aimed at what somebody is about to rely on: the log while it is read or recovered, the sources of a rebuild,
 // what a journal has promised. Bits that flip anywhere seldom meet a reader.
 #include "base/checksum.h"
+#include "device/fragment_index.h"
 #include "device/layout.h"
 #include "tests/mesh/fault_atlas.h"
 
 namespace corelet {
+
+namespace {
+constexpr Duration k_rotten_for = 25_s;
+}  // namespace
 
 void FaultAtlas::rot_segment(usize index, SegmentId segment, u64 offset) {
     sim::MediaFile* const device = device_of(index);
@@ -66,35 +71,91 @@ void FaultAtlas::rot_log_end() {
     cut({static_cast<u32>(whole)}, all_but({whole, *leader}), draw(4'500, 9'000));
 }
 
-// While somebody is being filled: what that is read from has rotted at one corelet, for a while, as it does behind
-// a bad cable.
-void FaultAtlas::rot_sources() {
-    constexpr usize k_fragments_most = 64;
-    constexpr Duration k_rotten_for = 25_s;
+// While somebody is being filled, and with everything else sound: a corelet that is read from, and what it has.
+std::optional<FaultAtlas::Sources> FaultAtlas::draw_sources() {
     if (options_.beyond || std::ranges::find(troubles_, Trouble::kFilling) == troubles_.end() ||
         !spoiled().empty() || troubled() + 1 > options_.promise)
-        return;
+        return std::nullopt;
     auto const victim = draw_sound();
-    if (!victim || !mesh_.node(*victim) || !device_of(*victim)) return;
-    const Store& store = *mesh_.node(*victim)->services().store;
-    auto fragments = store.list_fragments(std::nullopt, 1024);
-    random_.shuffle(fragments);
+    if (!victim || !mesh_.node(*victim) || !device_of(*victim)) return std::nullopt;
+    Sources out{*victim, mesh_.node(*victim)->services().store->list_fragments(std::nullopt, 1024)};
+    random_.shuffle(out.fragments);
+    return out;
+}
+
+// What somebody is being filled from has rotted at one corelet, for a while, as it does behind a bad cable.
+void FaultAtlas::rot_sources() {
+    constexpr usize k_fragments_most = 64;
+    auto sources = draw_sources();
+    if (!sources || sources->fragments.empty()) return;
+    auto& fragments = sources->fragments;
     if (fragments.size() > k_fragments_most) fragments.resize(k_fragments_most);
-    if (fragments.empty()) return;
     world_.stats().count("source.rotted", fragments.size());
-    spoil(*victim, Trouble::kSpoiled);
-    sim::MediaFile& device = *device_of(*victim);
+    spoil(sources->index, Trouble::kSpoiled);
+    const Store& store = *mesh_.node(sources->index)->services().store;
     for (const FragmentInfo& info : fragments) {
         u64 const block = random_.below(info.bytes / k_block_bytes) * k_block_bytes;
         auto const places = store.fragment_places(info.id, block, k_block_bytes);
         CORELET_ASSERT(places.size() == 1, "a block lies in one piece");
-        Rot rot{*victim, info.id, places.front().first, static_cast<u32>(random_.below(8)), 0, world_.now()};
-        device.flip_bit(rot.offset, rot.bit);
+        u64 const offset = places.front().first;
+        Buffer page = device_of(sources->index)->read_durable(offset, k_block_bytes);
+        page.mutable_data()[random_.below(k_block_bytes)] ^= static_cast<u8>(1U << random_.below(8));
+        rot_page(sources->index, info.id, offset, page);
         world_.stats().count_fault(sim::FaultKind::kBitRot);
-        rot.crc = crc32c(device.read_durable(rot.offset, k_block_bytes).bytes());
-        rots_.push_back(rot);
     }
-    after(k_rotten_for, &FaultAtlas::undo_rot, *victim);
+    after(k_rotten_for, &FaultAtlas::undo_rot, sources->index);
+}
+
+// Of two fragments of one size each lies where the other one should, whole and with its header, as a device leaves
+// them that has mixed up two writes. Every byte verifies, and is in the wrong place.
+void FaultAtlas::swap_sources() {
+    constexpr usize k_pairs_most = 32;
+    auto const sources = draw_sources();
+    if (!sources) return;
+    std::map<u64, FragmentInfo> alone;  // by size
+    usize pairs = 0;
+    for (const FragmentInfo& info : sources->fragments) {
+        if (pairs == k_pairs_most) break;
+        if (!place_of(sources->index, info)) continue;
+        auto const [other, fresh] = alone.try_emplace(info.bytes, info);
+        if (fresh) continue;
+        swap_fragments(sources->index, other->second, info);
+        alone.erase(other);
+        ++pairs;
+    }
+    if (pairs == 0) return;
+    world_.stats().count("source.swapped", pairs);
+    spoil(sources->index, Trouble::kSpoiled);
+    after(k_rotten_for, &FaultAtlas::undo_rot, sources->index);
+}
+
+// Of a fragment that lies in one piece, with its header in front: where, and how long it is.
+std::optional<std::pair<u64, u64>> FaultAtlas::place_of(usize index, const FragmentInfo& info) const {
+    auto const places = mesh_.node(index)->services().store->fragment_places(info.id, 0, info.bytes);
+    if (info.adopted || places.size() != 1) return std::nullopt;
+    u64 const header = fragment_shape(info.bytes / k_block_bytes, 1, false).data_start_block * k_block_bytes;
+    std::pair<u64, u64> const place{places.front().first - header, header + info.bytes};
+    if (!device_of(index)->is_clean(place.first, place.second)) return std::nullopt;
+    return place;
+}
+
+void FaultAtlas::swap_fragments(usize index, const FragmentInfo& a, const FragmentInfo& b) {
+    auto const from = place_of(index, a).value(), to = place_of(index, b).value();
+    CORELET_ASSERT(from.second == to.second);
+    for (u64 at = 0; at < from.second; at += k_block_bytes) {
+        Buffer const first = device_of(index)->read_durable(from.first + at, k_block_bytes);
+        Buffer const second = device_of(index)->read_durable(to.first + at, k_block_bytes);
+        rot_page(index, a.id, from.first + at, second);
+        rot_page(index, b.id, to.first + at, first);
+    }
+    world_.stats().count_fault(sim::FaultKind::kMisdirectedWrite);
+}
+
+void FaultAtlas::rot_page(usize index, const FragmentId& fragment, u64 offset, const Buffer& page) {
+    sim::MediaFile& device = *device_of(index);
+    rots_.push_back(Rot{index, fragment, offset, device.read_durable(offset, k_block_bytes), crc32c(page.bytes()),
+                        world_.now()});
+    device.put_at_rest(offset, page.bytes());
 }
 
 bool FaultAtlas::is_there(const Rot& rot) const {
@@ -106,7 +167,7 @@ bool FaultAtlas::is_there(const Rot& rot) const {
 void FaultAtlas::undo_rot(usize index) {
     if (troubles_[index] != Trouble::kSpoiled) return;
     for (const Rot& rot : rots_)
-        if (rot.index == index && is_there(rot)) device_of(index)->flip_bit(rot.offset, rot.bit);
+        if (rot.index == index && is_there(rot)) device_of(index)->put_at_rest(rot.offset, rot.before.bytes());
     std::erase_if(rots_, [index](const Rot& rot) { return rot.index == index; });
     troubles_[index] = Trouble::kFilling;
     whole_since_.reset();
