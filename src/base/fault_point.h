@@ -17,10 +17,11 @@
 
 namespace corelet {
 
-inline constexpr std::array<std::string_view, 12> k_fault_points{
+inline constexpr std::array<std::string_view, 13> k_fault_points{
     "stream.send_early",       // a record leaves beside one in flight, however small
     "stream.roll_early",       // the open segment counts as full
     "stream.owner_elsewhere",  // its owner holds no replica of a log
+    "stream.segment_unknown",  // a replica that is to be fenced says that it does not know the segment
     "rpc.early_timeout",       // nobody waits for the answer
     "cache.miss",              // a block that is cached is read
     "chunk.hedge_early",       // a read is sent to others at once

@@ -1,5 +1,6 @@
 #include "stream/replica_server.h"
 
+#include "base/fault_point.h"
 #include "stream/stream.pb.h"
 #include "wire/message.h"
 
@@ -214,6 +215,8 @@ Task<Result<Reply>> ReplicaServer::fence(Request request) {
     CO_TRY(auto message, decode_message<pb::FenceSegment>(request.body));
     SegmentId const id = id_of(message);
     if (store_.is_failing()) co_return fail(Code::kIo, "the device has failed");
+    if (FAULT_POINT("stream.segment_unknown"))
+        co_return fail(Code::kUnknown, "segment " + to_string(id) + " is not here, for now");
     CO_TRY(ReplicaPtr replica, co_await open(id));
     Epoch const epoch(message.epoch());
     CO_TRY_VOID(replica->core.fence(epoch, request.from->corelet));
