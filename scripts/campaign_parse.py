@@ -171,11 +171,14 @@ def fuzzing(target, text, code):
 
 
 def mutants(results, there_are):
-    """What `./dev mutants --json` wrote, of those that ran; each that was not caught is a failure."""
+    """What `./dev mutants --json` wrote, of those that ran; each that was not caught is a failure, unless its patch shows that it
+    does no harm: then the opposite is."""
     ran = [result for result in results if result.get("outcome") not in (None, "not run")]
     caught = [result for result in ran if result["outcome"] == "caught"]
-    failures = [f"mutant {result['name']}: {result['outcome']}" for result in ran if result["outcome"] != "caught"]
-    return {"there_are": there_are, "ran": len(ran), "caught": len(caught), "not_run": there_are - len(ran),
+    failures = [f"mutant {result['name']}: {result['outcome']}" for result in ran
+                if result["outcome"] != ("harmless" if result.get("harmless") else "caught")]
+    harmless = sum(result["outcome"] == "harmless" for result in ran)
+    return {"there_are": there_are, "ran": len(ran), "caught": len(caught), "harmless": harmless, "not_run": there_are - len(ran),
             "mutants": [{key: result.get(key) for key in ("name", "rule", "outcome", "caught_by", "seed", "seeds_run")} for result in ran]}, failures
 
 

@@ -37,7 +37,7 @@ def summary_of(name, part):
         return f"{len(part['targets'])} decoders, {sum(each['seconds'] for each in part['targets']) / 3600:.2f} hours, {sum(each['runs'] for each in part['targets']):,} inputs"
     if name == "soak":
         return f"{sum(part['summary'].get('injected', {}).values())} faults in {part['summary'].get('seconds', 0)} s"
-    return f"{part['caught']} caught of {part['ran']} that ran; {part['not_run']} of {part['there_are']} not run"
+    return f"{part['caught']} caught and {part.get('harmless', 0)} harmless of {part['ran']} that ran; {part['not_run']} of {part['there_are']} not run"
 
 
 def parts_table(campaign):

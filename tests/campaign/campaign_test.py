@@ -120,10 +120,11 @@ class Parsing(unittest.TestCase):
         self.assertEqual(len(parse.fuzzing("map", "", 0)[1]), 1)
 
     def test_mutants(self):
-        ran = [{"name": "01-a", "outcome": "caught"}, {"name": "02-b", "outcome": "survived"}, {"name": "03-c", "outcome": "broken"}, {"name": "04-d", "outcome": "not run"}]
-        told, failures = parse.mutants(ran, 5)
-        self.assertEqual((told["ran"], told["caught"], told["not_run"]), (3, 1, 2))
-        self.assertEqual(failures, ["mutant 02-b: survived", "mutant 03-c: broken"])
+        ran = [{"name": "01-a", "outcome": "caught"}, {"name": "02-b", "outcome": "survived"}, {"name": "03-c", "outcome": "broken"}, {"name": "04-d", "outcome": "not run"},
+               {"name": "05-e", "outcome": "harmless", "harmless": "why"}, {"name": "06-f", "outcome": "caught", "harmless": "why"}]
+        told, failures = parse.mutants(ran, 7)
+        self.assertEqual((told["ran"], told["caught"], told["harmless"], told["not_run"]), (5, 2, 1, 2))
+        self.assertEqual(failures, ["mutant 02-b: survived", "mutant 03-c: broken", "mutant 06-f: caught"])
 
     def test_soak(self):
         self.assertEqual(parse.soak({"ok": True, "failures": []}, 0), [])

@@ -5,7 +5,7 @@ import re
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-KEYS = ("rule", "what", "loses", "run", "seeds", "judge", "missing")
+KEYS = ("rule", "what", "loses", "run", "seeds", "judge", "missing", "harmless")
 REQUIRED = ("rule", "what", "loses", "seeds")
 SEEDS = 200  # of a patch that says nothing of it
 
@@ -25,6 +25,7 @@ class Mutant:
         self.run = header.get("run", "").split()
         self.judge = header.get("judge", "")
         self.missing = header.get("missing", "")
+        self.harmless = header.get("harmless", "")
         self.seeds = int(header.get("seeds", SEEDS))
 
     def number(self):

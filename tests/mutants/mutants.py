@@ -10,7 +10,8 @@
       --jobs N                  processes at once (default: one for each core)
       --timeout N               seconds of computing until a seed counts as hung (default 60)
 
-Exit code 0 only if the unmutated source runs clean and every mutant is caught.
+Exit code 0 only if the unmutated source runs clean and every mutant is caught, but for those whose patch shows that they do no harm: these
+must not be.
 """
 import argparse
 import json
@@ -28,21 +29,28 @@ MARKERS = ("<!-- table: begin -->", "<!-- table: end -->")
 class Result:
     def __init__(self, mutant, outcome="survived"):
         self.mutant = mutant
-        self.outcome = outcome  # caught, survived, not run, or broken: it does not apply or does not compile
+        self.outcome = outcome  # caught, survived, harmless, not run, or broken: it does not apply or does not compile
         self.by = ""
         self.seed = 0
         self.ran = 0
         self.seconds = 0.0
 
+    def settle(self, found):
+        self.ran, self.seed, self.by = found.ran, found.seed, found.by
+        self.outcome = "caught" if found.seed else "harmless" if self.mutant.harmless else "survived"
+
+    def is_as_it_must(self):
+        return self.outcome == ("harmless" if self.mutant.harmless else "caught")
+
     def row(self):
-        by = self.by if self.outcome != "survived" else f"nobody, in {self.ran} seeds"
+        by = self.by if self.outcome not in ("survived", "harmless") else f"nobody, in {self.ran} seeds"
         return [self.mutant.name, self.mutant.rule, by, str(self.seed) if self.seed else "-", f"{self.seconds:.0f}"]
 
     def as_json(self):
         mutant = self.mutant
         return {"name": mutant.name, "rule": mutant.rule, "what": mutant.what, "outcome": self.outcome, "caught_by": self.by,
                 "seed": self.seed, "seeds_run": self.ran, "seeds_bound": mutant.seeds, "seconds": round(self.seconds, 1),
-                "missing": mutant.missing}
+                "missing": mutant.missing, "harmless": mutant.harmless}
 
 
 def judge_one(tree, mutant, bound, arguments):
@@ -51,9 +59,7 @@ def judge_one(tree, mutant, bound, arguments):
         with tree.mutated(mutant):
             binary = tree.build()
             found = seeds.hunt(binary, mutant.run, bound, mutant.judge, arguments.jobs, arguments.timeout)
-        result.ran = found.ran
-        if found.seed:
-            result.outcome, result.seed, result.by = "caught", found.seed, found.by
+        result.settle(found)
     except BuildFailed as error:
         result.outcome, result.by = "broken", str(error)
     result.seconds = time.monotonic() - begun
@@ -114,6 +120,8 @@ def write_markdown(path, results, every):
         by = each["caught_by"].replace("|", "/") if each["outcome"] == "caught" else f"**{each['outcome']}**"
         if each["outcome"] in ("survived", "not run") and each["missing"]:
             by += "; missing: " + each["missing"]
+        if each["outcome"] == "harmless":
+            by += ": " + each["harmless"]
         count = f"{each['seed']} of {each['seeds_bound']}" if each["seed"] else str(each["seeds_run"])
         lines.append(f"| {each['name']} | {each['rule']} | {each['what']} | {by} | {count} |")
     with open(path, encoding="utf-8") as file:
@@ -152,12 +160,14 @@ def report(results, arguments):
     every = write_json(arguments.json, results) if arguments.json else [result.as_json() for result in results]
     if arguments.markdown:
         write_markdown(arguments.markdown, every, mutants.load_all())
-    caught = sum(result.outcome == "caught" for result in results)
-    broken = sum(result.outcome == "broken" for result in results)
-    if broken:
-        print(f"{broken} do not apply or do not compile")
-    print(f"{caught} caught, {len(results) - caught} survived")
-    return 0 if caught == len(results) else 1
+    count = {outcome: sum(result.outcome == outcome for result in results) for outcome in ("caught", "harmless", "broken", "survived")}
+    if count["broken"]:
+        print(f"{count['broken']} do not apply or do not compile")
+    refuted = [result.mutant.name for result in results if result.mutant.harmless and result.outcome == "caught"]
+    if refuted:
+        print(f"said to do no harm, and caught: {', '.join(refuted)}")
+    print(f"{count['caught']} caught, {count['survived']} survived, {count['harmless']} do no harm")
+    return 0 if all(result.is_as_it_must() for result in results) else 1
 
 
 def main():

@@ -113,6 +113,21 @@ class Hunts(unittest.TestCase):
         self.assertEqual(seeds.verdict(-11, "", ""), "killed by signal 11: no word")
 
 
+class Outcomes(unittest.TestCase):
+    def settled(self, header, seed):
+        result = runner.Result(mutants.parse("07-a.patch", header + Headers.DIFF))
+        found = seeds.Found()
+        found.seed = seed
+        result.settle(found)
+        return result.outcome, result.is_as_it_must()
+
+    def test_one_that_does_no_harm_must_survive(self):
+        self.assertEqual(self.settled("rule: 1\n", 3), ("caught", True))
+        self.assertEqual(self.settled("rule: 1\n", 0), ("survived", False))
+        self.assertEqual(self.settled("rule: 1\nharmless: why\n", 0), ("harmless", True))
+        self.assertEqual(self.settled("rule: 1\nharmless: why\n", 3), ("caught", False))
+
+
 class Pages(unittest.TestCase):
     def test_results_of_several_runs_stand_together(self):
         with tempfile.TemporaryDirectory() as folder:
