@@ -13,11 +13,12 @@
 #include <functional>
 #include <string_view>
 
+#include "base/bytes.h"
 #include "base/prng.h"
 
 namespace corelet {
 
-inline constexpr std::array<std::string_view, 13> k_fault_points{
+inline constexpr auto k_fault_points = std::to_array<std::string_view>({
     "stream.send_early",       // a record leaves beside one in flight, however small
     "stream.roll_early",       // the open segment counts as full
     "stream.owner_elsewhere",  // its owner holds no replica of a log
@@ -29,9 +30,12 @@ inline constexpr std::array<std::string_view, 13> k_fault_points{
     "raft.small_append",       // one entry a message
     "raft.snapshot_early",     // the log counts as long
     "volume.checkpoint_early",
-    "volume.read_late",  // what a read has looked up it reads a while later
-    "wire.later_field",  // a message has a field that only a later version knows
-};
+    "volume.read_late",     // what a read has looked up it reads a while later
+    "store.put_late",       // a fragment is written a while after its put was admitted
+    "heal.hand_over_late",  // what may go, by its member's word, goes a while later
+    "stream.sweep_early",   // replicas look at once for segments that nothing lists
+    "wire.later_field",     // a message has a field that only a later version knows
+});
 
 [[nodiscard]] consteval usize fault_point_index(std::string_view name) {
     for (usize i = 0; i < k_fault_points.size(); ++i)
@@ -68,7 +72,8 @@ class FaultPoints {
         u16 method = 0;
         bool is_done = false;
         u64 caller = 0;                  // the corelet that asked; 0: a client
-        BufferChain* payload = nullptr;  // of the answer, once it is there; may be spoiled
+        BufferChain* payload = nullptr;  // of the answer, once it is there and no error; may be spoiled
+        Bytes request{};                 // as it came, without its payload
     };
     std::function<void(const Moment&)> on_moment;
 

@@ -1,10 +1,13 @@
 // Fragments: put, remove, quarantine. Data and header are durable before the record that names them, so a fragment
 // that is listed is whole; what a crash leaves without a record is free space.
+#include "base/fault_point.h"
 #include "device/store_core.h"
 
 namespace corelet {
 
 namespace {
+
+constexpr Duration k_late = 2_s;  // at a fault point
 
 Result<void> check_put(const FragmentHeader& header, const BufferChain& data, const std::vector<u32>& block_crcs) {
     if (data.empty() || data.size() % k_block_bytes != 0 || data.size() > k_fragment_bytes_max)
@@ -76,6 +79,7 @@ Task<Result<bool>> StoreCore::is_here(FragmentId id, const FragmentEntry* wanted
 
 Task<Result<void>> StoreCore::do_put(FragmentId id, FragmentHeader header, BufferChain data,
                                      std::vector<u32> block_crcs, PutOptions options, Reservation promised) {
+    if (FAULT_POINT("store.put_late")) co_await env_.clock.sleep(k_late);
     Result<void> done =
         co_await put_locked(id, std::move(header), std::move(data), std::move(block_crcs), options, &promised);
     // What was not used is the segment's again.

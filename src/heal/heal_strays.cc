@@ -1,4 +1,5 @@
 // What this corelet holds outside its places: handed on, and let go of when the place's member has it.
+#include "base/fault_point.h"
 #include "chunk/chunk.pb.h"
 #include "heal/heal.pb.h"
 #include "heal/healer.h"
@@ -11,6 +12,7 @@ constexpr usize k_strays_a_round = 2048;
 constexpr usize k_confirmed_at_once = 16;  // each is read whole by its member
 constexpr usize k_offers_a_round = 64;     // to one member
 constexpr Duration k_confirm_timeout = 30_s;
+constexpr Duration k_late = 3_s;  // at a fault point
 }  // namespace
 
 Task<void> Healer::hand_on(MapPtr map, PoolId pool_id) {
@@ -47,6 +49,7 @@ Task<void> Healer::hand_to(MapPtr map, PoolId pool_id, CoreletId member, std::ve
             strays.begin() + static_cast<std::ptrdiff_t>(std::min(strays.size(), at + k_confirmed_at_once)));
         auto const confirmed = co_await confirmed_by(map, pool_id, member, &batch);
         if (!confirmed) co_return;
+        if (FAULT_POINT("heal.hand_over_late")) co_await env_.clock.sleep(k_late);
         for (usize i = 0; i < batch.size(); ++i) {
             // Asked before each: a new map may make this corelet a member again.
             if (maps_.current()->epoch != map->epoch) co_return;

@@ -90,6 +90,15 @@ std::optional<bool> VolumeHost::knows(const std::string& name, ChunkId chunk) co
     return core.standing(chunk.seq) != Standing::kNone || found->second->mounted->stream->lists(chunk.seq);
 }
 
+std::optional<bool> VolumeHost::has_condemned(ChunkId chunk) const {
+    for (auto const& [name, serving] : serving_) {
+        if (!serving->mounted || serving->mounted->volume->core().options.space != chunk.space) continue;
+        const Container* const container = serving->mounted->volume->core().state.containers.find(chunk.seq);
+        return container ? std::optional(container->condemned) : std::nullopt;
+    }
+    return std::nullopt;
+}
+
 Task<void> VolumeHost::retire() {
     retired_ = true;
     co_await release_all(env_.clock.now() + 2_s);

@@ -45,6 +45,8 @@ class VolumeHost final : public PoolSpace {
     // Whether the volume refers to it, is about to, or has it on its list of what to delete; of a chunk in another
     // space, or if the volume is not served here: nothing. For judges.
     [[nodiscard]] std::optional<bool> knows(const std::string& name, ChunkId chunk) const;
+    // Whether a mark in the log has condemned it; of a chunk that no volume served here has: nothing. For judges.
+    [[nodiscard]] std::optional<bool> has_condemned(ChunkId chunk) const;
     void corelet_lost(CoreletId corelet);
     // What is to become of chunks of a space that is served here: dead are those below the committed horizon that
     // nothing refers to; they are removed by and by. kNotOwner: of a space that is not served here, or not yet.

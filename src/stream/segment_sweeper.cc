@@ -1,5 +1,7 @@
 #include "stream/segment_sweeper.h"
 
+#include "base/fault_point.h"
+
 namespace corelet {
 
 std::vector<SegmentId> dead_segments(const pb::Stream& stream, const std::vector<SegmentId>& held) {
@@ -20,9 +22,10 @@ SegmentSweeper::SegmentSweeper(Env& env, const Store& store, ReplicaServer& repl
 
 Task<void> SegmentSweeper::run(Duration interval) {
     for (;;) {
+        Duration const least = FAULT_POINT("stream.sweep_early") ? 20_ms : interval;
         // Not all corelets in the same moment.
-        co_await env_.clock.sleep(interval +
-                                  Duration{static_cast<i64>(env_.random.below(static_cast<u64>(interval.ns / 2)))});
+        co_await env_.clock.sleep(least +
+                                  Duration{static_cast<i64>(env_.random.below(static_cast<u64>(least.ns / 2)))});
         usize const dropped = co_await sweep();
         if (dropped != 0)
             log_info(env_.log, "stream.swept",

@@ -490,6 +490,7 @@ StreamStatus StreamOwner::status() const {
     status.width_wanted = deps_.placement.policy(pool()).width;
     status.stuck = core_.is_stuck() || !core_.open_segment();
     if (status.stuck) status.waiting_for = waiting_for_;
+    status.may_serve = may_serve();
     status.rolls = core_.rolls();
     status.unreleased_bytes = unreleased_bytes();
     status.held_bytes = core_.bytes_held();

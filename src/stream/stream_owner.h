@@ -39,6 +39,7 @@ struct StreamStatus {
     std::vector<LogSegment> standbys;
     u32 width_wanted = 0;
     bool stuck = false;       // writes wait for copies
+    bool may_serve = false;   // reads are answered without asking anybody
     std::string waiting_for;  // what is missing, for people
     u64 rolls = 0;
     u64 unreleased_bytes = 0;

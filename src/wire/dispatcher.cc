@@ -133,7 +133,9 @@ Task<void> Dispatcher::run(ServerCall* call) {
     starting_ = nullptr;
     call->state = ServerCall::State::kRunning;
     start_next();
-    FaultPoints::Moment moment{call->request.method.v, false, call->request.from->corelet.v};
+    Buffer const body = armed_fault_points ? call->request.body : Buffer();
+    FaultPoints::Moment moment{
+        .method = call->request.method.v, .caller = call->request.from->corelet.v, .request = body.bytes()};
     fault_moment(moment);
     Result<Reply> result = co_await call->handler->function(std::move(call->request));
     moment.is_done = true;
