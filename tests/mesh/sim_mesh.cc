@@ -253,7 +253,7 @@ pb::Stream SimMesh::stream_record(const std::string& name) const {
 
 std::optional<StreamStatus> SimMesh::stream_status(usize server, const std::string& volume) const {
     CoreletNode* const node = members_[server].node;
-    return node ? node->services().volumes->stream_of(volume) : std::nullopt;
+    return node && node->services().volumes ? node->services().volumes->stream_of(volume) : std::nullopt;
 }
 
 std::optional<usize> SimMesh::catalog_leader() const {

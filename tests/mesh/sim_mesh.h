@@ -72,7 +72,8 @@ class SimMesh {
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& volume);
     // Its stream's record, the newest that anybody who is up knows; empty if nobody knows one.
     [[nodiscard]] pb::Stream stream_record(const std::string& volume) const;
-    // Of the stream of a volume that this corelet owns, as far as it is concerned.
+    // Of the stream of a volume that this corelet owns, as far as it is concerned; of no other, and of none while
+    // it is down or a witness.
     [[nodiscard]] std::optional<StreamStatus> stream_status(usize server, const std::string& volume) const;
     // Of those that believe to lead the catalog the one with the highest term.
     [[nodiscard]] std::optional<usize> catalog_leader() const;

@@ -8,6 +8,8 @@ namespace {
 
 // A standby that was used, or has lost a replica, is replaced within ten seconds (protocols 5.6).
 constexpr Duration k_standby_bound = 10_s;
+// One that has lost a replica is none any more at once, or when what its owner waits for has come or not.
+constexpr Duration k_withdrawn_within = 5_s;
 // One with fewer copies than wanted is left as soon as there are enough corelets again (protocols 5.2).
 constexpr Duration k_widened_within = 4_s;
 constexpr u64 k_pages_for_writes = 8 * k_mib;
@@ -32,6 +34,7 @@ class ProgressJudge final : public Judge {
             if (stream) {
                 look_at_width(volume, servers.front(), *stream);
                 look_at_standbys(volume, servers.front(), *stream);
+                look_at_the_lost(volume, servers.front(), *stream);
             } else {
                 narrow_.erase(volume);
             }
@@ -116,9 +119,28 @@ class ProgressJudge final : public Judge {
                      std::to_string((world().now() - last).ms()) + " ms");
     }
 
+    // A standby is worth what all its replicas are: one that its owner knows to be down is none (protocols 5.6).
+    void look_at_the_lost(const std::string& volume, usize owner, const StreamStatus& stream) {
+        auto const map = mesh().node(owner)->services().maps->current();
+        auto const before = std::exchange(lost_[volume], {});
+        if (trial().atlas.is_troubled(owner) || !mesh().node(owner)->services().catalog->is_available()) return;
+        for (const LogSegment& standby : stream.standbys)
+            for (CoreletId id : standby.replicas) {
+                if (map->is_up(id)) continue;
+                auto const known = before.find({standby.id, id});
+                auto const since = known == before.end() ? world().now() : known->second;
+                lost_[volume].insert_or_assign({standby.id, id}, since);
+                if (world().now() - since > k_withdrawn_within)
+                    fail("segment " + to_string(standby.id) + " is a standby of " + volume + ", and its owner, " +
+                         corelet_name(owner) + ", has known for " + std::to_string((world().now() - since).ms()) +
+                         " ms that its replica " + to_string(id) + " is down");
+            }
+    }
+
     std::optional<sim::VirtualTime> began_;  // to ask, at full speed
     std::map<std::string, sim::VirtualTime> last_write_;
     std::map<std::string, std::map<CoreletId, sim::VirtualTime>> covered_;
+    std::map<std::string, std::map<std::pair<SegmentId, CoreletId>, sim::VirtualTime>> lost_;  // of standbys
     struct Narrow {
         sim::VirtualTime since;
         u64 seq = 0;

@@ -1,6 +1,6 @@
 // The records of streams in the catalog, state after state as whoever is furthest applies it: what may only grow,
 // what is for ever, that each recovery keeps what was acknowledged, that records lie in listed segments which their
-// replicas hold, and that nobody answers for a volume after a later owner's recovery was committed.
+// replicas hold, and that nobody answers for a volume, or would, after a later owner's recovery was committed.
 #include "stream/stream_record.h"
 #include "tests/mesh/judges/judges.h"
 
@@ -27,6 +27,7 @@ class StreamJudge final : public Judge {
 
     void look() override {
         for (auto& [space, seen] : seen_) check_replicas(seen.record);
+        for (const std::string& volume : trial().volumes) check_alone(volume);
         for (const std::string& volume : trial().volumes)
             for (usize server : mesh().servers_of(volume))
                 if (Seen* const seen = stream_of(volume)) {
@@ -77,6 +78,20 @@ class StreamJudge final : public Judge {
              std::to_string(answer.begun.ns / 1'000'000) + " ms, after the recovery of epoch " +
              std::to_string(later->first.v) + " was committed, at " +
              std::to_string(later->second.at.ns / 1'000'000) + " ms");
+    }
+
+    // Nobody need have asked: whoever holds that it may answer reads without asking anybody would have.
+    void check_alone(const std::string& volume) {
+        const Seen* const seen = stream_of(volume);
+        if (!seen || seen->recoveries.empty()) return;
+        auto const& [epoch, recovery] = *seen->recoveries.rbegin();
+        for (usize i = 0; i < mesh().size(); ++i) {
+            auto const stream = mesh().stream_status(i, volume);
+            if (stream && stream->epoch < epoch && stream->may_serve)
+                fail(corelet_name(i) + " would answer reads of " + volume + " at epoch " +
+                     std::to_string(stream->epoch.v) + ", and the recovery of epoch " + std::to_string(epoch.v) +
+                     " was committed at " + std::to_string(recovery.at.ns / 1'000'000) + " ms");
+        }
     }
 
     // What this owner has acknowledged is kept by whoever recovers, then or long ago: after a fence nothing that
@@ -154,6 +169,7 @@ class StreamJudge final : public Judge {
             it->second.value = item.value;
             it->second.record = std::move(record);
         }
+        for (const std::string& volume : trial().volumes) check_alone(volume);
     }
 
     void check_growth(const pb::Stream& before, const pb::Stream& after) const {
