@@ -56,6 +56,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"garbled-reads", Class::When::kWhole, 10, &FaultAtlas::garble_reads},
     {"source-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_sources},
     {"source-swap", Class::When::kAnyTime, 10, &FaultAtlas::swap_sources, 0},
+    {"stray-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_stray_homes, 0},
 };
 
 std::vector<std::string> FaultAtlas::classes() {

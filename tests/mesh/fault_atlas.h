@@ -57,8 +57,13 @@ class FaultAtlas {
         bool is_told = false;
     };
     [[nodiscard]] std::optional<Former> former(usize index) const;
-    // What lies on its media of this fragment has rotted, longer ago than anybody is stopped or cut off.
-    [[nodiscard]] bool has_rotted(usize index, const FragmentId& fragment) const;
+    // What lies on its media of this fragment has been rotten since before that.
+    [[nodiscard]] bool has_rotted(usize index, const FragmentId& fragment, sim::VirtualTime before) const;
+    // Longer than anybody is stopped or cut off.
+    static constexpr Duration k_longest_answer = 15_s;
+    // For whoever watches: called as a corelet is about to carry out a request, and as it has and is about to
+    // answer.
+    std::function<void(const FaultPoints::Moment&)> on_moment;
     [[nodiscard]] usize promise() const { return options_.promise; }
     [[nodiscard]] usize copies() const { return options_.copies; }
     // Since when nothing has begun to be broken and nothing was mended.
@@ -168,7 +173,6 @@ class FaultAtlas {
     void at_fence();
     void restart_at_once(usize index);
     void be_alone(usize index);
-    void stand_up(usize index);
     void move_and_pause();
     void at_release(usize owner);
     void pause_mover(usize index);
@@ -198,6 +202,9 @@ class FaultAtlas {
     void rot_log_end();
     void rot_sources();
     void swap_sources();
+    void rot_stray_homes();
+    void at_confirm(usize holder);
+    void rot_strays(usize holder, usize member);
     void rot_journal();
     void garble_reads();
     void garble(const FaultPoints::Moment& moment);
@@ -218,6 +225,7 @@ class FaultAtlas {
     [[nodiscard]] static Task<void> prepare_again(ReplicaPort* port, CoreletId replica,
                                                   ReplicaPort::PrepareRequest request);
     void rot_segment(usize index, SegmentId segment, u64 offset);
+    void rot_fragment(usize index, const FragmentInfo& info);
     enum class Journal : u8 { kMetadata, kConsensus };
     bool rot_promised_batch(usize index, Journal journal);
     struct Sources {
@@ -292,6 +300,7 @@ class FaultAtlas {
         std::vector<usize> replicas;
     };
     std::optional<Outcast> outcast_;
+    std::optional<sim::VirtualTime> asked_until_;  // who asks whether he may let go of strays is struck
     std::optional<sim::VirtualTime> mover_until_;  // who moves a volume is paused
     // Maps (by corelet) all of whose slots were found in service: a map never changes.
     mutable std::vector<std::shared_ptr<const mesh::Map>> in_service_;
@@ -321,9 +330,9 @@ class FaultAtlas {
     struct Rot {
         usize index = 0;
         FragmentId fragment;
-        u64 offset = 0;
-        Buffer before;  // what stood there
-        u32 crc = 0;    // of the page, as rotten as it is
+        u64 offset = 0;  // on the device
+        Buffer before;   // what stood there
+        u32 crc = 0;     // of the page, as rotten as it is
         sim::VirtualTime since;
     };
     // As it was when it rotted: nobody has written there since.

@@ -22,12 +22,15 @@ void FaultAtlas::strike_at_moment() {
 }
 
 void FaultAtlas::at_moment(const FaultPoints::Moment& moment) {
+    if (on_moment) on_moment(moment);
     if (!is_method_seen_[moment.method]) {
         is_method_seen_[moment.method] = true;
         methods_.push_back(moment.method);
     }
     if (outcast_ && !moment.is_done && moment.method == stream_method::k_fence.v) at_fence();
     if (garbling_) garble(moment);
+    if (asked_until_ && !moment.is_done && moment.method == heal_method::k_confirm.v)
+        if (auto const holder = mesh_.index_of(CoreletId(moment.caller))) at_confirm(*holder);
     if (mover_until_ && moment.is_done && moment.method == stream_method::k_release.v)
         if (auto const owner = mesh_.index_of(CoreletId(moment.caller))) at_release(*owner);
     if (!strike_ || strike_->method != moment.method || strike_->is_done != moment.is_done) return;

@@ -53,15 +53,12 @@ void FaultAtlas::be_alone(usize index) {
     if (!outcast_ || troubles_[index] != Trouble::kCut) return;
     world_.stats().count("owner.outcast");
     auto const replicas = outcast_->replicas;
+    Duration const left = outcast_->until - world_.now();
     if (world_.trace().is_printing()) world_.trace().note(0, "outcast c" + std::to_string(index + 1));
     outcast_.reset();
     u64 const dice = random_.below(6);
-    // Who stands still meanwhile is asked at once when it goes on.
-    if (dice < 2) {
-        mesh_.machine(index).pause();
-        after(draw(2'500, 9'000), &FaultAtlas::stand_up, index);
-        return;
-    }
+    // Who stands still meanwhile is asked at once when it goes on; not before it is reached again.
+    if (dice < 2) return pause(index, std::max(draw(2'500, 9'000), left));
     Duration const time = draw(1'000, 4'000);
     usize const companion = replicas[random_.below(replicas.size())];
     if (dice > 3 || troubles_[companion] != Trouble::kNone || !may_trouble(1))
@@ -69,10 +66,6 @@ void FaultAtlas::be_alone(usize index) {
     // One of its replicas is left with it, and promises on.
     troubles_[companion] = Trouble::kCut;
     cut({static_cast<u32>(index), static_cast<u32>(companion)}, all_but({index, companion}), time);
-}
-
-void FaultAtlas::stand_up(usize index) {
-    mesh_.machine(index).resume();
 }
 
 // A planned move: the former owner stands still as soon as it has let go of its replicas, and finds what it was

@@ -92,17 +92,7 @@ void FaultAtlas::rot_sources() {
     if (fragments.size() > k_fragments_most) fragments.resize(k_fragments_most);
     world_.stats().count("source.rotted", fragments.size());
     spoil(sources->index, Trouble::kSpoiled);
-    const Store& store = *mesh_.node(sources->index)->services().store;
-    for (const FragmentInfo& info : fragments) {
-        u64 const block = random_.below(info.bytes / k_block_bytes) * k_block_bytes;
-        auto const places = store.fragment_places(info.id, block, k_block_bytes);
-        CORELET_ASSERT(places.size() == 1, "a block lies in one piece");
-        u64 const offset = places.front().first;
-        Buffer page = device_of(sources->index)->read_durable(offset, k_block_bytes);
-        page.mutable_data()[random_.below(k_block_bytes)] ^= static_cast<u8>(1U << random_.below(8));
-        rot_page(sources->index, info.id, offset, page);
-        world_.stats().count_fault(sim::FaultKind::kBitRot);
-    }
+    for (const FragmentInfo& info : fragments) rot_fragment(sources->index, info);
     after(k_rotten_for, &FaultAtlas::undo_rot, sources->index);
 }
 
@@ -158,6 +148,64 @@ void FaultAtlas::rot_page(usize index, const FragmentId& fragment, u64 offset, c
     device.put_at_rest(offset, page.bytes());
 }
 
+void FaultAtlas::rot_fragment(usize index, const FragmentInfo& info) {
+    u64 const block = random_.below(info.bytes / k_block_bytes) * k_block_bytes;
+    auto const places = mesh_.node(index)->services().store->fragment_places(info.id, block, k_block_bytes);
+    CORELET_ASSERT(places.size() == 1, "a block lies in one piece");
+    u64 const offset = places.front().first;
+    Buffer page = device_of(index)->read_durable(offset, k_block_bytes);
+    page.mutable_data()[random_.below(k_block_bytes)] ^= static_cast<u8>(1U << random_.below(8));
+    rot_page(index, info.id, offset, page);
+    world_.stats().count_fault(sim::FaultKind::kBitRot);
+}
+
+// What somebody holds outside its place rots where its place is, just as he asks there whether he may let go of it,
+// and he dies: when he is back he asks anew, and what was verified before counts no more.
+void FaultAtlas::rot_stray_homes() {
+    constexpr Duration k_asked_within = 20_s;
+    asked_until_ = world_.now() + k_asked_within;
+}
+
+void FaultAtlas::at_confirm(usize holder) {
+    if (world_.now() > *asked_until_ || over_ || options_.beyond) return asked_until_.reset();
+    if (drill_ || !spoiled().empty() || troubles_[holder] != Trouble::kNone) return;
+    usize member = 0;
+    while (member < mesh_.size() && !mesh_.machine(member).is_running()) ++member;
+    if (member == mesh_.size() || member == holder || !device_of(member)) return;
+    // Whoever is being filled counts as lost already; its copies are those of which there are strays.
+    bool const filling = troubles_[member] == Trouble::kFilling;
+    if (!filling && troubles_[member] != Trouble::kNone) return;
+    if (troubled() + (filling ? 1 : 2) > options_.promise) return;
+    asked_until_.reset();
+    world_.call_in(Duration{}, [self = self_, holder, member] {
+        if (*self) (*self)->rot_strays(holder, member);
+    });
+}
+
+void FaultAtlas::rot_strays(usize holder, usize member) {
+    constexpr usize k_fragments_most = 64;
+    if (!mesh_.node(holder) || !mesh_.node(member)) return;
+    auto const map = mesh_.node(holder)->services().maps->current();
+    const Store& store = *mesh_.node(member)->services().store;
+    usize rotten = 0;
+    for (const FragmentInfo& stray : mesh_.node(holder)->services().store->list_fragments(std::nullopt, 1024))
+        for (const mesh::Pool& pool : map->pools) {
+            if (stray.id.position >= pool.current().width() || rotten == k_fragments_most ||
+                pool.current().at(pool.slot(stray.id.chunk), stray.id.position) != mesh_.id(member))
+                continue;
+            auto const info = store.fragment_info(stray.id);
+            if (!info) continue;
+            rot_fragment(member, *info);
+            ++rotten;
+        }
+    if (rotten == 0) return;
+    world_.stats().count("stray.rotted", rotten);
+    calm_since_ = world_.now();
+    spoil(member, Trouble::kSpoiled);
+    crash(holder, draw(50, 1'500));
+    after(k_rotten_for, &FaultAtlas::undo_rot, member);
+}
+
 bool FaultAtlas::is_there(const Rot& rot) const {
     const sim::MediaFile* const device = device_of(rot.index);
     return device && crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc;
@@ -173,13 +221,20 @@ void FaultAtlas::undo_rot(usize index) {
     whole_since_.reset();
 }
 
-bool FaultAtlas::has_rotted(usize index, const FragmentId& fragment) const {
-    constexpr Duration k_longest_answer = 15_s;
+bool FaultAtlas::has_rotted(usize index, const FragmentId& fragment, sim::VirtualTime before) const {
     CORELET_ASSERT(options_.longest < k_longest_answer);
-    return std::ranges::any_of(rots_, [&](const Rot& rot) {
-        return rot.index == index && rot.fragment == fragment && world_.now() - rot.since >= k_longest_answer &&
-               is_there(rot);
-    });
+    // One that was rebuilt lies elsewhere, and what it was is still there until something else is written over it.
+    auto const is_its = [&](const Rot& rot) {
+        const Store& store = *mesh_.node(index)->services().store;
+        auto const info = store.fragment_info(fragment);
+        return info && std::ranges::any_of(store.fragment_places(fragment, 0, info->bytes), [&](auto const& piece) {
+                   return piece.first <= rot.offset && rot.offset < piece.first + piece.second;
+               });
+    };
+    return mesh_.node(index) && std::ranges::any_of(rots_, [&](const Rot& rot) {
+               return rot.index == index && rot.fragment == fragment && rot.since < before && is_there(rot) &&
+                      is_its(rot);
+           });
 }
 
 // A corelet whose memory has gone bad: what it reads is right when it verifies it, and wrong when it leaves.

@@ -24,7 +24,9 @@ constexpr std::array k_judges{
     Entry{"sessions", make_session_judge},
     Entry{"progress", make_progress_judge},
     Entry{"names", make_name_judge},
+    Entry{"puts", make_put_judge},
     Entry{"deletes", make_delete_judge},
+    Entry{"cleans", make_clean_judge},
     Entry{"can-lose", make_can_lose_judge},
     Entry{"power-loss", make_power_loss_judge},
     Entry{"encoding", make_encoding_judge},
@@ -87,6 +89,13 @@ void Court::after_turn(usize index) {
         });
     if (!state) return;
     for (auto const& [judge, next_look] : seats_) judge->catalog_changed(*state);
+}
+
+void Court::at_moment(const FaultPoints::Moment& moment) {
+    usize server = 0;
+    while (server < mesh_.size() && !mesh_.machine(server).is_running()) ++server;
+    if (server == mesh_.size()) return;
+    for (auto const& [judge, next_look] : seats_) judge->at_moment(server, moment);
 }
 
 void Court::answered(const Answer& answer) {

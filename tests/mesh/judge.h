@@ -43,6 +43,8 @@ class Judge {
     virtual void catalog_changed(const CatalogState& /*state*/) {}
     // Every so often, between two events.
     virtual void look() {}
+    // This corelet is about to carry out a request, or has done so and is about to answer; within its turn.
+    virtual void at_moment(usize /*server*/, const FaultPoints::Moment& /*moment*/) {}
     // A client has just been answered, successfully; within the task of the answer.
     virtual void answered(const Answer& /*answer*/) {}
     // The faults are over and the mesh is whole; nobody asks anything any more. The world may be run on.
@@ -83,6 +85,7 @@ class Court {
     [[nodiscard]] static std::vector<std::string> names();
 
     void after_event();
+    void at_moment(const FaultPoints::Moment& moment);
     void answered(const Answer& answer);
     void at_end();
 

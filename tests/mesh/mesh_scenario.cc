@@ -10,6 +10,7 @@ namespace {
 
 struct Drawn {
     std::string redundancy;
+    u64 chunk_bytes = 0;
     usize volumes = 1;
     u64 volume_bytes = 64 * k_mib;
     SimMeshOptions mesh;
@@ -53,6 +54,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     Drawn drawn;
     static constexpr std::array k_pools{"rep:3", "ec:2+1", "ec:4+2"};
     drawn.redundancy = parameters.text("pool", k_pools[random.below(k_pools.size())]);
+    drawn.chunk_bytes = parameters.number("chunk_kib", 8 * 1024) * k_kib;
     drawn.volumes = parameters.number("volumes", 1 + random.below(2));
     drawn.volume_bytes = parameters.number("volume_mib", 64) * k_mib;
     drawn.mesh.corelets = parameters.number("corelets", 6);
@@ -152,7 +154,9 @@ class Run {
         Trial trial{mesh_, names_, atlas, workload, keys, drawn_.fills};
         TRY(court_, Court::convene(trial, drawn_.judges));
         workload.on_answer = [this](const Answer& answer) { court_->answered(answer); };
+        atlas.on_moment = [this](const FaultPoints::Moment& moment) { court_->at_moment(moment); };
         auto result = carry_on(workload, keys, atlas);
+        atlas.on_moment = {};
         court_.reset();
         return result;
     }
@@ -220,7 +224,10 @@ class Run {
     Result<void> build() {
         std::string error;
         if (!mesh_.up()) return broken("the mesh does not come up");
-        if (!mesh_.command("pool.create", R"({"name":"p","redundancy":")" + drawn_.redundancy + R"("})", &error))
+        if (!mesh_.command("pool.create",
+                           R"({"name":"p","redundancy":")" + drawn_.redundancy + R"(","chunk_bytes":)" +
+                               std::to_string(drawn_.chunk_bytes) + "}",
+                           &error))
             return broken("pool: " + error);
         for (usize i = 0; i < drawn_.volumes; ++i) {
             std::string const name = "v" + std::to_string(i);

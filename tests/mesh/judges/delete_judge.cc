@@ -1,5 +1,9 @@
 // What vanishes from a store while its corelet lives is dead, or its place's current member has it. A chunk that is
-// dead is never referred to again, so what is referred to now was so when the fragment went.
+// dead is never referred to again, so what is referred to now was so when the fragment went. And the member has
+// told so since the holder has had that map: a delete and the word that it rests on are of one epoch
+// (protocols 8.5).
+#include "chunk/chunk.pb.h"
+#include "chunk/fragment_server.h"
 #include "tests/mesh/judges/holdings.h"
 #include "tests/mesh/judges/judges.h"
 
@@ -7,15 +11,31 @@ namespace corelet {
 
 namespace {
 
+// A fragment that goes now was on its way out for so long at most, by a map that may be another one by now; on a
+// device that is not slow, of a corelet that has not stood still lately.
+constexpr Duration k_removed_within = 1'500_ms;
+constexpr Duration k_lately = 5_s;
+
 class DeleteJudge final : public Judge {
   public:
     explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes", 250_ms), had_(trial.mesh.size()) {}
 
     void after_turn(usize index) override {
         if (!mesh().node(index)) return;
-        std::vector<MapPtr>& maps = had_[index].maps;
+        Had& had = had_[index];
+        if (u64 const boot = mesh().machine(index).boots(); std::exchange(had.boot, boot) != boot) {
+            had.booted = world().now();
+            had.maps.clear();
+            had.fragments.reset();
+        }
         auto map = mesh().node(index)->services().maps->current();
-        if (maps.empty() || maps.back() != map) maps.push_back(std::move(map));
+        if (had.maps.empty() || had.maps.back().map != map) had.maps.push_back({std::move(map), world().now()});
+    }
+
+    void at_moment(usize server, const FaultPoints::Moment& moment) override {
+        if (moment.method == heal_method::k_confirm.v && moment.is_done)
+            confirmed_[{mesh().id(server), CoreletId(moment.caller)}] = world().now();
+        if (moment.method == chunk_method::k_remove.v && !moment.is_done) at_removal(moment);
     }
 
     void look() override {
@@ -27,59 +47,100 @@ class DeleteJudge final : public Judge {
             judged();
             if (!live.contains(gone.id.chunk)) continue;
             std::optional<std::string> wrong;
-            for (const MapPtr& map : gone.maps)
-                if (wrong = what_is_wrong(gone, *map); !wrong) break;
+            for (const Held& held : gone.maps)
+                if (wrong = what_is_wrong(gone, held); !wrong) break;
             if (wrong) return fail(*wrong);
         }
     }
 
   private:
-    using MapPtr = std::shared_ptr<const mesh::Map>;
+    struct Held {
+        std::shared_ptr<const mesh::Map> map;
+        sim::VirtualTime since;
+    };
     struct Had {
         CoreletId id;
         u64 boot = 0;
-        std::vector<MapPtr> maps;  // since it was looked at, the last one before that first
-        std::set<FragmentId> fragments;
+        sim::VirtualTime booted;
+        sim::VirtualTime looked_at;
+        std::optional<sim::VirtualTime> troubled;  // the last time it was
+        std::vector<Held> maps;  // the one that counted when what goes now may have begun to go, and later
+        std::optional<std::set<FragmentId>> fragments;  // none: not looked at since it has booted
     };
     struct Vanished {
         usize index = 0;
         FragmentId id;
-        std::vector<MapPtr> maps;  // by one of which it went
+        std::vector<Held> maps;  // by one of which it went
     };
+
+    // First comes the mark in the log (protocols 8.4).
+    void at_removal(const FaultPoints::Moment& moment) const {
+        auto const owner = mesh().index_of(CoreletId(moment.caller));
+        pb::RemoveChunks removed;
+        if (!owner || !mesh().node(*owner) || !mesh().node(*owner)->services().volumes ||
+            !removed.ParseFromArray(moment.request.data(), static_cast<int>(moment.request.size())))
+            return;
+        for (u64 const seq : removed.seqs()) {
+            ChunkId const chunk{SpaceId(removed.space()), seq};
+            auto const condemned = mesh().node(*owner)->services().volumes->has_condemned(chunk);
+            if (condemned && !*condemned)
+                return fail(corelet_name(*owner) + " has " + to_string(chunk) + " removed, which no mark condemns");
+            judged(condemned ? 1 : 0);
+        }
+    }
 
     void look_at(usize index, std::vector<Vanished>& vanished) {
         Had& had = had_[index];
-        if (!mesh().node(index)) return;
+        if (trial().atlas.is_troubled(index)) had.troubled = world().now();
+        if (!mesh().node(index) || had.boot != mesh().machine(index).boots()) return;
         const Store& store = *mesh().node(index)->services().store;
         std::set<FragmentId> now;
         for (const FragmentInfo& info : fragments_of(store)) now.insert(info.id);
-        u64 const boot = mesh().machine(index).boots();
-        if (had.id == store.identity() && had.boot == boot)
-            for (const FragmentId& id : had.fragments)
+        if (had.id == store.identity() && had.fragments)
+            for (const FragmentId& id : *had.fragments)
                 if (!now.contains(id)) vanished.push_back({index, id, had.maps});
-        had = Had{store.identity(), boot, {mesh().node(index)->services().maps->current()}, std::move(now)};
+        had.id = store.identity();
+        had.fragments = std::move(now);
+        auto const is_past = [&](const Held& next) { return world().now() - next.since >= k_removed_within; };
+        while (had.maps.size() > 1 && is_past(had.maps[1])) had.maps.erase(had.maps.begin());
     }
 
-    [[nodiscard]] std::optional<std::string> what_is_wrong(const Vanished& gone, const mesh::Map& map) const {
+    [[nodiscard]] bool is_slow(usize index) const {
+        auto const& troubled = had_[index].troubled;
+        return troubled && world().now() - *troubled < k_lately;
+    }
+
+    [[nodiscard]] std::optional<std::string> what_is_wrong(const Vanished& gone, const Held& held) const {
         const FragmentId& id = gone.id;
-        for (const mesh::Pool& pool : map.pools) {
+        for (const mesh::Pool& pool : held.map->pools) {
             u32 const slot = pool.slot(id.chunk);
             if (id.position >= pool.current().width()) continue;
             CoreletId const member = pool.current().at(slot, id.position);
             std::string const what = "fragment " + std::to_string(id.position) + " of " + to_string(id.chunk) +
                                      ", which is referred to, went from " + corelet_name(gone.index);
             if (member == mesh().id(gone.index)) return what + ", its own place";
+            auto const word = confirmed_.find({member, mesh().id(gone.index)});
+            if (!is_slow(gone.index) && (word == confirmed_.end() || word->second < held.since))
+                return what + ", and its member " + to_string(member) +
+                       " has said nothing of it since the map of epoch " + std::to_string(held.map->epoch.v) +
+                       " has come";
             auto const holder = mesh().index_of(member);
             if (!holder || !mesh().node(*holder)) continue;
             if (!mesh().node(*holder)->services().store->fragment_info(id))
                 return what + " and is not at its place, " + corelet_name(*holder);
-            if (trial().atlas.has_rotted(*holder, id))
+            if (trial().atlas.has_rotted(*holder, id, rotten_before(gone.index)))
                 return what + ", and what is at its place, " + corelet_name(*holder) + ", has rotted";
         }
         return std::nullopt;
     }
 
+    // No word that it still goes by is older.
+    [[nodiscard]] sim::VirtualTime rotten_before(usize index) const {
+        return std::max(had_[index].booted, sim::VirtualTime{world().now().ns - FaultAtlas::k_longest_answer.ns});
+    }
+
     std::vector<Had> had_;
+    std::map<std::pair<CoreletId, CoreletId>, sim::VirtualTime> confirmed_;  // the last time, by whom, to whom
 };
 
 }  // namespace

@@ -33,8 +33,12 @@ namespace corelet {
 [[nodiscard]] std::unique_ptr<Judge> make_unserved_judge(Trial& trial);
 // 8: one name, one content, over all media and all time.
 [[nodiscard]] std::unique_ptr<Judge> make_name_judge(Trial& trial);
+// 1: what a volume comes to refer to is durable in as many places as it takes.
+[[nodiscard]] std::unique_ptr<Judge> make_put_judge(Trial& trial);
 // 7: what is deleted is dead, or at its members.
 [[nodiscard]] std::unique_ptr<Judge> make_delete_judge(Trial& trial);
+// 9.1: who reports a table's slots as clean has heard everybody, and nothing older comes after it.
+[[nodiscard]] std::unique_ptr<Judge> make_clean_judge(Trial& trial);
 // 11: what `status` says may be lost may be lost.
 [[nodiscard]] std::unique_ptr<Judge> make_can_lose_judge(Trial& trial);
 // 1, 3, 6 and 11: were power lost everywhere at this instant, and so many devices as `can_lose` says, a mesh of
