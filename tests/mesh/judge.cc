@@ -11,6 +11,8 @@ struct Entry {
     std::unique_ptr<Judge> (*make)(Trial& trial);
 };
 
+constexpr Duration k_holdings_every = 250_ms;
+
 constexpr std::array k_judges{
     Entry{"linear", make_linear_judge},
     Entry{"catalog", make_catalog_judge},
@@ -70,6 +72,7 @@ void Court::after_event() {
         turns_[i] = turns;
         after_turn(i);
     }
+    look_at_holdings();
     if (world_.now() < next_look_) return;
     next_look_ = sim::VirtualTime{INT64_MAX};
     for (auto& [judge, next_look] : seats_) {
@@ -89,6 +92,19 @@ void Court::after_turn(usize index) {
         });
     if (!state) return;
     for (auto const& [judge, next_look] : seats_) judge->catalog_changed(*state);
+}
+
+void Court::look_at_holdings() {
+    if (world_.now() < next_holdings_) return;
+    next_holdings_ = world_.now() + k_holdings_every;
+    holdings_.look(
+        [this](usize index, const FragmentInfo& info, bool fresh) {
+            for (auto const& [judge, next_look] : seats_) judge->fragment_seen(index, info, fresh);
+        },
+        [this](usize index, const FragmentId& id) {
+            for (auto const& [judge, next_look] : seats_) judge->fragment_gone(index, id);
+        });
+    for (auto const& [judge, next_look] : seats_) judge->holdings_seen();
 }
 
 void Court::at_moment(const FaultPoints::Moment& moment) {

@@ -8,6 +8,7 @@
 #include "tests/mesh/catalog_changes.h"
 #include "tests/mesh/catalog_workload.h"
 #include "tests/mesh/fault_atlas.h"
+#include "tests/mesh/holding_changes.h"
 #include "tests/mesh/workload.h"
 
 namespace corelet {
@@ -43,6 +44,11 @@ class Judge {
     virtual void catalog_changed(const CatalogState& /*state*/) {}
     // Every so often, between two events.
     virtual void look() {}
+    // Four times a second all stores are looked at: what was not there at this corelet (fresh: though it had been
+    // looked at since it booted), what is there no more; and then that this was all.
+    virtual void fragment_seen(usize /*index*/, const FragmentInfo& /*info*/, bool /*fresh*/) {}
+    virtual void fragment_gone(usize /*index*/, const FragmentId& /*id*/) {}
+    virtual void holdings_seen() {}
     // This corelet is about to carry out a request, or has done so and is about to answer; within its turn.
     virtual void at_moment(usize /*server*/, const FaultPoints::Moment& /*moment*/) {}
     // A client has just been answered, successfully; within the task of the answer.
@@ -91,11 +97,14 @@ class Court {
 
   private:
     explicit Court(SimMesh& mesh)
-        : mesh_(mesh), world_(mesh.world()), changes_(mesh), turns_(mesh.size(), UINT64_MAX) {}
+        : mesh_(mesh), world_(mesh.world()), changes_(mesh), holdings_(mesh), turns_(mesh.size(), UINT64_MAX) {}
     void after_turn(usize index);
+    void look_at_holdings();
     SimMesh& mesh_;
     sim::World& world_;
     CatalogChanges changes_;
+    HoldingChanges holdings_;
+    sim::VirtualTime next_holdings_{};
     struct Seat {
         std::unique_ptr<Judge> judge;
         sim::VirtualTime next_look{};

@@ -14,21 +14,28 @@ using Tables = std::map<MapEpoch, mesh::TablePtr>;
 
 class CleanJudge final : public Judge {
   public:
-    explicit CleanJudge(Trial& trial) : Judge(trial, "cleans"), had_(trial.mesh.size()) {}
+    explicit CleanJudge(Trial& trial)
+        : Judge(trial, "cleans"), current_(trial.mesh.size()), rebuilt_(trial.mesh.size()) {}
 
     void after_turn(usize index) override {
         if (!mesh().node(index)) return;
         auto map = mesh().node(index)->services().maps->current();
-        if (had_[index].map == map) return;
-        had_[index].map = map;
+        if (current_[index] == map) return;
+        current_[index] = map;
         MapEpoch& known = known_[mesh().node(index)->id()];
         known = std::max(known, map->epoch);
         if (maps_.emplace(map->epoch, map).second) look_at(*map);
         if (maps_.size() > k_maps) maps_.erase(maps_.begin());
     }
 
-    void look() override {
-        for (usize i = 0; i < mesh().size(); ++i) look_at_fragments(i);
+    // What a corelet rebuilds, by a table that has been replaced meanwhile, is made of what others have.
+    void fragment_seen(usize index, const FragmentInfo& info, bool fresh) override {
+        if (fresh && !info.adopted && !rebuilds(index)) look_at_put(index, info.id);
+    }
+
+    void holdings_seen() override {
+        for (usize i = 0; i < rebuilt_.size(); ++i)
+            if (auto const status = heal_status(i)) rebuilt_[i] = status->fragments_rebuilt;
         for (auto& [id, pool] : pools_) pool.reported_before = pool.reported;
     }
 
@@ -41,14 +48,6 @@ class CleanJudge final : public Judge {
         // Under the newest table for which he did.
         std::map<CoreletId, MapEpoch> reported, reported_before;
     };
-    struct Had {
-        MapPtr map;
-        CoreletId id;
-        u64 boot = 0;
-        u64 rebuilt = 0;
-        std::set<FragmentId> fragments;
-    };
-
     void look_at(const mesh::Map& map) {
         auto const at = maps_.find(map.epoch);
         const mesh::Map* const before = at == maps_.begin() ? nullptr : std::prev(at)->second.get();
@@ -105,39 +104,22 @@ class CleanJudge final : public Judge {
              ", who does not know that table yet");
     }
 
-    void look_at_fragments(usize index) {
-        Had& had = had_[index];
-        if (!mesh().node(index)) return;
-        const Store& store = *mesh().node(index)->services().store;
-        u64 const boot = mesh().machine(index).boots();
-        bool const same = had.id == store.identity() && had.boot == boot;
-        // What it rebuilds, by a table that has been replaced meanwhile, is made of what others have.
-        bool const rebuilds = has_rebuilt(index);
-        std::set<FragmentId> now;
-        for (const FragmentInfo& info : fragments_of(store)) {
-            now.insert(info.id);
-            bool const was_put = same && !rebuilds && !info.adopted && !had.fragments.contains(info.id);
-            if (was_put) look_at_put(index, info.id);
-        }
-        had.id = store.identity();
-        had.boot = boot;
-        had.fragments = std::move(now);
+    [[nodiscard]] std::optional<HealStatus> heal_status(usize index) const {
+        auto* const node = mesh().node(index);
+        return node && node->services().healer ? std::optional(node->services().healer->status()) : std::nullopt;
     }
 
-    // Since the last look, or it is about to.
-    [[nodiscard]] bool has_rebuilt(usize index) {
-        auto const& healer = mesh().node(index)->services().healer;
-        if (!healer) return false;
-        HealStatus const status = healer->status();
-        bool const more = std::exchange(had_[index].rebuilt, status.fragments_rebuilt) != status.fragments_rebuilt;
-        return more || status.fragments_missing != 0;
+    // It has since the last look, or is about to.
+    [[nodiscard]] bool rebuilds(usize index) const {
+        auto const status = heal_status(index);
+        return status && (status->fragments_rebuilt != rebuilt_[index] || status->fragments_missing != 0);
     }
 
     // Into whichever pool it went.
     void look_at_put(usize index, const FragmentId& id) {
         std::string wrong;
         for (auto const& [pool, seen] : pools_) {
-            const mesh::Pool* const its = had_[index].map ? had_[index].map->find(pool) : nullptr;
+            const mesh::Pool* const its = current_[index] ? current_[index]->find(pool) : nullptr;
             if (!its) continue;
             wrong = what_is_wrong(index, id, its->spec.locality, seen);
             if (wrong.empty()) break;
@@ -148,7 +130,7 @@ class CleanJudge final : public Judge {
 
     [[nodiscard]] std::string what_is_wrong(usize index, const FragmentId& id, unsigned locality,
                                             const Seen& seen) const {
-        CoreletId const holder = had_[index].id;
+        CoreletId const holder = mesh().id(index);
         for (auto at = seen.tables.rbegin(); at != seen.tables.rend(); ++at) {
             auto const& [epoch, table] = *at;
             u32 const slot = mesh::slot_of(id.chunk, locality, table->slots());
@@ -167,7 +149,8 @@ class CleanJudge final : public Judge {
         return {};
     }
 
-    std::vector<Had> had_;
+    std::vector<MapPtr> current_;      // of each corelet
+    std::vector<u64> rebuilt_;         // by each, as of the last look
     std::map<MapEpoch, MapPtr> maps_;  // the last ones
     std::map<CoreletId, MapEpoch> known_;
     std::map<PoolId, Seen> pools_;

@@ -18,7 +18,7 @@ constexpr Duration k_lately = 5_s;
 
 class DeleteJudge final : public Judge {
   public:
-    explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes", 250_ms), had_(trial.mesh.size()) {}
+    explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes"), had_(trial.mesh.size()) {}
 
     void after_turn(usize index) override {
         if (!mesh().node(index)) return;
@@ -26,7 +26,6 @@ class DeleteJudge final : public Judge {
         if (u64 const boot = mesh().machine(index).boots(); std::exchange(had.boot, boot) != boot) {
             had.booted = world().now();
             had.maps.clear();
-            had.fragments.reset();
         }
         auto map = mesh().node(index)->services().maps->current();
         if (had.maps.empty() || had.maps.back().map != map) had.maps.push_back({std::move(map), world().now()});
@@ -38,9 +37,13 @@ class DeleteJudge final : public Judge {
         if (moment.method == chunk_method::k_remove.v && !moment.is_done) at_removal(moment);
     }
 
-    void look() override {
-        std::vector<Vanished> vanished;
-        for (usize i = 0; i < mesh().size(); ++i) look_at(i, vanished);
+    void fragment_gone(usize index, const FragmentId& id) override {
+        vanished_.push_back({index, id, had_[index].maps});
+    }
+
+    void holdings_seen() override {
+        for (usize i = 0; i < mesh().size(); ++i) forget_past_maps(i);
+        auto const vanished = std::exchange(vanished_, {});
         if (vanished.empty()) return;
         auto const live = live_chunks_of(mesh(), trial().volumes);
         for (const Vanished& gone : vanished) {
@@ -59,13 +62,10 @@ class DeleteJudge final : public Judge {
         sim::VirtualTime since;
     };
     struct Had {
-        CoreletId id;
         u64 boot = 0;
         sim::VirtualTime booted;
-        sim::VirtualTime looked_at;
         std::optional<sim::VirtualTime> troubled;  // the last time it was
         std::vector<Held> maps;  // the one that counted when what goes now may have begun to go, and later
-        std::optional<std::set<FragmentId>> fragments;  // none: not looked at since it has booted
     };
     struct Vanished {
         usize index = 0;
@@ -89,18 +89,9 @@ class DeleteJudge final : public Judge {
         }
     }
 
-    void look_at(usize index, std::vector<Vanished>& vanished) {
+    void forget_past_maps(usize index) {
         Had& had = had_[index];
         if (trial().atlas.is_troubled(index)) had.troubled = world().now();
-        if (!mesh().node(index) || had.boot != mesh().machine(index).boots()) return;
-        const Store& store = *mesh().node(index)->services().store;
-        std::set<FragmentId> now;
-        for (const FragmentInfo& info : fragments_of(store)) now.insert(info.id);
-        if (had.id == store.identity() && had.fragments)
-            for (const FragmentId& id : *had.fragments)
-                if (!now.contains(id)) vanished.push_back({index, id, had.maps});
-        had.id = store.identity();
-        had.fragments = std::move(now);
         auto const is_past = [&](const Held& next) { return world().now() - next.since >= k_removed_within; };
         while (had.maps.size() > 1 && is_past(had.maps[1])) had.maps.erase(had.maps.begin());
     }
@@ -140,6 +131,7 @@ class DeleteJudge final : public Judge {
     }
 
     std::vector<Had> had_;
+    std::vector<Vanished> vanished_;                                         // to be judged
     std::map<std::pair<CoreletId, CoreletId>, sim::VirtualTime> confirmed_;  // the last time, by whom, to whom
 };
 

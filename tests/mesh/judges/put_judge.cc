@@ -41,7 +41,7 @@ class PutJudge final : public Judge {
     struct Known {
         usize server = 0;
         Epoch epoch;
-        std::set<ChunkId> chunks;
+        std::vector<ChunkId> chunks;  // in order
     };
 
     void at_put(usize server, const FaultPoints::Moment& moment) {
@@ -90,12 +90,13 @@ class PutJudge final : public Judge {
         auto const stream = servers.size() == 1 ? mesh().stream_status(servers.front(), volume) : std::nullopt;
         if (!stream) return void(known_.erase(volume));
         usize const server = servers.front();
-        auto const live = mesh().node(server)->services().volumes->live_chunks(volume);
-        std::set<ChunkId> now(live.begin(), live.end());
+        auto now = mesh().node(server)->services().volumes->live_chunks(volume);
+        std::ranges::sort(now);
         Known& known = known_[volume];
+        std::vector<ChunkId> fresh;
         if (known.server == server && known.epoch == stream->epoch)
-            for (ChunkId chunk : now)
-                if (!known.chunks.contains(chunk)) check(server, chunk);
+            std::ranges::set_difference(now, known.chunks, std::back_inserter(fresh));
+        for (ChunkId chunk : fresh) check(server, chunk);
         known = Known{server, stream->epoch, std::move(now)};
     }
 
