@@ -44,7 +44,7 @@ def judges():
 def fault_points():
     """The points of the product's code at which a run may be sent the rare way: FAULT_POINT("name")."""
     listed = os.path.join(ROOT, "src/base/fault_point.h")
-    names = re.search(r"k_fault_points\{(.*?)\n\};", read(listed), re.DOTALL) if os.path.exists(listed) else None
+    names = re.search(r"k_fault_points = [^\n]*\(\{(.*?)\n\}\);", read(listed), re.DOTALL) if os.path.exists(listed) else None
     found = set(re.findall(r'^\s*"([\w.]+)"', names.group(1), re.MULTILINE)) if names else set()
     for folder, _, names in os.walk(os.path.join(ROOT, "src")):
         for name in names:

@@ -37,7 +37,7 @@ namespace corelet {
 [[nodiscard]] std::unique_ptr<Judge> make_put_judge(Trial& trial);
 // 7: what is deleted is dead, or at its members.
 [[nodiscard]] std::unique_ptr<Judge> make_delete_judge(Trial& trial);
-// 9.1: who reports a table's slots as clean has heard everybody, and nothing older comes after it.
+// 7 and 10: who reports a table's slots as clean has heard everybody, and nothing older comes after it.
 [[nodiscard]] std::unique_ptr<Judge> make_clean_judge(Trial& trial);
 // 11: what `status` says may be lost may be lost.
 [[nodiscard]] std::unique_ptr<Judge> make_can_lose_judge(Trial& trial);
