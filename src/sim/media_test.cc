@@ -160,6 +160,10 @@ TEST_F(Disks, FaultsAtRest) {
     for (u64 page = 0; page < 4; ++page) write(page, 5, Durability::kDurable);
     media().flip_bit(k_block_bytes + 100, 3);
     EXPECT_EQ(value(1), -1) << "rot";
+    media().put_at_rest(3 * k_block_bytes, media().read_durable(k_block_bytes, k_block_bytes).bytes());
+    EXPECT_EQ(value(3), -1) << "another page's bytes";
+    media().put_at_rest(3 * k_block_bytes, media().read_durable(0, k_block_bytes).bytes());
+    EXPECT_EQ(value(3), 5);
     media().make_unreadable(2 * k_block_bytes + 512, 512);
     EXPECT_EQ((*world.run(node, file->read(2 * k_block_bytes, k_block_bytes))).error().code, Code::kIo);
     EXPECT_EQ((*world.run(node, file->read(0, 4 * k_block_bytes))).error().code, Code::kIo);
