@@ -43,13 +43,7 @@ void FaultAtlas::at_moment(const FaultPoints::Moment& moment) {
         --strike_->skip;
         return;
     }
-    std::optional<usize> victim;
-    if (strike_->at_caller) {
-        victim = mesh_.index_of(CoreletId(moment.caller));
-    } else {
-        for (usize i = 0; i < mesh_.size() && !victim; ++i)
-            if (mesh_.machine(i).is_running()) victim = i;
-    }
+    auto const victim = strike_->at_caller ? mesh_.index_of(CoreletId(moment.caller)) : mesh_.running();
     if (!victim || troubles_[*victim] != Trouble::kNone || !mesh_.machine(*victim).is_up() || !may_trouble(1))
         return;
     world_.stats().count("struck");

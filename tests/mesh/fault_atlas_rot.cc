@@ -169,15 +169,14 @@ void FaultAtlas::rot_stray_homes() {
 void FaultAtlas::at_confirm(usize holder) {
     if (world_.now() > *asked_until_ || over_ || options_.beyond) return asked_until_.reset();
     if (drill_ || !spoiled().empty() || troubles_[holder] != Trouble::kNone) return;
-    usize member = 0;
-    while (member < mesh_.size() && !mesh_.machine(member).is_running()) ++member;
-    if (member == mesh_.size() || member == holder || !device_of(member)) return;
+    auto const member = mesh_.running();
+    if (!member || *member == holder || !device_of(*member)) return;
     // Whoever is being filled counts as lost already; its copies are those of which there are strays.
-    bool const filling = troubles_[member] == Trouble::kFilling;
-    if (!filling && troubles_[member] != Trouble::kNone) return;
+    bool const filling = troubles_[*member] == Trouble::kFilling;
+    if (!filling && troubles_[*member] != Trouble::kNone) return;
     if (troubled() + (filling ? 1 : 2) > options_.promise) return;
     asked_until_.reset();
-    world_.call_in(Duration{}, [self = self_, holder, member] {
+    world_.call_in(Duration{}, [self = self_, holder, member = *member] {
         if (*self) (*self)->rot_strays(holder, member);
     });
 }

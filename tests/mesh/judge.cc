@@ -84,7 +84,16 @@ void Court::after_event() {
     }
 }
 
+void Court::look_at_map(usize index) {
+    if (!mesh_.node(index)) return;
+    auto map = mesh_.node(index)->services().maps->current();
+    if (map == maps_[index]) return;
+    maps_[index] = map;
+    for (auto const& [judge, next_look] : seats_) judge->map_seen(index, map);
+}
+
 void Court::after_turn(usize index) {
+    look_at_map(index);
     for (auto const& [judge, next_look] : seats_) judge->after_turn(index);
     const CatalogState* const state = changes_.after_turn(
         index, [this](const pb::Stream& before, const pb::Stream& after, const CatalogChanges::Sessions& sessions) {
@@ -108,10 +117,10 @@ void Court::look_at_holdings() {
 }
 
 void Court::at_moment(const FaultPoints::Moment& moment) {
-    usize server = 0;
-    while (server < mesh_.size() && !mesh_.machine(server).is_running()) ++server;
-    if (server == mesh_.size()) return;
-    for (auto const& [judge, next_look] : seats_) judge->at_moment(server, moment);
+    auto const server = mesh_.running();
+    if (!server) return;
+    look_at_map(*server);  // it may have come by a new one in this very turn
+    for (auto const& [judge, next_look] : seats_) judge->at_moment(*server, moment);
 }
 
 void Court::answered(const Answer& answer) {

@@ -37,6 +37,9 @@ class Judge {
     // Between two events: programs of this corelet's machine have run, or it is the first time. What a corelet has
     // in memory changes by nothing else; whether it is up may.
     virtual void after_turn(usize /*index*/) {}
+    // This corelet, which is up, goes by another map than before, or by its first one since it booted.
+    using MapPtr = std::shared_ptr<const mesh::Map>;
+    virtual void map_seen(usize /*index*/, const MapPtr& /*map*/) {}
     // A stream's record has changed, as the first corelet applies it; the sessions are those of that revision.
     virtual void stream_changed(const pb::Stream& /*before*/, const pb::Stream& /*after*/,
                                 const CatalogChanges::Sessions& /*sessions*/) {}
@@ -97,14 +100,21 @@ class Court {
 
   private:
     explicit Court(SimMesh& mesh)
-        : mesh_(mesh), world_(mesh.world()), changes_(mesh), holdings_(mesh), turns_(mesh.size(), UINT64_MAX) {}
+        : mesh_(mesh),
+          world_(mesh.world()),
+          changes_(mesh),
+          holdings_(mesh),
+          maps_(mesh.size()),
+          turns_(mesh.size(), UINT64_MAX) {}
     void after_turn(usize index);
+    void look_at_map(usize index);
     void look_at_holdings();
     SimMesh& mesh_;
     sim::World& world_;
     CatalogChanges changes_;
     HoldingChanges holdings_;
     sim::VirtualTime next_holdings_{};
+    std::vector<Judge::MapPtr> maps_;  // of each corelet, the last one seen
     struct Seat {
         std::unique_ptr<Judge> judge;
         sim::VirtualTime next_look{};

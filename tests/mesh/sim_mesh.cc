@@ -222,6 +222,18 @@ std::vector<usize> SimMesh::servers_of(const std::string& volume) {
     return servers;
 }
 
+std::optional<usize> SimMesh::running() const {
+    for (usize i = 0; i < size(); ++i)
+        if (members_[i].machine->is_running()) return i;
+    return std::nullopt;
+}
+
+std::optional<std::pair<usize, StreamStatus>> SimMesh::sole_server_of(const std::string& volume) {
+    auto const servers = servers_of(volume);
+    auto stream = servers.size() == 1 ? stream_status(servers.front(), volume) : std::nullopt;
+    return stream ? std::optional(std::pair{servers.front(), *std::move(stream)}) : std::nullopt;
+}
+
 std::optional<usize> SimMesh::server_of(const std::string& volume) {
     auto const servers = servers_of(volume);
     return servers.empty() ? std::nullopt : std::optional(servers.front());

@@ -46,6 +46,8 @@ class SimMesh {
     [[nodiscard]] CoreletNode* node(usize index) { return members_[index].node; }
     // Runs a task that uses the corelet, which is up; it is dropped before the corelet is.
     void spawn(usize index, Task<void> task);
+    // Whose program runs just now; between two events, and while a spare machine's runs, nobody's.
+    [[nodiscard]] std::optional<usize> running() const;
     [[nodiscard]] std::optional<usize> index_of(CoreletId id) const;
     [[nodiscard]] CoreletId id(usize index) const { return members_[index].id; }
     [[nodiscard]] const std::string& device_path(usize index) const { return members_[index].device; }
@@ -65,6 +67,8 @@ class SimMesh {
     [[nodiscard]] std::optional<usize> server_of(const std::string& volume);
     // All who believe to serve it.
     [[nodiscard]] std::vector<usize> servers_of(const std::string& volume);
+    // Who serves it and how its stream stands there, if exactly one believes to serve it.
+    [[nodiscard]] std::optional<std::pair<usize, StreamStatus>> sole_server_of(const std::string& volume);
     // Sends a command off at this corelet, which is up; the answer comes into what is returned. A corelet that dies
     // never answers.
     std::shared_ptr<std::optional<Result<std::string>>> request(usize index, std::string name,

@@ -9,7 +9,6 @@ namespace corelet {
 
 namespace {
 
-using MapPtr = std::shared_ptr<const mesh::Map>;
 using Tables = std::map<MapEpoch, mesh::TablePtr>;
 
 class CleanJudge final : public Judge {
@@ -17,10 +16,7 @@ class CleanJudge final : public Judge {
     explicit CleanJudge(Trial& trial)
         : Judge(trial, "cleans"), current_(trial.mesh.size()), rebuilt_(trial.mesh.size()) {}
 
-    void after_turn(usize index) override {
-        if (!mesh().node(index)) return;
-        auto map = mesh().node(index)->services().maps->current();
-        if (current_[index] == map) return;
+    void map_seen(usize index, const MapPtr& map) override {
         current_[index] = map;
         MapEpoch& known = known_[mesh().node(index)->id()];
         known = std::max(known, map->epoch);
@@ -48,6 +44,7 @@ class CleanJudge final : public Judge {
         // Under the newest table for which he did.
         std::map<CoreletId, MapEpoch> reported, reported_before;
     };
+
     void look_at(const mesh::Map& map) {
         auto const at = maps_.find(map.epoch);
         const mesh::Map* const before = at == maps_.begin() ? nullptr : std::prev(at)->second.get();
@@ -140,8 +137,7 @@ class CleanJudge final : public Judge {
             for (CoreletId member : table->row(slot)) {
                 auto const reported = seen.reported_before.find(member);
                 if (reported == seen.reported_before.end() || reported->second != epoch) continue;
-                return "fragment " + std::to_string(id.position) + " of " + to_string(id.chunk) +
-                       " has been put at " + corelet_name(index) + ", though by the table of epoch " +
+                return name_of(id) + " has been put at " + corelet_name(index) + ", though by the table of epoch " +
                        std::to_string(epoch.v) + " it has no place there, and " + to_string(member) +
                        " has reported that slot clean";
             }

@@ -6,6 +6,7 @@
 #include "chunk/fragment_server.h"
 #include "tests/mesh/judges/holdings.h"
 #include "tests/mesh/judges/judges.h"
+#include "wire/message.h"
 
 namespace corelet {
 
@@ -20,15 +21,13 @@ class DeleteJudge final : public Judge {
   public:
     explicit DeleteJudge(Trial& trial) : Judge(trial, "deletes"), had_(trial.mesh.size()) {}
 
-    void after_turn(usize index) override {
-        if (!mesh().node(index)) return;
+    void map_seen(usize index, const MapPtr& map) override {
         Had& had = had_[index];
         if (u64 const boot = mesh().machine(index).boots(); std::exchange(had.boot, boot) != boot) {
             had.booted = world().now();
             had.maps.clear();
         }
-        auto map = mesh().node(index)->services().maps->current();
-        if (had.maps.empty() || had.maps.back().map != map) had.maps.push_back({std::move(map), world().now()});
+        had.maps.push_back({map, world().now()});
     }
 
     void at_moment(usize server, const FaultPoints::Moment& moment) override {
@@ -58,7 +57,7 @@ class DeleteJudge final : public Judge {
 
   private:
     struct Held {
-        std::shared_ptr<const mesh::Map> map;
+        MapPtr map;
         sim::VirtualTime since;
     };
     struct Had {
@@ -76,12 +75,10 @@ class DeleteJudge final : public Judge {
     // First comes the mark in the log (protocols 8.4).
     void at_removal(const FaultPoints::Moment& moment) const {
         auto const owner = mesh().index_of(CoreletId(moment.caller));
-        pb::RemoveChunks removed;
-        if (!owner || !mesh().node(*owner) || !mesh().node(*owner)->services().volumes ||
-            !removed.ParseFromArray(moment.request.data(), static_cast<int>(moment.request.size())))
-            return;
-        for (u64 const seq : removed.seqs()) {
-            ChunkId const chunk{SpaceId(removed.space()), seq};
+        auto const removed = decode_message<pb::RemoveChunks>(moment.request);
+        if (!removed || !owner || !mesh().node(*owner) || !mesh().node(*owner)->services().volumes) return;
+        for (u64 const seq : removed->seqs()) {
+            ChunkId const chunk{SpaceId(removed->space()), seq};
             auto const condemned = mesh().node(*owner)->services().volumes->has_condemned(chunk);
             if (condemned && !*condemned)
                 return fail(corelet_name(*owner) + " has " + to_string(chunk) + " removed, which no mark condemns");
@@ -107,8 +104,7 @@ class DeleteJudge final : public Judge {
             u32 const slot = pool.slot(id.chunk);
             if (id.position >= pool.current().width()) continue;
             CoreletId const member = pool.current().at(slot, id.position);
-            std::string const what = "fragment " + std::to_string(id.position) + " of " + to_string(id.chunk) +
-                                     ", which is referred to, went from " + corelet_name(gone.index);
+            std::string const what = name_of(id) + ", which is referred to, went from " + corelet_name(gone.index);
             if (member == mesh().id(gone.index)) return what + ", its own place";
             auto const word = confirmed_.find({member, mesh().id(gone.index)});
             if (!is_slow(gone.index) && (word == confirmed_.end() || word->second < held.since))

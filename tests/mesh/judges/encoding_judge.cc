@@ -24,24 +24,15 @@ class EncodingJudge final : public Judge {
     }
 
   private:
-    // A holder and what it says of the fragment.
-    [[nodiscard]] std::optional<std::pair<usize, FragmentInfo>> find(const FragmentId& id) const {
-        for (usize i = 0; i < mesh().size(); ++i)
-            if (mesh().node(i))
-                if (auto const info = mesh().node(i)->services().store->fragment_info(id))
-                    return std::pair{i, *info};
-        return std::nullopt;
-    }
-
     void check(ChunkId id) {
         std::vector<Buffer> fragments;
         usize k = 1, width = 1;
         for (usize position = 0; position < width; ++position) {
             FragmentId const name{id, static_cast<u8>(position)};
-            std::string const what = "fragment " + std::to_string(position) + " of " + to_string(id);
+            std::string const what = name_of(name);
             // What was put while somebody was away is made whole in the next round of healing.
-            (void)world().run_until([&] { return find(name).has_value(); }, k_whole_within);
-            auto const found = find(name);
+            (void)world().run_until([&] { return find_fragment(mesh(), name).has_value(); }, k_whole_within);
+            auto const found = find_fragment(mesh(), name);
             // The world runs on meanwhile: what was referred to when the list was made may be gone.
             if (!live_chunks_of(mesh(), trial().volumes).contains(id)) return;
             if (!found) return fail(what + " is nowhere though the mesh is whole");

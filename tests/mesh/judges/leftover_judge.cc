@@ -40,8 +40,7 @@ class LeftoverJudge final : public Judge {
             if (!mesh().node(i)) return corelet_name(i) + " is not up";
             auto const map = mesh().node(i)->services().maps->current();
             for (const FragmentInfo& info : fragments_of(*mesh().node(i)->services().store)) {
-                std::string const what = "fragment " + std::to_string(info.id.position) + " of " +
-                                         to_string(info.id.chunk) + " at " + corelet_name(i);
+                std::string const what = name_of(info.id) + " at " + corelet_name(i);
                 if (!is_at_home(*map, info.id, mesh().id(i))) return what + " lies outside of its slot";
                 if (!is_known(info.id.chunk)) return what + " is not known to its volume";
             }

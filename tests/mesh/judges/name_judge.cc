@@ -34,8 +34,7 @@ class NameJudge final : public Judge {
         Content const content{info.bytes, info.content_tag, info.k, info.m};
         auto const [known, fresh] = contents_.try_emplace(info.id, content);
         if (known->second != content)
-            fail("fragment " + std::to_string(info.id.position) + " of " + to_string(info.id.chunk) + " at " +
-                 corelet_name(index) + " is not what it was, or is elsewhere");
+            fail(name_of(info.id) + " at " + corelet_name(index) + " is not what it was, or is elsewhere");
     }
     void look_at(usize index, const SegmentInfo& info) {
         auto const [known, fresh] = salts_.try_emplace(info.id, info.salt);

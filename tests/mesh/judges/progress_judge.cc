@@ -29,12 +29,11 @@ class ProgressJudge final : public Judge {
         for (const std::string& volume : trial().volumes) {
             judged();
             look_at_waits(volume);
-            auto const servers = mesh().servers_of(volume);
-            auto const stream = servers.size() == 1 ? mesh().stream_status(servers.front(), volume) : std::nullopt;
-            if (stream) {
-                look_at_width(volume, servers.front(), *stream);
-                look_at_standbys(volume, servers.front(), *stream);
-                look_at_the_lost(volume, servers.front(), *stream);
+            if (auto const sole = mesh().sole_server_of(volume)) {
+                auto const& [owner, stream] = *sole;
+                look_at_width(volume, owner, stream);
+                look_at_standbys(volume, owner, stream);
+                look_at_the_lost(volume, owner, stream);
             } else {
                 narrow_.erase(volume);
             }

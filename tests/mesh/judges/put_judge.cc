@@ -8,6 +8,7 @@
 #include "stream/stream.pb.h"
 #include "tests/mesh/judges/holdings.h"
 #include "tests/mesh/judges/judges.h"
+#include "wire/message.h"
 
 namespace corelet {
 
@@ -15,16 +16,12 @@ namespace {
 
 class PutJudge final : public Judge {
   public:
-    explicit PutJudge(Trial& trial) : Judge(trial, "puts"), maps_(trial.mesh.size()) {}
+    explicit PutJudge(Trial& trial) : Judge(trial, "puts") {}
 
-    void after_turn(usize index) override {
-        if (!mesh().node(index)) return;
-        auto map = mesh().node(index)->services().maps->current();
-        if (map == maps_[index]) return;
+    void map_seen(usize /*index*/, const MapPtr& map) override {
         for (const mesh::Pool& pool : map->pools)
             for (const mesh::TablePtr& table : pool.tables)
                 tables_.try_emplace({pool.id, table->epoch(), table->hash()}, table);
-        maps_[index] = std::move(map);
     }
 
     void at_moment(usize server, const FaultPoints::Moment& moment) override {
@@ -45,59 +42,55 @@ class PutJudge final : public Judge {
     };
 
     void at_put(usize server, const FaultPoints::Moment& moment) {
-        pb::PutFragment put;
-        if (!mesh().node(server) ||
-            !put.ParseFromArray(moment.request.data(), static_cast<int>(moment.request.size())))
-            return;
-        std::tuple const name{server, moment.caller, put.space(), put.seq(), put.position()};
+        auto const put = decode_message<pb::PutFragment>(moment.request);
+        if (!put || !mesh().node(server)) return;
+        FragmentId const id{{SpaceId(put->space()), put->seq()}, static_cast<u8>(put->position())};
+        std::tuple const name{server, moment.caller, id};
         if (!moment.is_done) {
             judged();
-            after_turn(server);  // it may have learned of a table in this very turn
-            refusals_.insert_or_assign(name, why_refused(server, put));
+            refusals_.insert_or_assign(name, why_refused(server, id, *put));
             return;
         }
         auto const known = refusals_.extract(name);
         if (moment.payload && !known.empty() && known.mapped())
-            fail(corelet_name(server) + " took fragment " + std::to_string(put.position()) + " of " +
-                 to_string(ChunkId{SpaceId(put.space()), put.seq()}) + ", and " + *known.mapped());
+            fail(corelet_name(server) + " took " + name_of(id) + ", and " + *known.mapped());
     }
 
     // By the map that it has as it is asked.
-    [[nodiscard]] std::optional<std::string> why_refused(usize server, const pb::PutFragment& put) const {
-        ChunkId const chunk{SpaceId(put.space()), put.seq()};
+    [[nodiscard]] std::optional<std::string> why_refused(usize server, const FragmentId& id,
+                                                         const pb::PutFragment& put) const {
         auto const map = mesh().node(server)->services().maps->current();
         const mesh::Pool* const pool = map->find(PoolId(put.pool()));
         if (!pool) return "has no such pool in its map";
-        auto const row = pool->current().row(pool->slot(chunk));
-        if (put.position() >= row.size() || row[put.position()] != mesh().id(server))
+        auto const row = pool->current().row(pool->slot(id.chunk));
+        if (put.position() >= row.size() || row[id.position] != mesh().id(server))
             return "by its map that is another one's place";
         auto const named = tables_.find({pool->id, MapEpoch(put.table_epoch()), put.table_hash()});
         if (named == tables_.end()) return "nobody has had the table that the writer names";
-        if (named->second->row(mesh::slot_of(chunk, pool->spec.locality, named->second->slots())) != row)
+        if (named->second->row(mesh::slot_of(id.chunk, pool->spec.locality, named->second->slots())) != row)
             return "by the writer's table the slot has other members than by its own";
         return std::nullopt;
     }
 
     void at_adoption(const FaultPoints::Moment& moment) {
-        pb::AdoptSegment adopted;
-        if (!adopted.ParseFromArray(moment.request.data(), static_cast<int>(moment.request.size()))) return;
+        auto const adopted = decode_message<pb::AdoptSegment>(moment.request);
+        if (!adopted) return;
         world().stats().count("replica.adopted");
-        adopted_[ChunkId{SpaceId(adopted.space()), adopted.seq()}].insert(adopted.position());
+        adopted_[ChunkId{SpaceId(adopted->space()), adopted->seq()}].insert(adopted->position());
     }
 
     void look_at(const std::string& volume) {
-        auto const servers = mesh().servers_of(volume);
-        auto const stream = servers.size() == 1 ? mesh().stream_status(servers.front(), volume) : std::nullopt;
-        if (!stream) return void(known_.erase(volume));
-        usize const server = servers.front();
+        auto const sole = mesh().sole_server_of(volume);
+        if (!sole) return void(known_.erase(volume));
+        auto const& [server, stream] = *sole;
         auto now = mesh().node(server)->services().volumes->live_chunks(volume);
         std::ranges::sort(now);
         Known& known = known_[volume];
         std::vector<ChunkId> fresh;
-        if (known.server == server && known.epoch == stream->epoch)
+        if (known.server == server && known.epoch == stream.epoch)
             std::ranges::set_difference(now, known.chunks, std::back_inserter(fresh));
         for (ChunkId chunk : fresh) check(server, chunk);
-        known = Known{server, stream->epoch, std::move(now)};
+        known = Known{server, stream.epoch, std::move(now)};
     }
 
     void check(usize server, ChunkId chunk) const {
@@ -108,9 +101,9 @@ class PutJudge final : public Judge {
         usize most = 0;
         bool is_adopted = false;
         for (u8 position = 0; position < pool.current().width(); ++position) {
-            auto const info = find({chunk, position});
-            most += info || may_have(pool.current().at(pool.slot(chunk), position)) ? 1 : 0;
-            is_adopted = is_adopted || (info && info->adopted);
+            auto const found = find_fragment(mesh(), {chunk, position});
+            most += found || may_have(pool.current().at(pool.slot(chunk), position)) ? 1 : 0;
+            is_adopted = is_adopted || (found && found->second.adopted);
         }
         auto const adopted = adopted_.find(chunk);
         if (is_adopted) most = adopted == adopted_.end() ? 0 : adopted->second.size();
@@ -122,23 +115,15 @@ class PutJudge final : public Judge {
                  std::to_string(least));
     }
 
-    [[nodiscard]] std::optional<FragmentInfo> find(const FragmentId& id) const {
-        for (usize i = 0; i < mesh().size(); ++i)
-            if (mesh().node(i))
-                if (auto const info = mesh().node(i)->services().store->fragment_info(id)) return info;
-        return std::nullopt;
-    }
-
     // It is not up and sound, so that it cannot be looked at.
     [[nodiscard]] bool may_have(CoreletId member) const {
         auto const i = mesh().index_of(member);
         return !member.is_zero() && (!i || !sound_store(*i));
     }
 
-    std::vector<std::shared_ptr<const mesh::Map>> maps_;                  // of each corelet, the last one seen
     std::map<std::tuple<PoolId, MapEpoch, u64>, mesh::TablePtr> tables_;  // all there ever were
     // Why what is being carried out is not to be, if it is not: who was asked, by whom, for which fragment.
-    std::map<std::tuple<usize, u64, u64, u64, u32>, std::optional<std::string>> refusals_;
+    std::map<std::tuple<usize, u64, FragmentId>, std::optional<std::string>> refusals_;
     std::map<ChunkId, std::set<u32>> adopted_;  // positions of those who have said so
     std::map<std::string, Known> known_;
 };
