@@ -3,8 +3,9 @@
 
     campaign.py [--minutes N] [--only PART,...] [--from SEED] [--output DIR] [--write]
 
-Parts: simulator, crash (power cuts), model, fuzz, soak, mutants. Seeds go on from where the last campaign in DIR ended. What was not run is
-told as not run. --minutes 0 runs nothing and renders what DIR/campaign.json says. Exit code 0 only if something was run and nothing failed.
+Parts: simulator, crash (power cuts), model, fuzz, soak, mutants. Seeds go on from where the last campaign in DIR ended. If that was on the same
+commit this is its continuation: seeds and mutants add up, and parts that are not asked for stay as they are told; so a long campaign can be run
+in pieces. What was not run is told as not run. --minutes 0 runs nothing and renders what DIR/campaign.json says. Exit code 0 only if something was run and nothing failed.
 """
 import argparse
 import json
@@ -83,6 +84,8 @@ class Campaign:
         self.output = os.path.abspath(arguments.output)
         self.bin = os.path.abspath(arguments.bin or os.path.join(ROOT, "build/release/bin"))
         self.next = dict(earlier.get("next", {}))  # by what it is drawn for: the first seed, or mutant, not yet run
+        self.last = earlier
+        self.earlier = {}  # parts of the campaign that this one goes on with, as they are told
         self.jobs = arguments.jobs
         self.pace = {}  # of each scenario: seconds and seeds so far
         self.lock = threading.Lock()
@@ -104,11 +107,12 @@ class Campaign:
     def simulator(self, seconds):
         names = sorted(name.removesuffix(".scenario") for name in os.listdir(os.path.join(ROOT, "tests/scenarios")) if name.endswith(".scenario"))
         names.sort(key=lambda name: name != "standard")
-        total, scenarios, self.uncounted, self.busy, begun = parse.nothing_simulated(), {}, 0, 0.0, time.monotonic()
-        program = self.program("corelet-sim-fast")
+        program, earlier = self.program("corelet-sim-fast"), self.earlier.get("simulator", {})
+        total, scenarios, begun = parse.nothing_simulated(), {}, time.monotonic()
+        self.uncounted, self.busy = earlier.get("uncounted", 0), earlier.get("busy_seconds", 0.0)
         for name in names:
             share = seconds if len(names) == 1 else seconds * (STANDARD if name == "standard" else (1 - STANDARD) / (len(names) - 1))
-            scenarios[name] = self.scenario(program, name, share)
+            scenarios[name] = self.scenario(program, name, share, earlier.get("scenarios", {}).get(name, {}))
             parse.add(total, {**scenarios[name], "failures": []})
             say(f"{name}: seeds {scenarios[name]['first']}..{scenarios[name]['last']}, {len(scenarios[name]['failures'])} failed")
         failures = [failure for each in scenarios.values() for failure in each["failures"]]
@@ -116,12 +120,14 @@ class Campaign:
         if total["seeds"] - self.uncounted >= render.ENOUGH_SEEDS:
             failures += [f"{name} stands at 0 after {total['seeds']:,} seeds" for name in never]
         return {"scenarios": scenarios, "total": total, "never_seen": never, "uncounted": self.uncounted, "busy_seconds": round(self.busy, 1),
-                "seconds": round(time.monotonic() - begun, 1), "processes": self.jobs, "failures": failures}
+                "seconds": round(earlier.get("seconds", 0) + time.monotonic() - begun, 1), "processes": self.jobs, "failures": failures}
 
-    def scenario(self, program, name, seconds):
+    def scenario(self, program, name, seconds, earlier):
         """One process a core, each with a batch of seeds at a time, until the time is over. Each begins once at least."""
         first = self.first_seed(name)
         state = {**parse.nothing_simulated(), "first": first, "last": first - 1}
+        if earlier.get("last") == first - 1:
+            state = earlier
         deadline = time.monotonic() + seconds
 
         def work():
@@ -214,7 +220,7 @@ class Campaign:
         names = sorted((name.removesuffix(".patch") for name in os.listdir(folder) if name.endswith(".patch")), key=lambda name: (len(name.split("-")[0]), name))
         begin = names.index(self.next["mutants"]) if self.next.get("mutants") in names else 0
         path, deadline, failures = os.path.join(self.output, "mutants.json"), time.monotonic() + seconds, []
-        if os.path.exists(path):
+        if os.path.exists(path) and "mutants" not in self.earlier:
             os.remove(path)
         for name in names[begin:] + names[:begin]:
             if time.monotonic() >= deadline:
@@ -238,6 +244,14 @@ class Campaign:
             jobs.append(["fuzz", "fuzzers"])
         return all(subprocess.run(["./dev", "build", *job], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0 for job in jobs)
 
+    def go_on(self, told):
+        """If the last campaign was on the same build, what it told stands, and its time counts."""
+        if not told["clean"] or any(self.last.get(key) != told[key] for key in ("commit", "clean", "programs")):
+            return 0
+        self.earlier = {name: part for name, part in self.last["parts"].items() if part["state"] != "not run" and not part.get("broken")}
+        told.update(began=self.last["began"], minutes=self.last["minutes"] + told["minutes"])
+        return self.last["seconds"]
+
     def part(self, name, seconds):
         if seconds < LEAST.get(name, 0):
             return {"state": "not run", "reason": f"its share of {seconds:.0f} s is too short"}
@@ -259,17 +273,17 @@ class Campaign:
                 "minutes": self.arguments.minutes, "machine": f"{os.cpu_count()} cores",
                 "programs": self.arguments.bin or "", "parts": {}}
         os.makedirs(os.path.join(self.output, "logs"), exist_ok=True)
-        built, begun = self.build(wanted), time.monotonic()
+        before, built, begun = self.go_on(told), self.build(wanted), time.monotonic()
         # A share that falls to nobody here goes to the others.
         weights = {name: WEIGHTS[name] for name in wanted if name != "mutants" or os.path.isdir(os.path.join(ROOT, "tests/mutants"))}
         for name in render.PARTS:
             if name not in wanted:
-                told["parts"][name] = {"state": "not run", "reason": "not asked for"}
+                told["parts"][name] = self.earlier.get(name, {"state": "not run", "reason": "not asked for"})
             elif not built:
                 told["parts"][name] = {"state": "failed", "broken": True, "seconds": 0, "reason": "does not build", "failures": [f"{name}: does not build"]}
             else:
                 told["parts"][name] = self.part(name, self.arguments.minutes * 60 * weights.get(name, 0) / max(1, sum(weights.values())))
-        told.update(seconds=round(time.monotonic() - begun, 1), next=self.next, verdict=verdict(told["parts"]))
+        told.update(seconds=round(before + time.monotonic() - begun, 1), next=self.next, verdict=verdict(told["parts"]))
         return told
 
 

@@ -195,15 +195,41 @@ class Whole(unittest.TestCase):
         with open(os.path.join(self.folder, "out", "campaign.json"), encoding="utf-8") as file:
             return code, json.load(file), said.getvalue()
 
+    def as_if_on(self, commit):
+        """The campaign so far, and what will be run, as of two commits without changes, or of one."""
+        path = os.path.join(self.folder, "out", "campaign.json")
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**told, "commit": commit, "clean": True}, file)
+        before = campaign.subprocess.run
+        self.addCleanup(setattr, campaign.subprocess, "run", before)
+        campaign.subprocess.run = lambda words, **_: subprocess.CompletedProcess(words, 0, stdout="this commit" if "rev-parse" in words else "")
+
     def test_clean_seeds_pass_and_the_next_ones_follow(self):
         code, told, _ = self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "6")
         part = told["parts"]["simulator"]
         self.assertEqual((code, told["verdict"], part["state"], part["total"]["failures"]), (0, "nothing failed", "passed", []))
         self.assertEqual(part["total"]["seeds"], part["total"]["counts"]["fault.kill"])
         self.assertEqual({part["state"] for name, part in told["parts"].items() if name != "simulator"}, {"not run"})
+        self.as_if_on("another commit")
         _, after, _ = self.run_it("--only", "simulator", "--minutes", "0.001")
         for name, scenario in part["scenarios"].items():
             self.assertEqual(after["parts"]["simulator"]["scenarios"][name]["first"], scenario["last"] + 1)
+
+    def test_a_campaign_on_the_same_commit_goes_on(self):
+        _, told, _ = self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "3")
+        self.as_if_on("this commit")
+        code, after, _ = self.run_it("--only", "simulator", "--minutes", "0.001")
+        before, part = told["parts"]["simulator"], after["parts"]["simulator"]
+        self.assertEqual((code, after["seconds"] > told["seconds"], after["minutes"]), (1, True, 0.002))  # seed 3 has failed for ever
+        self.assertEqual(part["total"]["seeds"], sum(each["last"] - each["first"] + 1 for each in part["scenarios"].values()) - sum(
+            each["last"] >= 5 for each in part["scenarios"].values()))  # seed 5 dies
+        for name, scenario in before["scenarios"].items():
+            self.assertEqual(part["scenarios"][name]["first"], scenario["first"])
+            self.assertGreater(part["scenarios"][name]["last"], scenario["last"])
+        _, again, _ = self.run_it("--only", "crash", "--minutes", "0.001")
+        self.assertEqual(again["parts"]["simulator"], part)
 
     def test_failures_are_told_and_stay_told(self):
         arguments = campaign.parse_arguments(["--output", self.folder, "--bin", self.folder, "--jobs", "1"])
