@@ -101,6 +101,14 @@ Result<bool> change(Map& map, const CoreletDown& event) {
     return true;
 }
 
+// Somebody else is up at one of its addresses, so it is not cut off: its device was replaced.
+bool is_superseded(const Map& map, const Corelet& corelet) {
+    return std::ranges::any_of(map.corelets, [&](const Corelet& other) {
+        return other.id != corelet.id && other.is_up() &&
+               std::ranges::find_first_of(other.addresses, corelet.addresses) != other.addresses.end();
+    });
+}
+
 Result<bool> change(Map& map, const CoreletOut& event) {
     TRY(Corelet* const corelet, known(map, event.id));
     if (corelet->presence == Presence::kOut) return false;
@@ -108,8 +116,10 @@ Result<bool> change(Map& map, const CoreletOut& event) {
         usize down = 0, all = 0;
         for (const Corelet& other : map.corelets) {
             if (other.role != Role::kStorage || other.presence == Presence::kOut) continue;
+            bool const is_down = other.presence == Presence::kDown;
+            if (is_down && is_superseded(map, other)) continue;
             ++all;
-            down += other.presence == Presence::kDown;
+            down += is_down;
         }
         if (corelet->presence != Presence::kDown) return fail(Code::kUnavailable, "it is not down");
         if (down * 3 > all) {

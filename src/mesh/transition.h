@@ -39,7 +39,8 @@ struct CoreletDown {
     Incarnation incarnation;
 };
 // Given up. `automatic` ones are refused (kUnavailable) unless it is down and no more than a third of the storage
-// corelets that are not out is down.
+// corelets that are not out is down. One at whose address another is up does not count: it was replaced, and says
+// nothing of the network.
 struct CoreletOut {
     CoreletId id;
     bool automatic = false;

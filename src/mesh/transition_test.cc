@@ -83,6 +83,17 @@ TEST(Transition, AutomaticOutStopsAtAThird) {
     EXPECT_EQ(map.find(CoreletId(5))->state(), State::kOut);
 }
 
+TEST(Transition, WhoWasReplacedWhereItStoodIsNotCutOff) {
+    Map map = make_map(3);
+    for (u64 id : {1, 2}) map = after(map, CoreletDown{CoreletId(id), Incarnation(1)});
+    for (u64 id : {1, 2}) map = with_corelet(map, make_corelet(10 + id));
+    EXPECT_EQ(error_of(map, CoreletOut{CoreletId(1), true}), Code::kUnavailable) << "2 of 5 are more than a third";
+    for (u64 id : {1, 2}) {
+        map = after(map, CoreletUp{CoreletId(10 + id), Incarnation(1), map.find(CoreletId(id))->addresses});
+    }
+    for (u64 id : {1, 2}) map = after(map, CoreletOut{CoreletId(id), true});
+}
+
 TEST(Transition, WitnessesAndGatewaysDoNotCountAndHoldNothing) {
     Map map = make_map(3);
     map = with_corelet(map, make_corelet(20, "z/r/w", Role::kWitness));
