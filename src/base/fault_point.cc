@@ -26,6 +26,7 @@ bool FaultPoints::fires(usize index) {
     Point& point = points_[index];
     ++point.reached;
     if (point.per_million == 0 || !random_.chance(point.per_million, 1'000'000)) return false;
+    if (point.fired >= k_fired_often && point.per_million < k_always && !random_.chance(1, 16)) return false;
     ++point.fired;
     return true;
 }

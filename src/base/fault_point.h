@@ -53,6 +53,10 @@ class FaultPoints {
     FaultPoints(const FaultPoints&) = delete;
     FaultPoints& operator=(const FaultPoints&) = delete;
 
+    static constexpr u32 k_always = 1'000'000;
+    // Having fired so often in a run it fires a sixteenth as often: a thousand early rolls show no more than some
+    // hundred do, and take the time of another run.
+    static constexpr u64 k_fired_often = 256;
     struct Point {
         u32 per_million = 0;  // how often it fires; 0: off in this run
         u64 reached = 0;
@@ -61,7 +65,7 @@ class FaultPoints {
     [[nodiscard]] const Point& point(usize index) const { return points_[index]; }
     [[nodiscard]] bool fires(usize index);
     // It fires every time, whatever was drawn.
-    void force(usize index) { points_[index].per_million = 1'000'000; }
+    void force(usize index) { points_[index].per_million = k_always; }
     // No point fires from now on.
     void disarm();
 

@@ -33,6 +33,21 @@ TEST(FaultPoint, TheSameSeedFiresTheSame) {
     for (u64 seed = 1; seed < 20; ++seed) EXPECT_EQ(firings(seed), firings(seed));
 }
 
+TEST(FaultPoint, WhatHasFiredOftenBecomesRareUnlessItIsForced) {
+    constexpr usize k_index = fault_point_index("cache.miss");
+    u64 most = 0;
+    for (u64 seed = 1; seed <= 60; ++seed) {
+        FaultPoints points{Prng(seed)};
+        for (int i = 0; i < 10'000; ++i) (void)FAULT_POINT("cache.miss");
+        most = std::max(most, points.point(k_index).fired);
+    }
+    EXPECT_GT(most, FaultPoints::k_fired_often);
+    EXPECT_LT(most, 1'000U);
+    FaultPoints points{Prng(1)};
+    points.force(k_index);
+    for (int i = 0; i < 10'000; ++i) EXPECT_TRUE(FAULT_POINT("cache.miss"));
+}
+
 TEST(FaultPoint, SuspendedOrDisarmedItIsStill) {
     for (u64 seed = 1; seed < 20; ++seed) {
         FaultPoints points{Prng(seed)};
