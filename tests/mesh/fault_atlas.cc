@@ -240,6 +240,14 @@ bool FaultAtlas::is_whole_for_long() const {
     return whole_since_ && world_.now() - *whole_since_ >= options_.whole_for && troubled() == 0;
 }
 
+bool FaultAtlas::is_beyond_promise(usize server) const {
+    if (crowd_ == 0 || !mesh_.node(server)) return false;
+    auto const map = mesh_.node(server)->services().maps->current();
+    usize away = 0;
+    for (usize i = 0; i < troubles_.size(); ++i) away += is_troubled(i) || !map->is_up(mesh_.id(i));
+    return away > options_.promise;
+}
+
 std::set<usize> FaultAtlas::spoiled() const {
     std::set<usize> out;
     for (usize i = 0; i < troubles_.size(); ++i)

@@ -80,6 +80,9 @@ class FaultAtlas {
     [[nodiscard]] bool is_detached(const std::string& volume) const;
     // The last copy of what was acknowledged last may have rotted, and then nothing tells of it.
     [[nodiscard]] bool may_hide_losses() const;
+    // More are away, or given up by the map as `server` has it, than the pool survives. They hold what they held, but
+    // nobody waits for who is out.
+    [[nodiscard]] bool is_beyond_promise(usize server) const;
     // Everything that is broken and can be mended is.
     void mend_all();
     // Everybody is up, and everything is as redundant as the pools promise.

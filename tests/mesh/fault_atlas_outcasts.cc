@@ -60,7 +60,7 @@ void FaultAtlas::be_alone(usize index) {
     // Who stands still meanwhile is asked at once when it goes on; not before it is reached again.
     if (dice < 2) return pause(index, std::max(draw(2'500, 9'000), left));
     Duration const time = draw(1'000, 4'000);
-    usize const companion = replicas[random_.below(replicas.size())];
+    usize const companion = replicas.empty() ? index : replicas[random_.below(replicas.size())];
     if (dice > 3 || troubles_[companion] != Trouble::kNone || !may_trouble(1))
         return cut({static_cast<u32>(index)}, all_but({index}), time);
     // One of its replicas is left with it, and promises on.

@@ -154,6 +154,7 @@ class Run {
         Trial trial{mesh_, names_, atlas, workload, keys, drawn_.fills};
         TRY(court_, Court::convene(trial, drawn_.judges));
         workload.on_answer = [this](const Answer& answer) { court_->answered(answer); };
+        workload.bears_loss = [&atlas](usize server) { return atlas.is_beyond_promise(server); };
         atlas.on_moment = [this](const FaultPoints::Moment& moment) { court_->at_moment(moment); };
         auto result = carry_on(workload, keys, atlas);
         atlas.on_moment = {};

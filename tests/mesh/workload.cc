@@ -192,7 +192,7 @@ void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferC
     if (!result) {
         world_.stats().count("refused." + std::string(code_name(result.error().code)));
         bool const lost = result.error().code == Code::kLost || result.error().code == Code::kCorrupt;
-        if (lost && !options_.losses)
+        if (lost && !options_.losses && !(bears_loss && bears_loss(operation->server)))
             world_.fail("[linear] within the promise a request to " + volume.name +
                         " was answered: " + result.error().to_string());
         return;

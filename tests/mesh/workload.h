@@ -53,6 +53,8 @@ class Workload {
 
     // For judges. Called with each success, in the task of the answer.
     std::function<void(const Answer&)> on_answer;
+    // Whether that corelet may say now that a block is lost, for so many have been given up; without: never.
+    std::function<bool(usize server)> bears_loss;
     struct Block {
         std::string volume;
         u64 lba = 0;
