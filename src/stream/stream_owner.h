@@ -148,7 +148,7 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] std::vector<Corelets> losses_to_cover() const;
     [[nodiscard]] bool is_fit(const Corelets& replicas) const;
     [[nodiscard]] std::optional<StandbyWish> next_wish();
-    [[nodiscard]] std::optional<StandbyWish> missing_standby() const;
+    [[nodiscard]] std::optional<StandbyWish> missing_standby(bool fit) const;
     [[nodiscard]] std::optional<StandbyWish> wish_when_stuck();
     [[nodiscard]] StandbyWish at_home(StandbyWish wish);
     [[nodiscard]] Task<Result<void>> withdraw_bad_standbys();

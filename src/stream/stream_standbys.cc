@@ -223,11 +223,12 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     waiting_for_.clear();
     below_min_copies_ = false;
     too_few_since_.reset();
-    auto wish = missing_standby();
-    return wish && (core_.standbys().empty() || is_fit(wish->replicas)) ? std::move(wish) : std::nullopt;
+    auto wish = missing_standby(true);
+    return wish || !core_.standbys().empty() ? std::move(wish) : missing_standby(false);
 }
 
-std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby() const {
+// `fit`: on corelets alone of which none has refused lately.
+std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby(bool fit) const {
     LogPolicy const policy = deps_.placement.policy(pool());
     std::vector<Corelets> listed;
     bool any_wide = false;
@@ -243,6 +244,9 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby() const {
             return replicas.size() >= width && avoids(replicas, avoid);
         });
     };
+    auto const can_be_had = [&](const Corelets& replicas, usize width) {
+        return replicas.size() >= width && (!fit || is_fit(replicas));
+    };
     auto const losses = losses_to_cover();
     // One that does without all of them serves for every loss.
     Corelets everybody;
@@ -251,11 +255,11 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby() const {
                                          [&](const Corelets& loss) { return covered(loss, policy.width); });
     if (!all_covered) {
         auto replicas = choose(everybody);
-        if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false, true};
+        if (can_be_had(replicas, policy.width)) return StandbyWish{{}, std::move(replicas), false, false, true};
     }
     for (const Corelets& loss : losses) {
         auto replicas = choose(loss);
-        if (replicas.size() >= policy.min_copies &&
+        if (can_be_had(replicas, policy.min_copies) &&
             !covered(loss, std::min<usize>(replicas.size(), policy.width))) {
             bool const narrow = replicas.size() < policy.width;
             return StandbyWish{{}, std::move(replicas), narrow, false, true};
@@ -266,11 +270,11 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby() const {
     for (CoreletId id : core_.open_segment()->replicas) {
         if (id == deps_.self || covered({id}, policy.width)) continue;
         auto replicas = choose({id});
-        if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false, true};
+        if (can_be_had(replicas, policy.width)) return StandbyWish{{}, std::move(replicas), false, false, true};
     }
     if (!any_wide) {
         auto replicas = choose({});
-        if (replicas.size() >= policy.width) return StandbyWish{{}, std::move(replicas), false, false};
+        if (can_be_had(replicas, policy.width)) return StandbyWish{{}, std::move(replicas), false, false};
     }
     return std::nullopt;
 }
@@ -301,7 +305,7 @@ StreamOwner::StandbyWish StreamOwner::at_home(StandbyWish wish) {
 
 // On all replicas or, as far as possible, on none.
 Task<Result<void>> StreamOwner::prepare_everywhere(ReplicaPort::PrepareRequest request) {
-    static constexpr Duration k_unfit = 10_s;
+    static constexpr Duration k_unfit = 4_s;  // a standby is replaced within 10 s (protocols 5.6)
     Corelets const replicas = request.segment.replicas;
     std::vector<Task<Result<void>>> prepares;
     for (CoreletId replica : replicas) prepares.push_back(deps_.replicas.prepare(replica, request));
