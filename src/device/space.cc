@@ -105,12 +105,14 @@ Result<std::vector<UnitExtent>> StoreCore::take_fragment_space(u64 blocks, Space
 }
 
 Task<Result<void>> StoreCore::zero(UnitExtent extent, IoClass io) {
-    Buffer const zeros = Buffer::zeroed(k_zero_units * k_unit_bytes);
+    if (zeros_.empty()) zeros_ = Buffer::zeroed(k_unit_bytes);
     for (u64 unit = extent.start; unit < extent.end(); unit += k_zero_units) {
-        u64 const bytes = std::min<u64>(k_zero_units, extent.end() - unit) * k_unit_bytes;
+        BufferChain zeros;
+        for (u64 i = std::min<u64>(k_zero_units, extent.end() - unit); i > 0; --i) zeros.append(zeros_);
+        usize const bytes = zeros.size();
         // Durable, so that no zeros of this write ever come after a record in the same place.
-        CO_TRY_VOID(co_await io_.write(super_.layout.device_offset(unit), BufferChain(zeros.slice(0, bytes)),
-                                       Durability::kDurable, io));
+        CO_TRY_VOID(
+            co_await io_.write(super_.layout.device_offset(unit), std::move(zeros), Durability::kDurable, io));
         io_.telemetry().zeroed_bytes += bytes;
     }
     co_return Result<void>{};

@@ -196,6 +196,7 @@ class StoreCore {
     std::unique_ptr<JournalCore> metadata_journal_;
     std::unique_ptr<Journal> consensus_journal_;
     HeaderCache headers_;
+    Buffer zeros_;  // one unit, from the first time that space is zeroed
     std::function<void(const FragmentId&, bool here)> fragment_listener_;
     KeyedMutex<FragmentId> fragment_locks_;
     KeyedMutex<SegmentId> segment_locks_;

@@ -7,8 +7,40 @@
 namespace corelet {
 
 namespace {
-constexpr int k_digests_a_question = 4096;
+constexpr int k_slots_a_question = 4096;
 constexpr int k_pages_max = 4096;  // of one answer; a bound against a peer that never ends
+}  // namespace
+
+namespace {
+
+// As versions before the columns understand it.
+pb::CompareInventory spelled_out(pb::CompareInventory question) {
+    for (int i = 0; i < question.slot_size(); ++i) {
+        pb::SlotDigest* const digest = question.add_digests();
+        digest->set_slot(question.slot(i));
+        digest->set_count(question.count(i));
+        digest->set_sum(question.sum(i));
+    }
+    question.clear_slot();
+    question.clear_count();
+    question.clear_sum();
+    return question;
+}
+
+void gather_columns(pb::CompareInventory& question) {
+    for (const pb::SlotDigest& digest : question.digests()) {
+        question.add_slot(digest.slot());
+        question.add_count(digest.count());
+        question.add_sum(digest.sum());
+    }
+}
+
+void drop_slots(pb::CompareInventory& question, int count) {
+    question.mutable_slot()->ExtractSubrange(0, count, nullptr);
+    question.mutable_count()->ExtractSubrange(0, count, nullptr);
+    question.mutable_sum()->ExtractSubrange(0, count, nullptr);
+}
+
 }  // namespace
 
 // Current and former members, in the slots that are served here. Those that are out are not waited for
@@ -37,12 +69,10 @@ Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known
                     members.push_back(member);
         for (CoreletId member : members) {
             auto& to_member = questions[member];
-            if (to_member.empty() || to_member.back().digests_size() >= k_digests_a_question)
-                to_member.emplace_back();
-            pb::SlotDigest* const digest = to_member.back().add_digests();
-            digest->set_slot(slot);
-            digest->set_count(own.count);
-            digest->set_sum(own.sum);
+            if (to_member.empty() || to_member.back().slot_size() >= k_slots_a_question) to_member.emplace_back();
+            to_member.back().add_slot(slot);
+            to_member.back().add_count(own.count);
+            to_member.back().add_sum(own.sum);
         }
     }
     std::vector<Task<void>> asks;
@@ -69,11 +99,13 @@ Task<void> Healer::ask_members(MapPtr map, PoolId pool_id, std::shared_ptr<Known
 Task<void> Healer::ask(CoreletId peer, pb::CompareInventory question, MapPtr map, PoolId pool_id,
                        std::shared_ptr<Known> known) {
     const mesh::Pool& pool = *map->find(pool_id);
-    for (int page = 0; page < k_pages_max && question.digests_size() != 0; ++page) {
+    bool spelled = false;
+    for (int page = 0; page < k_pages_max && question.slot_size() != 0; ++page) {
         CallOptions options;
         options.deadline = env_.clock.now() + 5_s;
         options.traffic = TrafficClass::kHeal;
-        auto const reply = co_await rpc_.call(peer, heal_method::k_compare, encode_message(question), {}, options);
+        Buffer body = encode_message(spelled ? spelled_out(question) : question);
+        auto const reply = co_await rpc_.call(peer, heal_method::k_compare, std::move(body), {}, options);
         auto const answer = reply ? decode_message<pb::CompareInventoryReply>(reply->body)
                                   : Result<pb::CompareInventoryReply>(std::unexpected(reply.error()));
         if (!answer) {
@@ -97,20 +129,24 @@ Task<void> Healer::ask(CoreletId peer, pb::CompareInventory question, MapPtr map
             if (auto const home = pool.current().position_of(pool.slot(chunk), peer))
                 seen.at_home |= held.positions() & (1U << *home);
         }
-        int const answered = std::min(static_cast<int>(answer->answered()), question.digests_size());
-        if (answered == 0 && answer->chunks().empty()) break;  // gets nowhere
-        question.mutable_digests()->DeleteSubrange(0, answered);
+        int const answered = std::min(static_cast<int>(answer->answered()), question.slot_size());
+        if (answered == 0 && answer->chunks().empty()) {
+            if (spelled) break;  // gets nowhere
+            spelled = true;
+        }
+        drop_slots(question, answered);
     }
-    if (question.digests_size() != 0) known->complete = known->all_up = false;
+    if (question.slot_size() != 0) known->complete = known->all_up = false;
 }
 
 // Lists what this corelet holds in the slots where it has something that the asker may not have. Who answers moves
 // to the asker's map first: under an older one it might still admit puts that the asker would not hear of
 // (protocols 9.1).
 Task<Result<Reply>> Healer::on_compare(Request request) {
-    google::protobuf::Arena arena;  // thousands of digests, and gone with the answer
-    CO_TRY(pb::CompareInventory* const asked, decode_message<pb::CompareInventory>(arena, request.body));
-    const pb::CompareInventory& question = *asked;
+    CO_TRY(pb::CompareInventory question, decode_message<pb::CompareInventory>(request.body));
+    if (question.slot_size() == 0) gather_columns(question);
+    if (question.count_size() != question.slot_size() || question.sum_size() != question.slot_size())
+        co_return fail(Code::kInvalid, "digests are cut short");
     auto const map = maps_.current();
     if (question.map_epoch() > map->epoch.v) {
         maps_.heard_of(MapEpoch(question.map_epoch()), request.from->corelet);
@@ -125,12 +161,13 @@ Task<Result<Reply>> Healer::on_compare(Request request) {
     reply.set_unsettled(fragments_.puts_before(pool->current().epoch()) != 0);
     std::optional<ChunkId> after = ChunkId{SpaceId(question.after_space()), question.after_seq()};
     u32 answered = 0;
-    for (const pb::SlotDigest& digest : question.digests()) {
-        const SlotHoldings* const holdings = inventory_.find(pool->id, digest.slot());
-        bool const same = !holdings || holdings->held == ChunkDigest{digest.count(), digest.sum()};
+    for (int asked = 0; asked < question.slot_size(); ++asked) {
+        u32 const slot = question.slot(asked);
+        const SlotHoldings* const holdings = inventory_.find(pool->id, slot);
+        bool const same = !holdings || holdings->held == ChunkDigest{question.count(asked), question.sum(asked)};
         for (usize i = 0; !same && i < holdings->chunks.size(); ++i) {
             ChunkId const chunk = holdings->chunks[i];
-            if (after && pool->slot(*after) == digest.slot() && chunk <= *after) continue;
+            if (after && pool->slot(*after) == slot && chunk <= *after) continue;
             if (static_cast<usize>(reply.chunks_size()) >= options_.chunks_a_reply) {
                 reply.set_answered(answered);
                 co_return Reply{encode_message(reply), {}};

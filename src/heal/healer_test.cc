@@ -215,6 +215,58 @@ TEST(Healing, LongAnswersComeInPages) {
     ASSERT_TRUE(world.settles(120, 300_s)) << world.what_is_wrong(120);
 }
 
+// --- versions
+// ---------------------------------------------------------------------------------------------------------
+
+pb::CompareInventory question_about(const mesh::Pool& pool, u64 epoch) {
+    pb::CompareInventory question;
+    question.set_pool(pool.id.v);
+    question.set_map_epoch(epoch);
+    question.set_slots(pool.current().slots());
+    return question;
+}
+
+TEST(Healing, AnAskerOfAVersionWithoutColumnsIsAnswered) {
+    HealWorld world(9, 4, "ec:2+1");
+    world.put_some(30);
+    pb::CompareInventory columns = question_about(world.chunks.pool(), world.chunks.map().epoch.v);
+    pb::CompareInventory spelled = columns;
+    for (u32 slot = 0; slot < columns.slots(); ++slot) {
+        columns.add_slot(slot);
+        columns.add_count(0);
+        columns.add_sum(0);
+        spelled.add_digests()->set_slot(slot);
+    }
+    auto const ask = [&](const pb::CompareInventory& question) {
+        auto const reply =
+            world.chunks.run(0, world.chunks.at(0).rpc->call(ChunkWorld::id(1), heal_method::k_compare,
+                                                             encode_message(question), {}, {}));
+        auto const answer = decode_message<pb::CompareInventoryReply>(reply.value().body).value();
+        EXPECT_GT(answer.chunks_size(), 5);
+        return answer.SerializeAsString();
+    };
+    EXPECT_EQ(ask(columns), ask(spelled));
+}
+
+Task<Result<Reply>> compare_digests_alone(Request request, std::map<CoreletId, u32>* understood) {
+    auto const question = decode_message<pb::CompareInventory>(request.body).value();
+    pb::CompareInventoryReply reply;
+    reply.set_map_epoch(question.map_epoch());
+    reply.set_answered(static_cast<u32>(question.digests_size()));
+    (*understood)[request.from->corelet] += reply.answered();
+    co_return Reply{encode_message(reply), {}};
+}
+
+TEST(Healing, WhoDoesNotKnowColumnsIsAskedWithout) {
+    HealWorld world(10, 4, "ec:2+1");
+    std::map<CoreletId, u32> understood;
+    world.chunks.at(1).rpc->register_handler(heal_method::k_compare, [&](Request request) {
+        return compare_digests_alone(std::move(request), &understood);
+    });
+    ASSERT_TRUE(world.chunks.until([&] { return understood[ChunkWorld::id(0)] != 0; }, 60_s));
+    EXPECT_GE(understood[ChunkWorld::id(0)], world.chunks.pool().current().slots() / 4);
+}
+
 // --- garbage
 // ---------------------------------------------------------------------------------------------------------
 

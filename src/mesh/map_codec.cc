@@ -152,11 +152,10 @@ void encode(const SlotTable& from, bool with_rows, pb::Table& to) {
 
 Result<TablePtr> decode(const pb::Table& from, const TableFinder& find) {
     MapEpoch const epoch(from.epoch());
-    TablePtr table;
-    if (from.indexes_size() == 0) {
-        table = find ? find(epoch, from.hash()) : nullptr;
-        if (table == nullptr) return fail(Code::kUnknown, "map: a table it names is not known here", epoch.v);
-    } else {
+    TablePtr table = find ? find(epoch, from.hash()) : nullptr;
+    if (table == nullptr && from.indexes_size() == 0)
+        return fail(Code::kUnknown, "map: a table it names is not known here", epoch.v);
+    if (table == nullptr) {
         if (from.indexes_size() > static_cast<i64>(k_slots_max) * k_width_max)
             return fail(Code::kInvalid, "map: table");
         std::vector<CoreletId> members;

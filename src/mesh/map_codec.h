@@ -20,7 +20,7 @@ namespace corelet::mesh {
 [[nodiscard]] std::vector<u8> encode_outline(const Map& map);
 [[nodiscard]] std::vector<u8> encode_table(const SlotTable& table);
 
-// Finds a table that an outline names; null if it is not known here.
+// Finds a table that a map names, so that it need not come along or be built again; null if it is not known here.
 using TableFinder = std::function<TablePtr(MapEpoch epoch, u64 hash)>;
 
 // kCorrupt: bytes damaged. kInvalid: they verify but make no map. kUnsupported: a newer version. kUnknown: an

@@ -33,7 +33,11 @@ MapService::MapService(Env& env, Catalog& catalog, Store& store, RpcNode& rpc)
 }
 
 Result<mesh::Map> MapService::decode(std::string_view bytes) const {
-    return mesh::decode_map(as_bytes(bytes));
+    return mesh::decode_map(as_bytes(bytes), [&](MapEpoch epoch, u64 hash) -> mesh::TablePtr {
+        for (const mesh::Pool& pool : current_->pools)
+            if (mesh::TablePtr table = pool.table(epoch); table && table->hash() == hash) return table;
+        return nullptr;
+    });
 }
 
 std::string MapService::encoded() const {
@@ -42,7 +46,7 @@ std::string MapService::encoded() const {
 }
 
 Result<void> MapService::offer(Bytes encoded) {
-    TRY(mesh::Map map, mesh::decode_map(encoded));
+    TRY(mesh::Map map, decode(as_text(encoded)));
     if (map.epoch > current_->epoch) take(std::move(map));
     return {};
 }

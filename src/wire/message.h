@@ -1,7 +1,6 @@
 // Protobuf messages as bodies of requests and replies.
 #pragma once
 
-#include <google/protobuf/arena.h>
 #include <google/protobuf/message_lite.h>
 
 #include <cstring>
@@ -35,14 +34,6 @@ template <class M>
 [[nodiscard]] Result<M> decode_message(Bytes bytes) {
     M message;
     TRY_VOID(decode_into(message, bytes));
-    return message;
-}
-
-// In the arena, which keeps it.
-template <class M>
-[[nodiscard]] Result<M*> decode_message(google::protobuf::Arena& arena, Bytes bytes) {
-    M* const message = google::protobuf::Arena::CreateMessage<M>(&arena);
-    TRY_VOID(decode_into(*message, bytes));
     return message;
 }
 
