@@ -25,11 +25,13 @@ class PowerLossJudge final : public Judge {
         draw_next();
         try_here();
     }
-    void at_end() override { try_here(); }
+    void at_end() override {
+        if (random_.chance(1, 3)) try_here();
+    }
 
   private:
     void draw_next() {
-        next_ = world().now() + Duration{static_cast<i64>(random_.between(12'000, 40'000)) * 1'000'000};
+        next_ = world().now() + Duration{static_cast<i64>(random_.between(10'000, 70'000)) * 1'000'000};
     }
 
     // A small mesh promises more copies of data than of the catalog.
