@@ -3,11 +3,13 @@
 
     campaign.py [--minutes N] [--only PART,...] [--from SEED] [--output DIR] [--write]
 
-Parts: simulator, crash (power cuts), model, fuzz, soak, mutants. Seeds go on from where the last campaign in DIR ended. If that was on the same
-commit this is its continuation: seeds and mutants add up, and parts that are not asked for stay as they are told; so a long campaign can be run
-in pieces. What was not run is told as not run. --minutes 0 runs nothing and renders what DIR/campaign.json says. Exit code 0 only if something was run and nothing failed.
+Parts: simulator, crash (power cuts), model, fuzz, soak, mutants. Seeds go on from where the last campaign in DIR ended. If that was on the
+same sources this is its continuation: seeds and mutants add up, and parts that are not asked for stay as they are told; so a long campaign can be run
+in pieces; --write keeps it in docs/campaign.json, too, for another checkout. What was not run is told as not run. --minutes 0 runs nothing and
+renders what DIR/campaign.json says. Exit code 0 only if something was run and nothing failed.
 """
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -22,6 +24,8 @@ import campaign_report as render
 
 ROOT = parse.ROOT
 PAGE = os.path.join(ROOT, "docs", "reliability.md")
+KEPT = os.path.join(ROOT, "docs", "campaign.json")
+SOURCES = ("src", "tests", "fuzz", "model", "cmake")  # what is run depends on these
 WEIGHTS = {"simulator": 50, "crash": 10, "model": 10, "fuzz": 10, "soak": 10, "mutants": 10}
 BUILDS = {"simulator": ["corelet-sim-fast"], "crash": ["power_loss"], "soak": ["corelet", "history_check"]}
 STANDARD = 0.6             # of the simulator's time; the other scenarios share the rest
@@ -245,8 +249,8 @@ class Campaign:
         return all(subprocess.run(["./dev", "build", *job], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0 for job in jobs)
 
     def go_on(self, told):
-        """If the last campaign was on the same build, what it told stands, and its time counts."""
-        if not told["clean"] or any(self.last.get(key) != told[key] for key in ("commit", "clean", "programs")):
+        """If the last campaign was on the same sources, what it told stands, and its time counts."""
+        if not told["clean"] or any(self.last.get(key) != told[key] for key in ("sources", "clean", "programs")):
             return 0
         self.earlier = {name: part for name, part in self.last["parts"].items() if part["state"] != "not run" and not part.get("broken")}
         told.update(began=self.last["began"], minutes=self.last["minutes"] + told["minutes"])
@@ -269,7 +273,8 @@ class Campaign:
 
     def run(self, wanted):
         git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-        told = {"commit": git("rev-parse", "--short=10", "HEAD"), "clean": not git("status", "--porcelain"), "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        trees = git("rev-parse", *(f"HEAD:{folder}" for folder in SOURCES))
+        told = {"commit": git("rev-parse", "--short=10", "HEAD"), "sources": hashlib.sha256(trees.encode()).hexdigest()[:16], "clean": not git("status", "--porcelain"), "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                 "minutes": self.arguments.minutes, "machine": f"{os.cpu_count()} cores",
                 "programs": self.arguments.bin or "", "parts": {}}
         os.makedirs(os.path.join(self.output, "logs"), exist_ok=True)
@@ -329,7 +334,7 @@ def main(words=None):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_all)
     path = os.path.join(arguments.output, "campaign.json")
-    campaign = load(path)
+    campaign = load(path) or load(KEPT)
     if arguments.minutes > 0:
         campaign = Campaign(arguments, campaign).run(arguments.only)
         save(path, json.dumps(campaign, indent=1) + "\n")
@@ -343,6 +348,8 @@ def main(words=None):
         with open(PAGE, encoding="utf-8") as file:
             text = file.read()
         save(PAGE, render.page(text, campaign, parse.bugs(parse.read("docs/bugs.txt"))))
+        if campaign:
+            save(KEPT, json.dumps(campaign, indent=1) + "\n")
     if not campaign:
         say(f"there is no {path}: no campaign has been run")
     return 0 if campaign.get("verdict") == "nothing failed" else 1

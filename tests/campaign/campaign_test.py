@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a campaign makes of what its programs print: what fails is a failure, what was not run is not passed, and counts add up."""
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -183,6 +184,8 @@ class Whole(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
+        self.addCleanup(setattr, campaign, "KEPT", campaign.KEPT)
+        campaign.KEPT = os.path.join(self.folder, "kept.json")
         path = os.path.join(self.folder, "corelet-sim-fast")
         with open(path, "w", encoding="utf-8") as file:
             file.write(SIMULATOR)
@@ -195,16 +198,17 @@ class Whole(unittest.TestCase):
         with open(os.path.join(self.folder, "out", "campaign.json"), encoding="utf-8") as file:
             return code, json.load(file), said.getvalue()
 
-    def as_if_on(self, commit):
-        """The campaign so far, and what will be run, as of two commits without changes, or of one."""
+    def as_if_on(self, trees):
+        """The campaign so far, and what will be run, without changes: on these sources, or on others."""
         path = os.path.join(self.folder, "out", "campaign.json")
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({**told, "commit": commit, "clean": True}, file)
+            sources = hashlib.sha256(trees.encode()).hexdigest()[:16]
+            json.dump({**told, "sources": sources, "clean": True}, file)
         before = campaign.subprocess.run
         self.addCleanup(setattr, campaign.subprocess, "run", before)
-        campaign.subprocess.run = lambda words, **_: subprocess.CompletedProcess(words, 0, stdout="this commit" if "rev-parse" in words else "")
+        campaign.subprocess.run = lambda words, **_: subprocess.CompletedProcess(words, 0, stdout="these sources" if "rev-parse" in words else "")
 
     def test_clean_seeds_pass_and_the_next_ones_follow(self):
         code, told, _ = self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "6")
@@ -212,14 +216,14 @@ class Whole(unittest.TestCase):
         self.assertEqual((code, told["verdict"], part["state"], part["total"]["failures"]), (0, "nothing failed", "passed", []))
         self.assertEqual(part["total"]["seeds"], part["total"]["counts"]["fault.kill"])
         self.assertEqual({part["state"] for name, part in told["parts"].items() if name != "simulator"}, {"not run"})
-        self.as_if_on("another commit")
+        self.as_if_on("other sources")
         _, after, _ = self.run_it("--only", "simulator", "--minutes", "0.001")
         for name, scenario in part["scenarios"].items():
             self.assertEqual(after["parts"]["simulator"]["scenarios"][name]["first"], scenario["last"] + 1)
 
-    def test_a_campaign_on_the_same_commit_goes_on(self):
+    def test_a_campaign_on_the_same_sources_goes_on(self):
         _, told, _ = self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "3")
-        self.as_if_on("this commit")
+        self.as_if_on("these sources")
         code, after, _ = self.run_it("--only", "simulator", "--minutes", "0.001")
         before, part = told["parts"]["simulator"], after["parts"]["simulator"]
         self.assertEqual((code, after["seconds"] > told["seconds"], after["minutes"]), (1, True, 0.002))  # seed 3 has failed for ever
