@@ -1,6 +1,8 @@
 // What each change of a stream's record relies on, at the moment at which it is committed: whom a recovery has
 // fenced, that enough copies were listed, and that who is counted on is up as far as the catalog knows
 // (protocols 5.2, 7.2, 7.4).
+#include <set>
+
 #include "stream/stream_record.h"
 #include "tests/mesh/judges/judges.h"
 
@@ -52,12 +54,16 @@ class RecoveryJudge final : public Judge {
     }
 
     // Whoever was counted as fenced says so on its device; of each segment that was listed somebody was, and
-    // somebody else if any of its others had a session all the while. Who is down now may have been.
+    // somebody else if any of its others had a session all the while. Who is down now may have been; of one whose
+    // device was replaced since, the record's word is all there is.
     void check_fences(const pb::Stream& before, const pb::Stream& after, const Sessions& sessions) const {
         std::map<u64, bool> says;  // those counted that are up
-        for (const pb::CountedFence& fence : after.fences())
-            if (auto const i = mesh().index_of(CoreletId(fence.corelet())); i && sound_store(*i))
-                says.emplace(fence.corelet(), false);
+        std::set<u64> replaced;    // those counted of whom nothing is left
+        for (const pb::CountedFence& fence : after.fences()) {
+            auto const i = mesh().index_of(CoreletId(fence.corelet()));
+            if (!i) replaced.insert(fence.corelet());
+            if (i && sound_store(*i)) says.emplace(fence.corelet(), false);
+        }
         for (const pb::Segment& segment : before.segments()) {
             if (segment.state() != pb::Segment::LISTED) continue;
             SegmentId const id{SpaceId(after.space()), segment.seq()};
@@ -67,7 +73,7 @@ class RecoveryJudge final : public Judge {
                 auto const i = mesh().index_of(CoreletId(replica));
                 bool const here = i && mesh().node(*i) && is_fenced(*i, id, Epoch(after.epoch()));
                 if (here && says.contains(replica)) says[replica] = true;
-                bool const unknown = i && !sound_store(*i);
+                bool const unknown = i ? !sound_store(*i) : replaced.contains(replica);
                 fenced += here || unknown ? 1 : 0;
                 another_lives = another_lives || (!here && !unknown && has_lived(replica, after.space(), sessions));
             }
