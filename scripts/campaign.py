@@ -224,8 +224,7 @@ class Campaign:
         names = sorted((name.removesuffix(".patch") for name in os.listdir(folder) if name.endswith(".patch")), key=lambda name: (len(name.split("-")[0]), name))
         begin = names.index(self.next["mutants"]) if self.next.get("mutants") in names else 0
         path, deadline, failures = os.path.join(self.output, "mutants.json"), time.monotonic() + seconds, []
-        if os.path.exists(path) and "mutants" not in self.earlier:
-            os.remove(path)
+        save(path, json.dumps(self.earlier.get("mutants", {}).get("mutants", [])))
         for name in names[begin:] + names[:begin]:
             if time.monotonic() >= deadline:
                 self.next["mutants"] = name
@@ -274,10 +273,10 @@ class Campaign:
     def run(self, wanted):
         git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
         trees = git("rev-parse", *(f"HEAD:{folder}" for folder in SOURCES))
-        told = {"commit": git("rev-parse", "--short=10", "HEAD"), "sources": hashlib.sha256(trees.encode()).hexdigest()[:16], "clean": not git("status", "--porcelain"), "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        told = {"commit": git("rev-parse", "--short=10", "HEAD"), "sources": hashlib.sha256(trees.encode()).hexdigest()[:16],
+                "clean": not git("status", "--porcelain"), "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                 "minutes": self.arguments.minutes, "machine": f"{os.cpu_count()} cores",
                 "programs": self.arguments.bin or "", "parts": {}}
-        os.makedirs(os.path.join(self.output, "logs"), exist_ok=True)
         before, built, begun = self.go_on(told), self.build(wanted), time.monotonic()
         # A share that falls to nobody here goes to the others.
         weights = {name: WEIGHTS[name] for name in wanted if name != "mutants" or os.path.isdir(os.path.join(ROOT, "tests/mutants"))}
@@ -334,6 +333,7 @@ def main(words=None):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_all)
     path = os.path.join(arguments.output, "campaign.json")
+    os.makedirs(os.path.join(arguments.output, "logs"), exist_ok=True)
     campaign = load(path) or load(KEPT)
     if arguments.minutes > 0:
         campaign = Campaign(arguments, campaign).run(arguments.only)

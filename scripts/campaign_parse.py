@@ -179,7 +179,7 @@ def mutants(results, there_are):
                 if result["outcome"] != ("harmless" if result.get("harmless") else "caught")]
     harmless = sum(result["outcome"] == "harmless" for result in ran)
     return {"there_are": there_are, "ran": len(ran), "caught": len(caught), "harmless": harmless, "not_run": there_are - len(ran),
-            "mutants": [{key: result.get(key) for key in ("name", "rule", "outcome", "caught_by", "seed", "seeds_run")} for result in ran]}, failures
+            "mutants": [{key: result.get(key) for key in ("name", "rule", "outcome", "harmless", "caught_by", "seed", "seeds_run")} for result in ran]}, failures
 
 
 def soak(summary, code):

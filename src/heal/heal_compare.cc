@@ -9,9 +9,6 @@ namespace corelet {
 namespace {
 constexpr int k_slots_a_question = 4096;
 constexpr int k_pages_max = 4096;  // of one answer; a bound against a peer that never ends
-}  // namespace
-
-namespace {
 
 // As versions before the columns understand it.
 pb::CompareInventory spelled_out(pb::CompareInventory question) {

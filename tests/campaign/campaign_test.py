@@ -235,6 +235,13 @@ class Whole(unittest.TestCase):
         _, again, _ = self.run_it("--only", "crash", "--minutes", "0.001")
         self.assertEqual(again["parts"]["simulator"], part)
 
+    def test_another_checkout_tells_what_was_kept(self):
+        _, told, _ = self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "6")
+        os.rename(os.path.join(self.folder, "out", "campaign.json"), campaign.KEPT)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(campaign.main(["--minutes", "0", "--output", os.path.join(self.folder, "elsewhere")]), 0)
+        self.assertIn(f"{told['parts']['simulator']['total']['seeds']:,} seeds", said.getvalue())
+
     def test_failures_are_told_and_stay_told(self):
         arguments = campaign.parse_arguments(["--output", self.folder, "--bin", self.folder, "--jobs", "1"])
         one = campaign.Campaign(arguments, {})
