@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "catalog/parsed_records.h"
+
 namespace corelet {
 namespace {
 
@@ -44,6 +46,24 @@ class State : public ::testing::Test {
     }
     CatalogState state;
 };
+
+TEST(ParsedRecords, AreParsedAgainWhenTheyHaveChangedAndForgottenWhenTheyAreGone) {
+    ParsedRecords<pb::CatalogItem> records;
+    auto const item = [](const char* key, u64 revision, const char* value) {
+        pb::CatalogItem message;
+        message.set_value(value);
+        return KeyValue{key, message.SerializeAsString(), Revision(1), Revision(revision), {}};
+    };
+    ASSERT_NE(records.parse(item("a", 1, "old")), nullptr);
+    EXPECT_EQ(records.parse(item("a", 1, "of the same revision"))->value(), "old");
+    EXPECT_EQ(records.parse(item("a", 2, "new"))->value(), "new");
+    EXPECT_EQ(records.parse(KeyValue{"b", "\xff", Revision(1), Revision(1), {}}), nullptr);
+    records.forget_others();
+    EXPECT_EQ(records.size(), 2U);
+    EXPECT_EQ(records.parse(item("a", 2, ""))->value(), "new");
+    records.forget_others();
+    EXPECT_EQ(records.size(), 1U);
+}
 
 TEST_F(State, ARepeatFindsItsOwnSuccessAndChangesNothing) {
     Transaction const create = Transaction().require_missing("k").put("k", "v").read("k");

@@ -23,9 +23,10 @@ void CatalogSpaces::refresh() const {
     std::map<SpaceId, PoolId> pools;
     std::set<SpaceId> deleted;
     for (auto const& [key, item] : local.items("streams/")) {
-        pb::Stream stream;
-        if (stream.ParseFromString(item.value)) pools[SpaceId(stream.space())] = PoolId(stream.pool());
+        const pb::Stream* const stream = streams_.parse(item);
+        if (stream) pools[SpaceId(stream->space())] = PoolId(stream->pool());
     }
+    streams_.forget_others();
     for (auto const& [key, item] : local.items("deleted/")) {
         Reader r(as_bytes(item.value));
         deleted.insert(r.get<SpaceId>());

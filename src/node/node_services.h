@@ -29,6 +29,7 @@ class CatalogSpaces final : public SpaceDirectory {
     mutable u64 version_ = 0;
     mutable std::map<SpaceId, PoolId> pools_;
     mutable std::set<SpaceId> deleted_;
+    mutable ParsedRecords<pb::Stream> streams_;
     void refresh() const;
 };
 

@@ -172,14 +172,15 @@ Task<void> VolumeHost::run() {
         std::set<std::string> seen;
         const CatalogState& local = catalog_.local();
         for (auto const& [key, item] : local.items("volumes/")) {
-            pb::Volume volume;
-            if (!volume.ParseFromString(item.value)) continue;
-            const KeyValue* const record = local.find(stream_key(SpaceId(volume.space())));
-            pb::Stream stream;
-            if (!record || !stream.ParseFromString(record->value)) continue;
-            seen.insert(volume.name());
-            look_at(volume, stream);
+            const pb::Volume* const volume = volumes_.parse(item);
+            const KeyValue* const record = volume ? local.find(stream_key(SpaceId(volume->space()))) : nullptr;
+            const pb::Stream* const stream = record ? streams_.parse(*record) : nullptr;
+            if (!stream) continue;
+            seen.insert(volume->name());
+            look_at(*volume, *stream);
         }
+        volumes_.forget_others();
+        streams_.forget_others();
         for (auto const& [name, serving] : serving_)
             if (!seen.contains(name) && serving->mounted && !serving->releasing && catalog_.is_available())
                 scope_.spawn(release(name, true, env_.clock.now() + 2_s));

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "catalog/parsed_records.h"
 #include "chunk/mesh_chunks.h"
 #include "gateway/nbd/server.h"
 #include "heal/healer.h"
@@ -114,6 +115,8 @@ class VolumeHost final : public PoolSpace {
     NbdServer nbd_;
     std::map<std::string, std::unique_ptr<Serving>> serving_;
     std::map<std::string, Candidacy> candidacies_;
+    ParsedRecords<pb::Volume> volumes_;
+    ParsedRecords<pb::Stream> streams_;
     std::map<CoreletId, std::pair<u64, u64>> peer_space_;  // free, capacity
     bool stopping_ = false;
     bool burying_ = false;
