@@ -81,9 +81,9 @@ void RaftNode::bar(raft::Bar reason) {
 
 Task<void> RaftNode::run() {
     for (;;) {
+        woken_ = false;  // what came before this turn, it sees
         turn();
         if (woken_) {
-            woken_ = false;
             co_await yield();
             continue;
         }
