@@ -140,7 +140,7 @@ Task<Result<std::vector<UnitExtent>>> StoreCore::take_log_space(u64 units, Space
 
 // Keeps some written space ready, and the frontier on record so that the next mount need not do it again.
 Task<void> StoreCore::zero_ahead_loop() {
-    u64 const target = std::min(options_.log_ahead_bytes / k_unit_bytes, space_->units() / 8);
+    u64 const target = std::min(options_.log_ahead_bytes / k_unit_bytes, space_->units() / 64);
     while (!io_.is_failing() && !has_forgotten()) {
         bool const enough = space_->free_written_units() >= target || space_->frontier() == space_->units();
         if (!enough) {
