@@ -95,7 +95,7 @@ CatalogWorkloadOptions CatalogWorkload::draw_options(const sim::World& world) {
     CatalogWorkloadOptions options;
     options.clients = random.between(2, 5);
     options.pairs = random.between(1, 6);
-    options.think_max = Duration{static_cast<i64>(random.between(100, 800)) * 1'000'000};
+    options.think_max = Duration{static_cast<i64>(random.between(200, 1'600)) * 1'000'000};
     return options;
 }
 

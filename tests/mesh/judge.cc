@@ -94,7 +94,8 @@ void Court::look_at_map(usize index) {
 
 void Court::after_turn(usize index) {
     look_at_map(index);
-    for (auto const& [judge, next_look] : seats_) judge->after_turn(index);
+    for (auto const& [judge, next_look] : seats_)
+        if (judge->sees_turns()) judge->after_turn(index);
     const CatalogState* const state = changes_.after_turn(
         index, [this](const pb::Stream& before, const pb::Stream& after, const CatalogChanges::Sessions& sessions) {
             for (auto const& [judge, next_look] : seats_) judge->stream_changed(before, after, sessions);

@@ -36,7 +36,9 @@ class Judge {
 
     // Between two events: programs of this corelet's machine have run, or it is the first time. What a corelet has
     // in memory changes by nothing else; whether it is up may.
-    virtual void after_turn(usize /*index*/) {}
+    virtual void after_turn(usize /*index*/) { sees_turns_ = false; }
+    // It has something to do then: one that does not say what is not called a second time.
+    [[nodiscard]] bool sees_turns() const { return sees_turns_; }
     // This corelet, which is up, goes by another map than before, or by its first one since it booted.
     using MapPtr = std::shared_ptr<const mesh::Map>;
     virtual void map_seen(usize /*index*/, const MapPtr& /*map*/) {}
@@ -84,6 +86,7 @@ class Judge {
     Trial& trial_;
     std::string name_;
     Duration every_;
+    bool sees_turns_ = true;
 };
 
 // The judges of a run.

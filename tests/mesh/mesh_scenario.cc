@@ -79,7 +79,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     TRY(drawn.faults.promise, promise_of(drawn.redundancy));
     drawn.faults.copies = drawn.faults.promise + 1;
     drawn.faults.whole_for = drawn.mesh.heal_round + drawn.mesh.heal_round / 4 + 200_ms;
-    drawn.faults.length = Duration{static_cast<i64>(parameters.number("seconds", 50)) * 1'000'000'000};
+    drawn.faults.length = Duration{static_cast<i64>(parameters.number("seconds", 42)) * 1'000'000'000};
     Duration const drawn_every{static_cast<i64>(random.between(150, 900)) * 1'000'000};
     drawn.faults.every = milliseconds(parameters, "every_ms", drawn_every);
     // Longer than a session lives: somebody is taken over while he lives.
@@ -308,7 +308,7 @@ sim::Scenario mesh_scenario() {
         return options;
     };
     scenario.shrinkable = {
-        {"seconds", 2, 50}, {"corelets", 3, 6}, {"volumes", 1, 2}, {"clients", 1, 10}, {"runs", 1, 16}};
+        {"seconds", 2, 42}, {"corelets", 3, 6}, {"volumes", 1, 2}, {"clients", 1, 10}, {"runs", 1, 16}};
     scenario.droppable = FaultAtlas::classes();
     return scenario;
 }

@@ -13,7 +13,7 @@ namespace corelet {
 namespace {
 constexpr Duration k_detected_after = 6_s;
 constexpr Duration k_votes_after = 3_s;  // whoever has just started, and counts already
-constexpr Duration k_ask_every = 700_ms;
+constexpr Duration k_ask_every = 1500_ms;
 constexpr u8 k_positions_max = 24;
 
 class CanLoseJudge final : public Judge {

@@ -31,7 +31,7 @@ class PowerLossJudge final : public Judge {
 
   private:
     void draw_next() {
-        next_ = world().now() + Duration{static_cast<i64>(random_.between(10'000, 70'000)) * 1'000'000};
+        next_ = world().now() + Duration{static_cast<i64>(random_.between(20'000, 100'000)) * 1'000'000};
     }
 
     // A small mesh promises more copies of data than of the catalog.

@@ -10,7 +10,7 @@ constexpr Duration k_durable_after = 1_s;  // longer than any write takes here
 
 class PromiseJudge final : public Judge {
   public:
-    explicit PromiseJudge(Trial& trial) : Judge(trial, "promises") {}
+    explicit PromiseJudge(Trial& trial) : Judge(trial, "promises", 250_ms) {}
 
     // A corelet whose old device has come back is told so by whoever has seen more of it; until then it says what
     // it knows.
