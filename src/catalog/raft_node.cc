@@ -204,14 +204,10 @@ void RaftNode::keep_journal_short() {
 }
 
 void RaftNode::send(const raft::Message& message) {
-    scope_.spawn(send_one(message.to, Buffer::copy_of(as_bytes(raft::encode(message)))));
-}
-
-Task<void> RaftNode::send_one(CoreletId to, Buffer body) {
     CallOptions options;
     options.deadline = env_.clock.now() + 2_s;
     options.traffic = TrafficClass::kControl;
-    (void)co_await rpc_.send(to, raft_method::k_message, std::move(body), {}, options);
+    rpc_.send(message.to, raft_method::k_message, Buffer::copy_of(as_bytes(raft::encode(message))), options);
 }
 
 Task<Result<Reply>> RaftNode::on_message(Request request) {

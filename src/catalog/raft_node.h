@@ -80,7 +80,6 @@ class RaftNode {
     void answer_reads(const std::vector<raft::ReadState>& reads);
     void keep_journal_short();
     void send(const raft::Message& message);
-    [[nodiscard]] Task<void> send_one(CoreletId to, Buffer body);
     [[nodiscard]] Task<void> exchange_before_voting();
     [[nodiscard]] Task<void> greet(CoreletId voter, std::set<CoreletId>* answered, bool* doubted);
     [[nodiscard]] Task<Result<Reply>> on_message(Request request);

@@ -153,14 +153,10 @@ void Gossip::carry_out(const mesh::SendHeartbeat& effect) {
     if (silent_) return;
     auto const bytes = mesh::encode_heartbeat(effect.heartbeat);
     Buffer const body = Buffer::copy_of(bytes);
-    for (CoreletId to : effect.to) scope_.spawn(send_one(to, body));
-}
-
-Task<void> Gossip::send_one(CoreletId to, Buffer body) {
     CallOptions options;
     options.deadline = env_.clock.now() + 1_s;
     options.traffic = TrafficClass::kControl;
-    (void)co_await rpc_.send(to, mesh_method::k_heartbeat, std::move(body), {}, options);
+    for (CoreletId to : effect.to) rpc_.send(to, mesh_method::k_heartbeat, body, options);
 }
 
 Task<Result<Reply>> Gossip::on_heartbeat(Request request) {

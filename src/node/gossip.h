@@ -74,7 +74,6 @@ class Gossip {
     void carry_out(const mesh::StaleLifeSeen&) {}
     void carry_out(const mesh::IsolationChanged& effect);
     [[nodiscard]] Task<void> tick_loop();
-    [[nodiscard]] Task<void> send_one(CoreletId to, Buffer body);
     [[nodiscard]] Task<void> propose(mesh::MapEvent event, std::string what);
     [[nodiscard]] Task<void> remember();
     [[nodiscard]] Task<Result<Reply>> on_heartbeat(Request request);

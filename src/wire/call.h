@@ -23,8 +23,8 @@ class CallPath {
     virtual void withdraw(PendingCall& call, bool timed_out) = 0;
 };
 
-// Belongs to the task that awaits it; dropping that task withdraws the call. Linked in a queue of its path until
-// sent.
+// Belongs to the task that awaits it; dropping that task withdraws the call. One that nobody awaits ends itself.
+// Linked in a queue of its path until sent.
 struct PendingCall : ListNode {
     FrameKind kind = FrameKind::kRequest;  // or kOneWay
     Method method;
@@ -35,6 +35,7 @@ struct PendingCall : ListNode {
 
     CallPath* path = nullptr;  // null once finished
     bool queued = false;       // waits in path's CallQueue
+    bool unattended = false;   // made with new, and deleted as it finishes
     u64 correlation = 0;       // not zero: sent, in the path's table
     Instant sent_at;
     u64 cost_bytes = 0;           // what it counts in the server's bound: request and expected reply
@@ -52,6 +53,10 @@ struct PendingCall : ListNode {
     void finish(Result<Reply> outcome) {
         CORELET_ASSERT(!result, "a call finishes once");
         path = nullptr;
+        if (unattended) {
+            delete this;
+            return;
+        }
         result.emplace(std::move(outcome));
         done.set();
     }
@@ -89,6 +94,17 @@ class CallQueue {
         static_cast<ListNode&>(call).unlink();
         call.queued = false;
         --size_;
+    }
+    // Nobody waits any more for what stands at the head of a class and is late; returns how many.
+    usize fail_late(TrafficClass traffic, Instant now) {
+        auto& list = lists_[class_index(traffic)];
+        usize late = 0;
+        for (; !list.empty() && list.front().deadline <= now; ++late) {
+            PendingCall& call = list.front();
+            remove(call);
+            call.finish(corelet::fail(Code::kTimeout, "deadline passed before it was sent"));
+        }
+        return late;
     }
     void fail_all(const Error& reason) {
         while (!empty()) pop().finish(std::unexpected(reason));

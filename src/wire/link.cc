@@ -23,6 +23,7 @@ Link::~Link() {
 // ---- calls in
 
 void Link::submit(PendingCall& call) {
+    node_.stats.timeouts += queue_.fail_late(call.options.traffic, node_.now());
     if (queue_.size() >= node_.options.limits.calls_waiting) {
         call.finish(
             fail(Code::kOverloaded, fmt::format("{} calls wait for {}", queue_.size(), to_string(target_))));

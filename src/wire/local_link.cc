@@ -44,6 +44,7 @@ void LocalLink::submit(PendingCall& call) {
         call.finish(fail(Code::kReset, fmt::format("corelet {} has stopped", to_string(peer_.corelet))));
         return;
     }
+    from_.stats.timeouts += queue_.fail_late(call.options.traffic, from_.now());
     if (queue_.size() >= from_.options.limits.calls_waiting) {
         call.finish(
             fail(Code::kOverloaded, fmt::format("{} calls wait for {}", queue_.size(), to_string(peer_.corelet))));

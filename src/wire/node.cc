@@ -56,8 +56,8 @@ Hello Impl::hello(Lane lane) {
 
 // ---- calls out
 
-std::unique_ptr<PendingCall> Impl::begin(Target target, FrameKind kind, Method method, Buffer body,
-                                         BufferChain payload, CallOptions call_options) {
+std::unique_ptr<PendingCall> Impl::make_call(FrameKind kind, Method method, Buffer body, BufferChain payload,
+                                             CallOptions call_options) {
     ++stats.calls;
     auto call = std::make_unique<PendingCall>();
     call->kind = kind;
@@ -68,17 +68,14 @@ std::unique_ptr<PendingCall> Impl::begin(Target target, FrameKind kind, Method m
     call->body = std::move(body);
     call->payload = std::move(payload);
     call->cost_bytes = u64{call->body.size()} + call->payload.size() + call_options.reply_bytes_expected;
-    if (Result<void> const checked = check(*call); !checked) {
-        call->finish(std::unexpected(checked.error()));
-        return call;
-    }
-    Result<CallPath*> const path = path_to(target, lane_of(*call));
-    if (path) {
-        (*path)->submit(*call);
-    } else {
-        call->finish(std::unexpected(path.error()));
-    }
     return call;
+}
+
+void Impl::submit(const Target& target, PendingCall& call) {
+    if (Result<void> const checked = check(call); !checked) return call.finish(std::unexpected(checked.error()));
+    Result<CallPath*> const path = path_to(target, lane_of(call));
+    if (!path) return call.finish(std::unexpected(path.error()));
+    (*path)->submit(call);
 }
 
 Result<void> Impl::check(const PendingCall& call) const {

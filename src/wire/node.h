@@ -20,8 +20,10 @@ class RpcNode::Impl {
     Impl& operator=(const Impl&) = delete;
 
     [[nodiscard]] Result<Address> listen(const Address& address, ListenOptions listen_options);
-    [[nodiscard]] std::unique_ptr<PendingCall> begin(Target target, FrameKind kind, Method method, Buffer body,
-                                                     BufferChain payload, CallOptions call_options);
+    [[nodiscard]] std::unique_ptr<PendingCall> make_call(FrameKind kind, Method method, Buffer body,
+                                                         BufferChain payload, CallOptions call_options);
+    // It may have finished when this returns.
+    void submit(const Target& target, PendingCall& call);
     void disconnect(CoreletId peer, const std::string& reason);
     [[nodiscard]] bool is_connected(CoreletId peer);
 

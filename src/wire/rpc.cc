@@ -81,26 +81,18 @@ Task<Result<Reply>> await_reply(std::unique_ptr<PendingCall> call, Clock* clock)
     co_return *std::move(call->result);
 }
 
-namespace {
-Task<Result<void>> await_sent(std::unique_ptr<PendingCall> call, Clock* clock) {
-    Result<Reply> const sent = co_await await_reply(std::move(call), clock);
-    if (!sent) co_return std::unexpected(sent.error());
-    co_return {};
-}
-}  // namespace
-
 Task<Result<Reply>> RpcNode::call(Target target, Method method, Buffer body, BufferChain payload,
                                   CallOptions options) {
-    return await_reply(
-        impl_->begin(std::move(target), FrameKind::kRequest, method, std::move(body), std::move(payload), options),
-        &impl_->env.clock);
+    auto call = impl_->make_call(FrameKind::kRequest, method, std::move(body), std::move(payload), options);
+    impl_->submit(target, *call);
+    return await_reply(std::move(call), &impl_->env.clock);
 }
 
-Task<Result<void>> RpcNode::send(Target target, Method method, Buffer body, BufferChain payload,
-                                 CallOptions options) {
-    return await_sent(
-        impl_->begin(std::move(target), FrameKind::kOneWay, method, std::move(body), std::move(payload), options),
-        &impl_->env.clock);
+void RpcNode::send(const Target& target, Method method, Buffer body, CallOptions options) {
+    auto call = impl_->make_call(FrameKind::kOneWay, method, std::move(body), {}, options);
+    if (FAULT_POINT("rpc.early_timeout")) call->deadline = std::min(call->deadline, impl_->now() + 1_ms);
+    call->unattended = true;
+    impl_->submit(target, *call.release());
 }
 
 void RpcNode::disconnect(CoreletId peer, const std::string& reason) {

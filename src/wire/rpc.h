@@ -198,10 +198,9 @@ class RpcNode {
 
     [[nodiscard]] Task<Result<Reply>> call(Target target, Method method, Buffer body, BufferChain payload = {},
                                            CallOptions options = {});
-    // One-way: the handler's reply is dropped. Returns when the message was handed to the socket, which proves
-    // nothing.
-    [[nodiscard]] Task<Result<void>> send(Target target, Method method, Buffer body, BufferChain payload = {},
-                                          CallOptions options = {});
+    // One-way: the handler's reply is dropped, and nobody hears whether the message has left. It is dropped if it
+    // has not by its deadline.
+    void send(const Target& target, Method method, Buffer body, CallOptions options = {});
 
     // Breaks all connections from and to a peer, for whoever knows that it is dead or refused: calls to it fail at
     // once with kReset.

@@ -281,18 +281,24 @@ TEST_F(Rpc, AlternativeAddressesAreTriedInTurn) {
 }
 
 TEST_F(Rpc, OneWayMessagesArrive) {
-    auto const sent = [](Task<Result<void>> task, bool* ok) -> Task<void> {
-        Result<void> const result = co_await std::move(task);
-        *ok = result.has_value();
-    };
-    bool ok = false, refused = true;
-    scope.spawn(sent(a->node->send(CoreletId(2), k_note, text("gossip")), &ok));
-    scope.spawn(sent(a->node->send(CoreletId(9), k_note, text("gossip")), &refused));
+    a->node->send(CoreletId(2), k_note, text("gossip"));
+    a->node->send(CoreletId(9), k_note, text("to nobody"));
     world.settle();
-    EXPECT_TRUE(ok);
-    EXPECT_FALSE(refused);
     EXPECT_EQ(notes, (std::vector<std::string>{"gossip"}));
     EXPECT_EQ(world.network.wires.front().to_client->writes, 1U) << "only the hello came back";
+}
+
+TEST_F(Rpc, OneWayMessagesThatAreLateMakeRoomForThoseThatAreNot) {
+    world.network.hang = true;
+    for (int i = 0; i < 3; ++i) a->node->send(CoreletId(2), k_note, text("late"), within(500_ms));
+    world.pass(600_ms);
+    EXPECT_EQ(a->node->stats().timeouts, 0U) << "nobody waits for them";
+    (void)call(k_echo, {}, {}, within(100_ms));
+    EXPECT_EQ(a->node->stats().timeouts, 3U);
+    world.pass(1_s);
+    a->node->send(CoreletId(2), k_note, text("when the node ends"), within(60_s));
+    a->node.reset();
+    EXPECT_TRUE(notes.empty());
 }
 
 TEST_F(Rpc, UnregisteringDropsWhatRuns) {
