@@ -3,10 +3,10 @@
 
     campaign.py [--minutes N] [--only PART,...] [--from SEED] [--output DIR] [--write]
 
-Parts: simulator, crash (power cuts), model, fuzz, soak, mutants. Seeds go on from where the last campaign in DIR ended. If that was on the
-same sources this is its continuation: seeds and mutants add up, and parts that are not asked for stay as they are told; so a long campaign can be run
-in pieces; --write keeps it in docs/campaign.json, too, for another checkout. What was not run is told as not run. --minutes 0 runs nothing and
-renders what DIR/campaign.json says. Exit code 0 only if something was run and nothing failed.
+Parts: simulator, crash (power cuts), model, fuzz, soak, mutants. Seeds go on from where the last campaign in DIR ended. For each part whose
+sources have not changed since, this is its continuation: seeds and mutants add up, and parts that are not asked for stay as they are told; so a long
+campaign can be run in pieces; --write keeps it in docs/campaign.json, too, for another checkout. What was not run is told as not run. --minutes 0 runs
+nothing and renders what DIR/campaign.json says. Exit code 0 only if something was run and nothing failed.
 """
 import argparse
 import hashlib
@@ -25,7 +25,9 @@ import campaign_report as render
 ROOT = parse.ROOT
 PAGE = os.path.join(ROOT, "docs", "reliability.md")
 KEPT = os.path.join(ROOT, "docs", "campaign.json")
-SOURCES = ("src", "tests", "fuzz", "model", "cmake")  # what is run depends on these
+# What each part runs depends on these.
+SOURCES = {"simulator": ("src", "tests/mesh", "tests/scenarios", "cmake"), "crash": ("src", "tests/crash", "cmake"), "model": ("model",),
+           "fuzz": ("src", "fuzz", "cmake"), "soak": ("src", "tests/mesh", "tests/system", "cmake"), "mutants": ("src", "tests", "cmake")}
 WEIGHTS = {"simulator": 50, "crash": 10, "model": 10, "fuzz": 10, "soak": 10, "mutants": 10}
 BUILDS = {"simulator": ["corelet-sim-fast"], "crash": ["power_loss"], "soak": ["corelet", "history_check"]}
 STANDARD = 0.6             # of the simulator's time; the other scenarios share the rest
@@ -248,10 +250,13 @@ class Campaign:
         return all(subprocess.run(["./dev", "build", *job], cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0 for job in jobs)
 
     def go_on(self, told):
-        """If the last campaign was on the same sources, what it told stands, and its time counts."""
-        if not told["clean"] or any(self.last.get(key) != told[key] for key in ("sources", "clean", "programs")):
+        """What the last campaign told of parts whose sources are the same stands; if that is any, its time counts."""
+        if not told["clean"] or any(self.last.get(key) != told[key] for key in ("clean", "programs")):
             return 0
-        self.earlier = {name: part for name, part in self.last["parts"].items() if part["state"] != "not run" and not part.get("broken")}
+        self.earlier = {name: part for name, part in self.last["parts"].items() if part["state"] != "not run" and not part.get("broken") and
+                        self.last["sources"].get(name) == told["sources"][name]}
+        if not self.earlier:
+            return 0
         told.update(began=self.last["began"], minutes=self.last["minutes"] + told["minutes"])
         return self.last["seconds"]
 
@@ -272,8 +277,9 @@ class Campaign:
 
     def run(self, wanted):
         git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-        trees = git("rev-parse", *(f"HEAD:{folder}" for folder in SOURCES))
-        told = {"commit": git("rev-parse", "--short=10", "HEAD"), "sources": hashlib.sha256(trees.encode()).hexdigest()[:16],
+        trees = {name: git("rev-parse", *(f"HEAD:{folder}" for folder in folders)) for name, folders in SOURCES.items()}
+        told = {"commit": git("rev-parse", "--short=10", "HEAD"),
+                "sources": {name: hashlib.sha256(tree.encode()).hexdigest()[:16] for name, tree in trees.items()},
                 "clean": not git("status", "--porcelain"), "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                 "minutes": self.arguments.minutes, "machine": f"{os.cpu_count()} cores",
                 "programs": self.arguments.bin or "", "parts": {}}

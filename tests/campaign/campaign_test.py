@@ -198,14 +198,14 @@ class Whole(unittest.TestCase):
         with open(os.path.join(self.folder, "out", "campaign.json"), encoding="utf-8") as file:
             return code, json.load(file), said.getvalue()
 
-    def as_if_on(self, trees):
-        """The campaign so far, and what will be run, without changes: on these sources, or on others."""
+    def as_if_on(self, trees, but=()):
+        """The campaign so far, and what will be run, without changes: on these sources, or on others; but these parts on others."""
         path = os.path.join(self.folder, "out", "campaign.json")
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
         with open(path, "w", encoding="utf-8") as file:
-            sources = hashlib.sha256(trees.encode()).hexdigest()[:16]
-            json.dump({**told, "sources": sources, "clean": True}, file)
+            digest = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]
+            json.dump({**told, "sources": {name: digest("others" if name in but else trees) for name in campaign.SOURCES}, "clean": True}, file)
         before = campaign.subprocess.run
         self.addCleanup(setattr, campaign.subprocess, "run", before)
         campaign.subprocess.run = lambda words, **_: subprocess.CompletedProcess(words, 0, stdout="these sources" if "rev-parse" in words else "")
@@ -234,6 +234,12 @@ class Whole(unittest.TestCase):
             self.assertGreater(part["scenarios"][name]["last"], scenario["last"])
         _, again, _ = self.run_it("--only", "crash", "--minutes", "0.001")
         self.assertEqual(again["parts"]["simulator"], part)
+        self.as_if_on("these sources", but=["mutants", "crash"])
+        _, again, _ = self.run_it("--only", "crash", "--minutes", "0.001")
+        self.assertEqual(again["parts"]["simulator"], part)
+        self.as_if_on("these sources", but=["simulator"])
+        _, again, _ = self.run_it("--only", "crash", "--minutes", "0.001")
+        self.assertEqual(again["parts"]["simulator"]["state"], "not run")
 
     def test_another_checkout_tells_what_was_kept(self):
         _, told, _ = self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "6")
