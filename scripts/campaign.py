@@ -134,7 +134,7 @@ class Campaign:
         state = {**parse.nothing_simulated(), "first": first, "last": first - 1}
         if earlier.get("last") == first - 1:
             state = earlier
-        deadline = time.monotonic() + seconds
+        deadline, broken = time.monotonic() + seconds, []
 
         def work():
             while True:
@@ -147,12 +147,20 @@ class Campaign:
                 while begin <= end:
                     begin = self.sweep(program, name, begin, end, state)
 
-        workers = [threading.Thread(target=work) for _ in range(self.jobs)]
+        def work_or_tell():
+            try:
+                work()
+            except Exception as why:  # a thread ends in silence
+                broken.append(why)
+
+        workers = [threading.Thread(target=work_or_tell) for _ in range(self.jobs)]
         for worker in workers:
             worker.start()
         for worker in workers:
             while worker.is_alive():  # a signal that another thread was given is seen when this one wakes
                 worker.join(0.5)
+        if broken:
+            raise broken[0]
         self.next[name] = state["last"] + 1
         return state
 

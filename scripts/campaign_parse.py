@@ -74,8 +74,8 @@ def nothing_simulated():
 
 
 def coverage(line):
-    """The counts of a coverage line, by name."""
-    return {name: int(count) for name, count in (word.rsplit("=", 1) for word in line.split()[1:])}
+    """The counts of a coverage line, by name; there are names of two words ("refused.no space")."""
+    return {name: int(count) for name, count in re.findall(r"(\S[^=]*)=(\d+)(?: |$)", line.removeprefix("coverage "))}
 
 
 def died(code):

@@ -23,7 +23,7 @@ import campaign_report as render
 
 CLEAN = """seed 19 scenario mesh corelets=3: 56310 virtual ms, 1000 events, 96 faults, hash 422e7130b3bbf8cf
 seed 20 scenario mesh corelets=3: 56742 virtual ms, 500 events, 4 faults, hash dead7cf29f4de8f9
-coverage seeds=2 twice=1 failed=0 virtual-seconds=113 kill=3 half-open=119 fault.kill=4 judged.linear=14 can-lose.1=22
+coverage seeds=2 twice=1 failed=0 virtual-seconds=113 kill=3 half-open=119 fault.kill=4 judged.linear=14 refused.no space=5 can-lose.1=22
 hash 1e157c41e97c9319
 """
 FAILED = """seed 7 scenario mesh: 100 virtual ms, 10 events, 1 faults, hash 422e7130b3bbf8cf
@@ -76,7 +76,7 @@ class Parsing(unittest.TestCase):
     def test_a_clean_sweep_is_counted(self):
         out = parse.simulation(CLEAN, "", 0, "three")
         self.assertEqual([out[name] for name in parse.SUMS], [2, 1, 113052, 1500, 100])
-        self.assertEqual(out["counts"], {"kill": 3, "half-open": 119, "fault.kill": 4, "judged.linear": 14, "can-lose.1": 22})
+        self.assertEqual(out["counts"], {"kill": 3, "half-open": 119, "fault.kill": 4, "judged.linear": 14, "refused.no space": 5, "can-lose.1": 22})
         self.assertEqual(out["failures"], [])
 
     def test_a_failed_seed_is_told_with_its_reproduction(self):
@@ -262,6 +262,12 @@ class Whole(unittest.TestCase):
         self.assertEqual((code, told["verdict"]), (1, "failed"))
         self.assertIn("`corelet-sim --scenario mesh --seed 3`", said)
         self.assertEqual(self.run_it("--minutes", "0")[0], 1)
+
+    def test_what_cannot_be_read_ends_the_campaign(self):
+        self.addCleanup(setattr, parse, "coverage", parse.coverage)
+        parse.coverage = lambda line: int("not a number")
+        with self.assertRaises(ValueError):
+            self.run_it("--only", "simulator", "--minutes", "0.001", "--from", "6")
 
     def test_a_class_that_never_begins_fails_a_long_campaign(self):
         before = render.ENOUGH_SEEDS
