@@ -21,6 +21,7 @@ struct HandNode {
     std::function<Result<ChunkFates>(const std::vector<u64>&)> fates;  // none: nobody owns the space
     std::function<void(CoreletId, MapEpoch, u64)> clean;
     std::set<SpaceId> proven_deleted;
+    std::set<u64> listed_segments;
     Healer::Options options;
 };
 
@@ -41,6 +42,7 @@ struct HealRig final : HealPort {
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override {
         co_return node.proven_deleted.contains(space);
     }
+    [[nodiscard]] Task<Result<std::set<u64>>> listed_segments(SpaceId) override { co_return node.listed_segments; }
 
     HandNode& node;
     CoreletId id;
@@ -51,7 +53,7 @@ struct HealRig final : HealPort {
 class HealWorld {
   public:
     HealWorld(u64 seed, usize corelets, std::string_view redundancy, Healer::Options options = {})
-        : node{{}, {}, {}, options},
+        : node{{}, {}, {}, {}, options},
           chunks(seed, corelets, redundancy, [this](Holder& holder) -> std::shared_ptr<void> {
               auto rig = std::make_shared<HealRig>(holder, node);
               rigs[holder.rpc->id()] = rig;

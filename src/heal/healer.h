@@ -64,6 +64,8 @@ class HealPort {
     virtual void compared(PoolId /*pool*/, MapEpoch /*epoch*/) {}
     // Proven by a linearizable read: the space was deleted (protocols 8.3).
     [[nodiscard]] virtual Task<Result<bool>> is_space_deleted(SpaceId space) = 0;
+    // The numbers of all segments that the stream of the space lists, by a linearizable read.
+    [[nodiscard]] virtual Task<Result<std::set<u64>>> listed_segments(SpaceId space) = 0;
 };
 
 class Healer {
@@ -140,6 +142,7 @@ class Healer {
     // heal_strays.cc
     [[nodiscard]] Task<void> hand_on(MapPtr map, PoolId pool);
     [[nodiscard]] Task<void> hand_to(MapPtr map, PoolId pool, CoreletId member, std::vector<FragmentId> strays);
+    [[nodiscard]] Task<std::set<FragmentId>> kept_for_the_log(const std::vector<FragmentId>* strays);
     [[nodiscard]] Task<Result<std::set<usize>>> confirmed_by(MapPtr map, PoolId pool, CoreletId member,
                                                              const std::vector<FragmentId>* strays);
     [[nodiscard]] Task<Result<void>> offer(MapPtr map, PoolId pool, CoreletId member, FragmentId stray);

@@ -69,6 +69,31 @@ TEST(Moves, AStrayStaysUntilItsMemberHasVerifiedItsOwn) {
     EXPECT_TRUE(same_bytes(*got, data));
 }
 
+// What was a segment of the log stays where its stream says it lies; only when it says so no more is it a stray.
+TEST(Moves, AReplicaOfTheLogStaysUntilTheStreamListsItNoMore) {
+    HealWorld world(16, 4, "rep:1");
+    ChunkId const chunk = HealWorld::chunk(1);
+    usize const from = world.chunks.home(chunk, 0).v - 1, to = (from + 1) % 4;
+    Store& store = *world.chunks.at(from).store;
+    Buffer const data = HealWorld::data(1);
+    SegmentSpec spec;
+    spec.epoch = Epoch(1);
+    spec.owner = ChunkWorld::id(from);
+    ASSERT_TRUE(world.chunks.run(from, store.prepare_segment(chunk, spec)).has_value());
+    ASSERT_TRUE(world.chunks.run(from, store.write_segment(chunk, spec.epoch, spec.owner, 0, data)).has_value());
+    ASSERT_TRUE(world.chunks.run(from, store.seal_segment(chunk, data.size())).has_value());
+    FragmentHeader header;
+    header.chunk_data_bytes = data.size();
+    ASSERT_TRUE(world.chunks.run(from, store.adopt_segment(chunk, {chunk, 0}, header, {})).has_value());
+    world.node.listed_segments = {chunk.seq};
+    world.chunks.set_map(moved(world.chunks, chunk, 0, ChunkWorld::id(to)));
+    ASSERT_TRUE(world.chunks.until([&] { return world.chunks.holds(to, chunk, 0); }, 60_s));
+    world.chunks.pass(30_s);
+    EXPECT_TRUE(world.chunks.holds(from, chunk, 0));
+    world.node.listed_segments.clear();
+    EXPECT_TRUE(world.chunks.until([&] { return !world.chunks.holds(from, chunk, 0); }, 60_s));
+}
+
 // Two corelets that each take the other for the member (they know different maps) both hold the only fragment:
 // neither lets go, and when they agree one does (protocols 8.5).
 TEST(Moves, TwoHoldersNeverDeleteForEachOther) {

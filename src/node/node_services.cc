@@ -373,4 +373,15 @@ Task<Result<bool>> NodeServices::is_space_deleted(SpaceId space) {
     co_return found.has_value();
 }
 
+Task<Result<std::set<u64>>> NodeServices::listed_segments(SpaceId space) {
+    std::set<u64> listed;
+    CO_TRY(auto const found, co_await catalog->get(stream_key(space), env.clock.now() + 3_s));
+    if (!found) co_return listed;
+    pb::Stream stream;
+    if (!stream.ParseFromString(found->value))
+        co_return fail(Code::kCorrupt, "the record of space " + std::to_string(space.v) + " does not parse");
+    for (const pb::Segment& segment : stream.segments()) listed.insert(segment.seq());
+    co_return listed;
+}
+
 }  // namespace corelet

@@ -47,6 +47,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     [[nodiscard]] Task<Result<void>> report_clean(PoolId pool, MapEpoch table_epoch, u64 table_hash) override;
     void compared(PoolId pool, MapEpoch epoch) override { proof.compared(pool, epoch); }
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
+    [[nodiscard]] Task<Result<std::set<u64>>> listed_segments(SpaceId space) override;
     [[nodiscard]] Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) override;
     [[nodiscard]] Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) override;
     // A refusal may tell that this life of the identity is over, or that promises were forgotten.

@@ -80,8 +80,8 @@ class FaultAtlas {
     [[nodiscard]] bool is_detached(const std::string& volume) const;
     // The last copy of what was acknowledged last may have rotted, and then nothing tells of it.
     [[nodiscard]] bool may_hide_losses() const;
-    // More are away, or given up by the map as `server` has it, than the pool survives. They hold what they held, but
-    // nobody waits for who is out.
+    // More are away, or given up by the map as `server` has it, than the pool survives. They hold what they held,
+    // but nobody waits for who is out.
     [[nodiscard]] bool is_beyond_promise(usize server) const;
     // Everything that is broken and can be mended is.
     void mend_all();
@@ -261,6 +261,7 @@ class FaultAtlas {
     void resume(usize index);
     void quicken(usize index);
     void is_back(usize index);
+    [[nodiscard]] bool has_been_out(const mesh::Map& map, usize index) const;
     void look_whether_noticed(usize index);
     void replace(usize index);
     void mend(usize cut);

@@ -58,16 +58,21 @@ void FaultAtlas::cut(std::vector<u32> from, std::vector<u32> to, Duration time, 
 }
 
 void FaultAtlas::mend(usize index) {
-    Cut& cut = cuts_[index];
+    Cut const cut = std::exchange(cuts_[index], Cut{});
     for (u32 a : cut.from)
         for (u32 b : cut.to) {
             world_.fabric().mend(a, b);
             if (cut.both_ways) world_.fabric().mend(b, a);
         }
+    // Of two cuts that overlap the last one to be mended ends the trouble.
+    auto const is_in = [](const std::vector<u32>& side, u32 i) { return std::ranges::find(side, i) != side.end(); };
+    auto const is_cut = [&](u32 i) {
+        return std::ranges::any_of(cuts_,
+                                   [&](const Cut& other) { return is_in(other.from, i) || is_in(other.to, i); });
+    };
     for (auto const* side : {&cut.from, &cut.to})
         for (u32 i : *side)
-            if (troubles_[i] == Trouble::kCut) is_back(i);
-    cut = Cut{};
+            if (troubles_[i] == Trouble::kCut && !is_cut(i)) is_back(i);
 }
 
 void FaultAtlas::delay_links() {

@@ -172,15 +172,22 @@ void FaultAtlas::resume(usize index) {
     mesh_.machine(index).resume();
 }
 
+// By some table that still counts; one that could be reached by somebody may be in again before its cut has ended.
+bool FaultAtlas::has_been_out(const mesh::Map& map, usize index) const {
+    const mesh::Corelet* const its = map.find(mesh_.id(index));
+    if (!its || index >= mesh_.options().corelets) return false;
+    return its->presence == mesh::Presence::kOut || std::ranges::any_of(map.pools, [&](const mesh::Pool& pool) {
+               return std::ranges::any_of(pool.tables, [&](auto const& table) { return !table->has(its->id); });
+           });
+}
+
 // Whoever was put out meanwhile comes back with nothing but strays: it counts as lost until the mesh is whole.
 void FaultAtlas::is_back(usize index) {
     troubles_[index] = Trouble::kNone;
-    for (usize i = 0; i < mesh_.size(); ++i) {
-        if (i == index || !mesh_.node(i)) continue;
-        auto const map = mesh_.node(i)->services().maps->current();
-        const mesh::Corelet* const its = map->find(mesh_.id(index));
-        if (its && its->presence == mesh::Presence::kOut && !over_) troubles_[index] = Trouble::kFilling;
-    }
+    for (usize i = 0; i < mesh_.size(); ++i)
+        if (i != index && mesh_.node(i) && !over_ &&
+            has_been_out(*mesh_.node(i)->services().maps->current(), index))
+            troubles_[index] = Trouble::kFilling;
     if (troubles_[index] == Trouble::kFilling) whole_since_.reset();
 }
 
