@@ -186,7 +186,8 @@ class OwnerCore {
     void roll_to(usize standby, Instant now, OwnerEffects& out);
     void refuse_waiting(OwnerEffects& out);
     // Of which none has failed us; for lag (at `lagging`) also known to be faster.
-    [[nodiscard]] std::optional<usize> choose_standby(std::optional<Instant> lagging) const;
+    [[nodiscard]] std::optional<usize> choose_standby(usize copies_least,
+                                                      std::optional<Instant> lagging = {}) const;
     void roll_for_lag(Instant now, OwnerEffects& out);
     void resume_if_answered(Replica& replica, Instant now, OwnerEffects& out);
     void check_answers(Instant now, OwnerEffects& out);

@@ -149,6 +149,23 @@ TEST(OwnerCore, ForSizeItRollsOnlyWhileTheCatalogIsThere) {
     EXPECT_EQ(d.open(), 11U) << "12 needs the one that failed";
 }
 
+TEST(OwnerCore, OnlyForAFailureItGoesOnWithFewerCopies) {
+    OwnerOptions options;
+    options.segment_target_bytes = 4 * k_block_bytes;
+    Driver d({segment_of(11, {1, 4})}, options);
+    warm_up(d, 1_ms, 5);
+    EXPECT_EQ(d.open(), 10U) << "for size";
+    d.write(50);
+    d.appended(1, 11);
+    d.appended(3, 11);
+    d.pass(150_ms);
+    for (u64 id : {1, 4}) d.core->set_latency_hint(CoreletId(id), 1_ms, d.now);
+    d.tick();
+    EXPECT_EQ(d.open(), 10U) << "for lag";
+    d.failed(2);
+    EXPECT_EQ(d.open(), 11U);
+}
+
 TEST(OwnerCore, WithoutAStandbyTheOpenOneGrows) {
     OwnerOptions options;
     options.segment_target_bytes = 2 * k_block_bytes;

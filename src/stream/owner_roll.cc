@@ -69,10 +69,12 @@ void OwnerCore::resume_if_answered(Replica& replica, Instant now, OwnerEffects& 
     flush(now, out);
 }
 
-// A standby is of use only if none of its replicas is one that has just failed us. Wide ones come first.
-std::optional<usize> OwnerCore::choose_standby(std::optional<Instant> lagging) const {
+// A standby is of use only if none of its replicas is one that has just failed us. Wide ones come first; fewer
+// copies than there are now only a failure is worth.
+std::optional<usize> OwnerCore::choose_standby(usize copies_least, std::optional<Instant> lagging) const {
     static constexpr Duration k_hint_good = 1_s;
     auto const usable = [&](const LogSegment& standby) {
+        if (standby.replicas.size() < copies_least) return false;
         for (CoreletId id : standby.replicas)
             for (const Replica& replica : replicas_)
                 if (replica.id == id && replica.failed) return false;
@@ -94,7 +96,7 @@ std::optional<usize> OwnerCore::choose_standby(std::optional<Instant> lagging) c
 }
 
 void OwnerCore::roll_for_failure(Instant now, OwnerEffects& out) {
-    if (auto const standby = choose_standby({})) return roll_to(*standby, now, out);
+    if (auto const standby = choose_standby(1)) return roll_to(*standby, now, out);
     std::vector<CoreletId> avoid;
     for (const Replica& replica : replicas_)
         if (replica.failed) avoid.push_back(replica.id);
@@ -114,7 +116,7 @@ void OwnerCore::maybe_roll_for_size(Instant now, OwnerEffects& out) {
     CORELET_ASSERT(in_flight_.empty());
     want_roll_ = false;
     if (!open_used_ || stuck_) return;
-    if (auto const standby = catalog_available_ ? choose_standby({}) : std::nullopt) {
+    if (auto const standby = catalog_available_ ? choose_standby(replicas_.size()) : std::nullopt) {
         roll_to(*standby, now, out);
     } else {
         last_activity_ = now;  // not again at once
@@ -124,8 +126,8 @@ void OwnerCore::maybe_roll_for_size(Instant now, OwnerEffects& out) {
 
 void OwnerCore::widen(Instant now, OwnerEffects& out) {
     if (!open_ || stopped_ || stuck_ || !catalog_available_) return;
-    auto const standby = choose_standby({});
-    if (!standby || standbys_[*standby].replicas.size() <= open_->replicas.size()) return;
+    auto const standby = choose_standby(replicas_.size() + 1);
+    if (!standby) return;
     if (open_used_) return request_roll(now, out);
     roll_to(*standby, now, out);
 }
@@ -207,7 +209,7 @@ void OwnerCore::check_answers(Instant now, OwnerEffects& out) {
 // Only onto corelets that are known to answer faster; they are asked when it comes to it.
 void OwnerCore::roll_for_lag(Instant now, OwnerEffects& out) {
     static constexpr Duration k_measured_within = 30_ms;
-    if (auto const standby = choose_standby(now)) {
+    if (auto const standby = choose_standby(replicas_.size(), now)) {
         next_lag_check_ = now + options_.times.lag_roll_interval;
         roll_to(*standby, now, out);
         return;
