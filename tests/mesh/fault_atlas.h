@@ -188,6 +188,7 @@ class FaultAtlas {
     void cut_many();
     void clog_links();
     void delay_links();
+    [[nodiscard]] bool must_reach_all() const;
     void reset_streams();
     void half_open_streams();
     // Devices.

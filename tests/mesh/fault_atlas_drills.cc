@@ -10,8 +10,9 @@ namespace {
 // A silent replica is noticed after 500 ms, and the roll needs no catalog: one exchange with the standby's
 // replicas. The rest is for slow devices and for turns.
 constexpr Duration k_roll_bound = 3_s;
-// Until then an owner may not have noticed that the catalog is not there, and roll for size: its leader steps down at
-// the first heartbeat after 3 s, a follower gives it up within 3 s more, and who follows that one within 3 s again.
+// Until then an owner may not have noticed that the catalog is not there, and roll for size: its leader steps down
+// at the first heartbeat after 3 s, a follower gives it up within 3 s more, and who follows that one within 3 s
+// again.
 constexpr Duration k_outage_known = 10_s;
 // With the catalog there an owner may have rolled for size meanwhile, onto whoever falls silent now: then another
 // standby has to be prepared, and a try with somebody silent takes 2 s.

@@ -75,7 +75,15 @@ void FaultAtlas::mend(usize index) {
             if (troubles_[i] == Trouble::kCut && !is_cut(i)) is_back(i);
 }
 
+// While a device is bad and nobody has its copies beside those who should. An owner that does not reach one of them
+// goes on with fewer at once (protocols 5.4), perhaps with that device alone: even a lost connection is more than
+// the promise then.
+bool FaultAtlas::must_reach_all() const {
+    return !options_.beyond && !spoiled().empty() && mesh_.options().corelets <= options_.copies;
+}
+
 void FaultAtlas::delay_links() {
+    if (must_reach_all()) return;
     u32 const victim = static_cast<u32>(random_.below(mesh_.size()));
     for (u32 other = 0; other < mesh_.size(); ++other) {
         if (other == victim || !random_.chance(1, 2)) continue;
@@ -96,6 +104,7 @@ void FaultAtlas::heal_delays(usize victim) {
 
 // A link delivers nothing for a moment; what was sent gets there later.
 void FaultAtlas::clog_links() {
+    if (must_reach_all()) return;
     for (u64 i = random_.between(1, 4); i != 0; --i) {
         u32 const from = static_cast<u32>(random_.below(mesh_.size()));
         u32 const to = static_cast<u32>((from + 1 + random_.below(mesh_.size() - 1)) % mesh_.size());
@@ -105,10 +114,12 @@ void FaultAtlas::clog_links() {
 }
 
 void FaultAtlas::reset_streams() {
+    if (must_reach_all()) return;
     for (u64 i = random_.between(1, 6); i != 0; --i) (void)world_.fabric().reset_random_stream(random_, false);
 }
 
 void FaultAtlas::half_open_streams() {
+    if (must_reach_all()) return;
     for (u64 i = random_.between(1, 3); i != 0; --i) (void)world_.fabric().reset_random_stream(random_, true);
 }
 
