@@ -108,7 +108,10 @@ class ProgressJudge final : public Judge {
         std::erase_if(covered, [&](auto const& item) {
             return std::ranges::find(stream.open_segment, item.first) == stream.open_segment.end();
         });
-        bool const allowed = mesh().options().corelets > stream.width_wanted;
+        // An owner that keeps its log on others alone (stream.owner_elsewhere) is none of those to choose from.
+        bool const takes_part =
+            std::ranges::find(stream.open_segment, mesh().id(owner)) != stream.open_segment.end();
+        bool const allowed = mesh().options().corelets - (takes_part ? 0 : 1) > stream.width_wanted;
         if (!allowed || !trial().atlas.is_whole_for_long() ||
             world().now() - trial().atlas.calm_since() <= k_standby_bound)
             return;
