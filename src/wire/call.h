@@ -95,15 +95,15 @@ class CallQueue {
         call.queued = false;
         --size_;
     }
-    // Nobody waits any more for what stands at the head of a class and is late; returns how many.
-    usize fail_late(TrafficClass traffic, Instant now) {
-        auto& list = lists_[class_index(traffic)];
+    // What stands first in its class and is late is not sent any more; returns how many there were.
+    usize fail_late(Instant now) {
         usize late = 0;
-        for (; !list.empty() && list.front().deadline <= now; ++late) {
-            PendingCall& call = list.front();
-            remove(call);
-            call.finish(corelet::fail(Code::kTimeout, "deadline passed before it was sent"));
-        }
+        for (auto& list : lists_)
+            for (; !list.empty() && list.front().deadline <= now; ++late) {
+                PendingCall& call = list.front();
+                remove(call);
+                call.finish(corelet::fail(Code::kTimeout, "deadline passed before it was sent"));
+            }
         return late;
     }
     void fail_all(const Error& reason) {

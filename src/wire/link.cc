@@ -23,7 +23,7 @@ Link::~Link() {
 // ---- calls in
 
 void Link::submit(PendingCall& call) {
-    node_.stats.timeouts += queue_.fail_late(call.options.traffic, node_.now());
+    node_.stats.timeouts += queue_.fail_late(node_.now());
     if (queue_.size() >= node_.options.limits.calls_waiting) {
         call.finish(
             fail(Code::kOverloaded, fmt::format("{} calls wait for {}", queue_.size(), to_string(target_))));
@@ -168,17 +168,13 @@ void Link::fill_batch() {
     }
     cancels_.clear();
     usize const limit = node_.options.limits.batch_bytes;
-    while (has_work() && stream_->encoder.bytes() < limit) {
+    while (stream_->encoder.bytes() < limit) {
+        node_.stats.timeouts += queue_.fail_late(node_.now());
+        if (!has_work()) return;
         // A batch begun is not made much larger than it should be by one huge frame.
         usize const next = queue_.front().payload.size();
         if (stream_->encoder.bytes() != 0 && stream_->encoder.bytes() + next > 2 * limit) return;
-        PendingCall& call = queue_.pop();
-        if (call.deadline <= node_.now()) {
-            ++node_.stats.timeouts;
-            call.finish(fail(Code::kTimeout, "deadline passed before it was sent"));
-            continue;
-        }
-        encode(call);
+        encode(queue_.pop());
     }
 }
 

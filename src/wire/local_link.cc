@@ -44,7 +44,7 @@ void LocalLink::submit(PendingCall& call) {
         call.finish(fail(Code::kReset, fmt::format("corelet {} has stopped", to_string(peer_.corelet))));
         return;
     }
-    from_.stats.timeouts += queue_.fail_late(call.options.traffic, from_.now());
+    from_.stats.timeouts += queue_.fail_late(from_.now());
     if (queue_.size() >= from_.options.limits.calls_waiting) {
         call.finish(
             fail(Code::kOverloaded, fmt::format("{} calls wait for {}", queue_.size(), to_string(peer_.corelet))));
@@ -75,7 +75,11 @@ bool LocalLink::is_full() const {
 }
 
 void LocalLink::admit() {
-    while (to_ && !queue_.empty() && !is_full()) hand_over(queue_.pop());
+    while (to_) {
+        from_.stats.timeouts += queue_.fail_late(from_.now());
+        if (queue_.empty() || is_full()) return;
+        hand_over(queue_.pop());
+    }
 }
 
 void LocalLink::hand_over(PendingCall& call) {
