@@ -49,13 +49,13 @@ Task<void> Healer::hand_to(MapPtr map, PoolId pool_id, CoreletId member, std::ve
             strays.begin() + static_cast<std::ptrdiff_t>(std::min(strays.size(), at + k_confirmed_at_once)));
         auto const confirmed = co_await confirmed_by(map, pool_id, member, &batch);
         if (!confirmed) co_return;
-        auto const kept = co_await kept_for_the_log(&batch);
+        auto const kept = co_await kept_for_the_log(&batch, &*confirmed);
         if (FAULT_POINT("heal.hand_over_late")) co_await env_.clock.sleep(k_late);
         for (usize i = 0; i < batch.size(); ++i) {
             // Asked before each: a new map may make this corelet a member again.
             if (maps_.current()->epoch != map->epoch) co_return;
             if (confirmed->contains(i)) {
-                if (kept.contains(batch[i])) continue;
+                if (kept.contains(i)) continue;
                 co_await remove(batch[i]);
                 ++status_.strays_dropped;
                 continue;
@@ -72,18 +72,20 @@ Task<void> Healer::hand_to(MapPtr map, PoolId pool_id, CoreletId member, std::ve
     }
 }
 
-// Segments of the log that became chunks where they lie: until the stream lists them no more, who replays the log
-// reads them at those who took it, and so does whoever counts what may be lost (protocols 5).
-Task<std::set<FragmentId>> Healer::kept_for_the_log(const std::vector<FragmentId>* strays) {
-    std::set<FragmentId> kept;
+// Indexes of those that stay: segments of the log that became chunks where they lie: until the stream lists them no
+// more, who replays the log reads them at those who took it, and so does whoever counts what may be lost (protocols
+// 5).
+Task<std::set<usize>> Healer::kept_for_the_log(const std::vector<FragmentId>* strays,
+                                               const std::set<usize>* confirmed) {
+    std::set<usize> kept;
     std::map<SpaceId, Result<std::set<u64>>> listed;
-    for (const FragmentId& id : *strays) {
-        auto const info = store_.fragment_info(id);
+    for (usize i : *confirmed) {
+        ChunkId const chunk = (*strays)[i].chunk;
+        auto const info = store_.fragment_info((*strays)[i]);
         if (!info || !info->adopted) continue;
-        SpaceId const space = id.chunk.space;
-        if (!listed.contains(space)) listed.emplace(space, co_await port_.listed_segments(space));
-        auto const& known = listed.at(space);
-        if (!known || known->contains(id.chunk.seq)) kept.insert(id);
+        if (!listed.contains(chunk.space)) listed.emplace(chunk.space, co_await port_.listed_segments(chunk.space));
+        auto const& known = listed.at(chunk.space);
+        if (!known || known->contains(chunk.seq)) kept.insert(i);
     }
     co_return kept;
 }

@@ -142,7 +142,8 @@ class Healer {
     // heal_strays.cc
     [[nodiscard]] Task<void> hand_on(MapPtr map, PoolId pool);
     [[nodiscard]] Task<void> hand_to(MapPtr map, PoolId pool, CoreletId member, std::vector<FragmentId> strays);
-    [[nodiscard]] Task<std::set<FragmentId>> kept_for_the_log(const std::vector<FragmentId>* strays);
+    [[nodiscard]] Task<std::set<usize>> kept_for_the_log(const std::vector<FragmentId>* strays,
+                                                         const std::set<usize>* confirmed);
     [[nodiscard]] Task<Result<std::set<usize>>> confirmed_by(MapPtr map, PoolId pool, CoreletId member,
                                                              const std::vector<FragmentId>* strays);
     [[nodiscard]] Task<Result<void>> offer(MapPtr map, PoolId pool, CoreletId member, FragmentId stray);
