@@ -37,7 +37,7 @@ class Judge {
     // Between two events: programs of this corelet's machine have run, or it is the first time. What a corelet has
     // in memory changes by nothing else; whether it is up may.
     virtual void after_turn(usize /*index*/) { sees_turns_ = false; }
-    // It has something to do then: one that does not say what is not called a second time.
+    // Whether it has anything to do then; found out by calling it once.
     [[nodiscard]] bool sees_turns() const { return sees_turns_; }
     // This corelet, which is up, goes by another map than before, or by its first one since it booted.
     using MapPtr = std::shared_ptr<const mesh::Map>;

@@ -68,16 +68,17 @@ class CleanJudge final : public Judge {
     }
 
     void note(const mesh::Map& map, const mesh::Pool& pool) {
+        std::set<CoreletId> out;
+        for (const mesh::TablePtr& table : pool.tables)
+            for (CoreletId id : table->members())
+                if (is_out(map, id)) out.insert(id);
+        // Also one whose tables are gone already: what it put by them it may not have been told.
+        for (const mesh::Corelet& corelet : map.corelets)
+            if (is_out(map, corelet.id)) out.insert(corelet.id);
         Seen& seen = pools_[pool.id];
         for (const mesh::TablePtr& table : pool.tables) {
             seen.tables.emplace(table->epoch(), table);
-            std::set<CoreletId>& out = seen.out[table->epoch()];
-            for (const mesh::TablePtr& each : pool.tables)
-                for (CoreletId id : each->members())
-                    if (is_out(map, id)) out.insert(id);
-            // Also one whose tables are gone already: what it put by them it may not have been told.
-            for (const mesh::Corelet& corelet : map.corelets)
-                if (is_out(map, corelet.id)) out.insert(corelet.id);
+            seen.out[table->epoch()].insert(out.begin(), out.end());
         }
     }
 
