@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent import futures
 
 import campaign_parse as parse
 import campaign_report as render
@@ -134,7 +135,7 @@ class Campaign:
         state = {**parse.nothing_simulated(), "first": first, "last": first - 1}
         if earlier.get("last") == first - 1:
             state = earlier
-        deadline, broken = time.monotonic() + seconds, []
+        deadline = time.monotonic() + seconds
 
         def work():
             while True:
@@ -147,20 +148,12 @@ class Campaign:
                 while begin <= end:
                     begin = self.sweep(program, name, begin, end, state)
 
-        def work_or_tell():
-            try:
-                work()
-            except Exception as why:  # a thread ends in silence
-                broken.append(why)
-
-        workers = [threading.Thread(target=work_or_tell) for _ in range(self.jobs)]
+        with futures.ThreadPoolExecutor(self.jobs) as pool:
+            workers = [pool.submit(work) for _ in range(self.jobs)]
+            while futures.wait(workers, 0.5).not_done:  # a signal that another thread was given is seen when this one wakes
+                pass
         for worker in workers:
-            worker.start()
-        for worker in workers:
-            while worker.is_alive():  # a signal that another thread was given is seen when this one wakes
-                worker.join(0.5)
-        if broken:
-            raise broken[0]
+            worker.result()  # or what ended it
         self.next[name] = state["last"] + 1
         return state
 
@@ -262,7 +255,7 @@ class Campaign:
         if not told["clean"] or any(self.last.get(key) != told[key] for key in ("clean", "programs")):
             return 0
         self.earlier = {name: part for name, part in self.last["parts"].items() if part["state"] != "not run" and not part.get("broken") and
-                        self.last["sources"].get(name) == told["sources"][name]}
+                        part.get("sources") == self.sources[name]}
         if not self.earlier:
             return 0
         told.update(began=self.last["began"], minutes=self.last["minutes"] + told["minutes"])
@@ -278,7 +271,7 @@ class Campaign:
         except NotRun as why:
             return {"state": "not run", "reason": str(why)}
         part["seconds"] = part["seconds"] or round(time.monotonic() - begun, 1)
-        part["state"] = "failed" if part["failures"] else "passed"
+        part["state"], part["sources"] = "failed" if part["failures"] else "passed", self.sources[name]
         if name == "mutants" and part["ran"] == 0 and not part["failures"]:
             return {"state": "not run", "reason": "there was no time for any"}
         return part
@@ -286,9 +279,9 @@ class Campaign:
     def run(self, wanted):
         git = lambda *words: subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
         trees = {name: git("rev-parse", *(f"HEAD:{folder}" for folder in folders)) for name, folders in SOURCES.items()}
-        told = {"commit": git("rev-parse", "--short=10", "HEAD"),
-                "sources": {name: hashlib.sha256(tree.encode()).hexdigest()[:16] for name, tree in trees.items()},
-                "clean": not git("status", "--porcelain"), "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        self.sources = {name: hashlib.sha256(tree.encode()).hexdigest()[:16] for name, tree in trees.items()}
+        told = {"commit": git("rev-parse", "--short=10", "HEAD"), "clean": not git("status", "--porcelain"),
+                "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                 "minutes": self.arguments.minutes, "machine": f"{os.cpu_count()} cores",
                 "programs": self.arguments.bin or "", "parts": {}}
         before, built, begun = self.go_on(told), self.build(wanted), time.monotonic()

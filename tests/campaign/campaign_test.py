@@ -205,7 +205,8 @@ class Whole(unittest.TestCase):
             told = json.load(file)
         with open(path, "w", encoding="utf-8") as file:
             digest = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]
-            json.dump({**told, "sources": {name: digest("others" if name in but else trees) for name in campaign.SOURCES}, "clean": True}, file)
+            parts = {name: {**part, "sources": digest("others" if name in but else trees)} for name, part in told["parts"].items()}
+            json.dump({**told, "parts": parts, "clean": True}, file)
         before = campaign.subprocess.run
         self.addCleanup(setattr, campaign.subprocess, "run", before)
         campaign.subprocess.run = lambda words, **_: subprocess.CompletedProcess(words, 0, stdout="these sources" if "rev-parse" in words else "")
