@@ -6,8 +6,9 @@ find_package(GTest REQUIRED)
 
 # corelet_library(NAME DEPS a b LIBS third-party...): all *.cc but *_test.cc become library corelet_NAME; all *_test.cc
 # become one test binary NAME_test (plus TEST_DEPS), each case a CTest test. HEAVY_TESTS: see corelet_test_pch.
+# TESTS_APART: test files have names of their own that are the same in each, so not by corelet_batches.
 function(corelet_library NAME)
-  cmake_parse_arguments(L "HEAVY_TESTS" "" "DEPS;LIBS;TEST_DEPS;PROTOS" ${ARGN})
+  cmake_parse_arguments(L "HEAVY_TESTS;TESTS_APART" "" "DEPS;LIBS;TEST_DEPS;PROTOS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS *.cc)
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS *_test.cc)
   file(GLOB_RECURSE test_support CONFIGURE_DEPENDS *_testing.cc)
@@ -29,6 +30,7 @@ function(corelet_library NAME)
     corelet_proto(${lib} ${L_PROTOS})
   endif()
   corelet_pch(${lib})
+  corelet_batches(${lib})
   if(tests)
     string(REPLACE "corelet_" "" test "${lib}_test")
     add_executable(${test} ${tests} ${test_support})
@@ -42,6 +44,9 @@ function(corelet_library NAME)
       corelet_test_pch(${test} HEAVY)
     else()
       corelet_test_pch(${test})
+    endif()
+    if(NOT L_TESTS_APART)
+      corelet_batches(${test})
     endif()
     gtest_discover_tests(${test} TEST_PREFIX "${CORELET_TEST_PREFIX}${NAME}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
   endif()
@@ -58,6 +63,14 @@ function(corelet_binary NAME)
   endforeach()
   target_link_libraries(${NAME} PRIVATE ${B_LIBS})
   corelet_pch(${NAME})
+endfunction()
+
+# Eight files in one go: what one takes goes into headers and what they instantiate, for the most part; a quarter of the time is left.
+# So what is local to a file must have a name of its own among its neighbours. Preset debug compiles each alone, as
+# `./dev tidy` and the mutants want it.
+option(CORELET_BATCHES "Compile sources in batches" ON)
+function(corelet_batches TARGET)
+  set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ${CORELET_BATCHES} UNITY_BUILD_BATCH_SIZE 8)
 endfunction()
 
 # Messages are compiled with protobuf's lite runtime, warnings of generated code aside.

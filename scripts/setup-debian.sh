@@ -6,10 +6,10 @@ set -euo pipefail
 toolchain=(clang-19 lld-19 llvm-19 bolt-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev libc6-dev libstdc++-12-dev
            ninja-build cmake ccache pkg-config git patch python3)
 libraries=(liburing-dev libisal-dev libprotobuf-dev protobuf-compiler libfmt-dev libspdlog-dev libcli11-dev
-           nlohmann-json3-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev)
+           nlohmann-json3-dev libboost-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev)
 testing=(libjemalloc-dev libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev spin)
 # Stock clients and tools that the demo, the benchmarks and the system tests run against a mesh.
-outside=(fio nbdkit libnbd-bin libnbd-dev qemu-utils iproute2 procps zstd e2fsprogs util-linux)
+outside=(fio nbdkit libnbd-bin libnbd-dev qemu-utils iproute2 procps zstd e2fsprogs util-linux etcd-server)
 packages=("${toolchain[@]}" "${libraries[@]}" "${testing[@]}" "${outside[@]}")
 
 say() { echo "setup: $*" >&2; }
@@ -53,6 +53,22 @@ install_packages() {
     return 1
 }
 
+# Tests start an etcd of their own. That of the package would be started as a service with the installation and at each
+# boot: while it is installed nothing is started, and afterwards it is disabled. One that was there before is left alone.
+install_without_services() {
+    local policy=/usr/sbin/policy-rc.d own_policy=0 failed=0 as_root=()
+    [[ $(id -u) == 0 ]] || as_root=(sudo)
+    if [[ " $* " == *" etcd-server "* && ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin "$policy" && own_policy=1
+    fi
+    install_packages "$@" || failed=1
+    if (( own_policy )); then "${as_root[@]}" rm -f "$policy"; fi
+    if [[ " $* " == *" etcd-server "* && $failed == 0 ]]; then
+        "${as_root[@]}" update-rc.d etcd disable >/dev/null 2>&1 || say "etcd could not be disabled as a service"
+    fi
+    return "$failed"
+}
+
 main() {
     if [[ ${1:-} == --list ]]; then printf '%s\n' "${packages[@]}"; return 0; fi
     [[ ${CORELET_SKIP_SETUP:-0} == 0 ]] || return 0
@@ -61,7 +77,7 @@ main() {
     mapfile -t missing < <(missing_packages)
     if (( ${#missing[@]} == 0 )); then return 0; fi
     if [[ ${1:-} == --check ]]; then say "missing: ${missing[*]}"; return 1; fi
-    install_packages "${missing[@]}"
+    install_without_services "${missing[@]}"
     mapfile -t missing < <(missing_packages)
     (( ${#missing[@]} == 0 )) || { say "still missing after the install: ${missing[*]}"; return 1; }
 }

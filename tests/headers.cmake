@@ -1,4 +1,5 @@
-# Header self-containment: each header of src/ is compiled alone, without the precompiled header, as part of `all`.
+# Header self-containment: each header of src/ is compiled alone, without the precompiled header, as part of `all`; one that has a source
+# of its own is compiled there first, in preset debug alone. What can be told without a compiler, tests/tidy tells of all (includes.py).
 file(GLOB_RECURSE headers RELATIVE "${CMAKE_SOURCE_DIR}/src" CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/*.h")
 set(units "")
 set(libraries "")
@@ -9,7 +10,8 @@ foreach(header ${headers})
     string(REGEX REPLACE "/.*" "" folder "${folder}")
     set(library "corelet_${folder}")
   endif()
-  if(TARGET ${library})
+  string(REGEX REPLACE "h$" "cc" own "${CMAKE_SOURCE_DIR}/src/${header}")
+  if(TARGET ${library} AND NOT EXISTS "${own}")
     set(unit "${CMAKE_BINARY_DIR}/headers/${header}.cc")
     file(CONFIGURE OUTPUT "${unit}" CONTENT "#include \"${header}\"\n")
     list(APPEND units "${unit}")
