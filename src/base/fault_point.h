@@ -35,6 +35,9 @@ inline constexpr auto k_fault_points = std::to_array<std::string_view>({
     "heal.hand_over_late",  // what may go, by its member's word, goes a while later
     "stream.sweep_early",   // replicas look at once for segments that nothing lists
     "wire.later_field",     // a message has a field that only a later version knows
+    "wire.relay_refused",   // no connection is passed on to another
+    "map.delta_withheld",   // what changed in the map is not told, but the whole, or nothing
+    "map.parted",           // the map counts as too large for one value of the catalog
 });
 
 [[nodiscard]] consteval usize fault_point_index(std::string_view name) {

@@ -6,6 +6,7 @@
 // (CONTRIBUTING.md, "Commits").
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
