@@ -1,9 +1,10 @@
 // The small, consensus-replicated state of the mesh, in etcd's terms: keys with revisions, compare-and-set
 // transactions, watches, leases. Nothing per chunk or per object lives in it.
 //
-// One interface, several engines behind it (our own on raft; an in-memory one for tests; later etcd), held together
-// by one conformance suite. Every call may wait until its deadline and then fails with kTimeout (the commit may or
-// may not have happened) or kUnavailable (no quorum is known). All calls may be dropped.
+// One interface, several engines behind it (our own on raft; an etcd that runs already; an in-memory one for
+// tests), held together by one conformance suite. Every call may wait until its deadline and then fails with
+// kTimeout (the commit may or may not have happened) or kUnavailable (no quorum is known). All calls may be
+// dropped.
 #pragma once
 
 #include <map>
@@ -54,6 +55,8 @@ struct Operation {
 
 struct Transaction {
     std::vector<Compare> compares;  // all must hold
+    // As if one after the other: of several on a key the last counts. Whether a key that is deleted and then put
+    // has a new create_revision is the engine's affair.
     std::vector<Operation> operations;
     std::vector<std::string>
         reads;  // keys whose values (after the operations, or as they are if a compare fails) are returned
@@ -124,6 +127,10 @@ class Catalog {
 
     // True while this corelet believes that a quorum answers.
     [[nodiscard]] virtual bool is_available() const = 0;
+    // Of the mesh's own corelets: those that keep it, and the one that leads them, as far as is known here. Nobody,
+    // where it stands outside the mesh.
+    [[nodiscard]] virtual std::vector<CoreletId> voters() const { return {}; }
+    [[nodiscard]] virtual CoreletId leader() const { return {}; }
 
     // One key, linearizable; empty if missing.
     [[nodiscard]] Task<Result<std::optional<KeyValue>>> get(std::string key, Instant deadline);

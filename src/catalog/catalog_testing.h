@@ -1,5 +1,6 @@
 // Catalogs for tests: one of a single process, and one on raft over several simulated corelets whose voters crash,
-// are cut off, rot and come back. The conformance suite runs against both through CatalogUnderTest.
+// are cut off, rot and come back. The conformance suite runs against each through CatalogUnderTest, and against an
+// etcd (etcd/etcd_testing.h).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,11 +14,19 @@ namespace corelet::testing {
 class CatalogUnderTest {
   public:
     virtual ~CatalogUnderTest() = default;
-    [[nodiscard]] virtual sim::World& world() = 0;
-    // The interface at one corelet, and the machine it runs on; `index` is taken modulo the number of corelets.
+    // The interface at one corelet, its clock, and a task beside it; `index` is taken modulo the number of
+    // corelets.
     [[nodiscard]] virtual Catalog& at(usize index) = 0;
-    [[nodiscard]] virtual sim::Node& machine(usize index) = 0;
+    [[nodiscard]] virtual Clock& clock(usize index) = 0;
+    virtual void spawn(usize index, Task<void> task) = 0;
     [[nodiscard]] virtual usize size() const = 0;
+    // Lets everything run. False: the bound passed first, or the run has failed.
+    virtual bool run_until(const std::function<bool()>& done, Duration bound) = 0;
+    virtual void run_for(Duration time) = 0;
+    // For the test's own choices; the same name gives the same one.
+    [[nodiscard]] virtual Prng fork(std::string_view name) = 0;
+    // Why the run has failed; empty: it has not.
+    [[nodiscard]] virtual std::string failure() { return {}; }
     // No quorum answers from here on, and does again.
     virtual void lose_quorum() = 0;
     virtual void regain_quorum() = 0;
@@ -27,20 +36,43 @@ class CatalogUnderTest {
     // The disturbance is over and everybody follows again.
     virtual void settle() = 0;
 
-    [[nodiscard]] Instant in(Duration time, usize index = 0) { return machine(index).env().clock.now() + time; }
+    [[nodiscard]] Instant in(Duration time, usize index = 0) { return clock(index).now() + time; }
     // Runs a task at a corelet to its end, which it has to reach.
     template <class T>
     T wait(usize index, Task<T> task) {
-        auto result = world().run(machine(index), std::move(task), 120_s);
-        EXPECT_TRUE(result.has_value()) << "the call did not end; " << world().failure();
+        auto slot = std::make_shared<std::optional<T>>();
+        spawn(index, keep_result(std::move(task), slot));
+        run_until([&] { return slot->has_value(); }, 120_s);
+        EXPECT_TRUE(slot->has_value()) << "the call did not end; " << failure();
         if constexpr (std::is_constructible_v<T, std::unexpected<Error>>)
-            return result ? *std::move(result) : T(fail(Code::kTimeout, "the call did not end"));
+            return *slot ? **std::move(slot) : T(fail(Code::kTimeout, "the call did not end"));
         else
-            return *std::move(result);
+            return **std::move(slot);
+    }
+
+  private:
+    template <class T>
+    static Task<void> keep_result(Task<T> task, std::shared_ptr<std::optional<T>> slot) {
+        slot->emplace(co_await std::move(task));
     }
 };
 
-class MemoryUnderTest final : public CatalogUnderTest {
+// Under virtual time.
+class SimulatedCatalog : public CatalogUnderTest {
+  public:
+    [[nodiscard]] virtual sim::World& world() = 0;
+    [[nodiscard]] virtual sim::Node& machine(usize index) = 0;
+    Clock& clock(usize index) override { return machine(index).env().clock; }
+    void spawn(usize index, Task<void> task) override { machine(index).spawn(std::move(task)); }
+    bool run_until(const std::function<bool()>& done, Duration bound) override {
+        return world().run_until(done, bound);
+    }
+    void run_for(Duration time) override { world().run_for(time); }
+    Prng fork(std::string_view name) override { return world().fork(name); }
+    std::string failure() override { return world().failure(); }
+};
+
+class MemoryUnderTest final : public SimulatedCatalog {
   public:
     explicit MemoryUnderTest(u64 seed);
     ~MemoryUnderTest() override;
@@ -61,7 +93,7 @@ class MemoryUnderTest final : public CatalogUnderTest {
 };
 
 // Voters 0 .. voters - 1, and observers behind them that hold no log.
-class RaftUnderTest final : public CatalogUnderTest {
+class RaftUnderTest final : public SimulatedCatalog {
   public:
     explicit RaftUnderTest(u64 seed, usize voters = 3, usize observers = 1,
                            raft::Options options = catalog_raft_options());

@@ -6,21 +6,31 @@
 #include <gtest/gtest.h>
 
 #include "catalog/catalog_testing.h"
+#include "catalog/etcd/etcd_testing.h"
 
 namespace corelet::testing {
 
-enum class Engine : u8 { kMemory, kRaft };
+enum class Engine : u8 { kMemory, kRaft, kEtcd, kEtcdCluster };
+
+// Five corelets of each, but one of that in memory.
+[[nodiscard]] inline std::unique_ptr<CatalogUnderTest> make_engine(Engine engine) {
+    switch (engine) {
+        case Engine::kMemory:
+            return std::make_unique<MemoryUnderTest>(1);
+        case Engine::kRaft:
+            return std::make_unique<RaftUnderTest>(1, 3, 2);
+        case Engine::kEtcd:
+            return std::make_unique<EtcdUnderTest>(1, 5);
+        case Engine::kEtcdCluster:
+            break;
+    }
+    return std::make_unique<EtcdUnderTest>(3, 5);
+}
 
 class Conformance : public ::testing::TestWithParam<Engine> {
   protected:
-    Conformance() {
-        if (GetParam() == Engine::kMemory) {
-            suite = std::make_unique<MemoryUnderTest>(1);
-        } else {
-            suite = std::make_unique<RaftUnderTest>(1, 3, 2);
-        }
-    }
-    ~Conformance() override { EXPECT_FALSE(suite->world().failed()) << suite->world().failure(); }
+    Conformance() : suite(make_engine(GetParam())) {}
+    ~Conformance() override { EXPECT_EQ(suite->failure(), ""); }
     // Where clients sit: a voter, and an observer that asks over the network.
     static constexpr usize k_voter = 1;
     static constexpr usize k_observer = 3;
@@ -55,7 +65,17 @@ class Conformance : public ::testing::TestWithParam<Engine> {
 };
 
 inline std::string engine_name(const ::testing::TestParamInfo<Engine>& info) {
-    return info.param == Engine::kMemory ? "Memory" : "Raft";
+    switch (info.param) {
+        case Engine::kMemory:
+            return "Memory";
+        case Engine::kRaft:
+            return "Raft";
+        case Engine::kEtcd:
+            return "Etcd";
+        case Engine::kEtcdCluster:
+            break;
+    }
+    return "EtcdCluster";
 }
 
 }  // namespace corelet::testing

@@ -27,7 +27,7 @@ TEST_P(ConformanceDisturbed, WithoutQuorumCallsEndAtTheirDeadlineAndTheLocalView
     auto const local = suite->at(k_observer).local_range("k");
     ASSERT_EQ(local.items.size(), 1U);
     suite->regain_quorum();
-    EXPECT_TRUE(suite->world().run_until([&] { return suite->at(k_observer).is_available(); }, 10_s));
+    EXPECT_TRUE(suite->run_until([&] { return suite->at(k_observer).is_available(); }, 10_s));
     put("k", "x");
 }
 
@@ -38,7 +38,7 @@ struct Counter {
 
 Task<void> count_up(CatalogUnderTest* suite, usize where, std::shared_ptr<Counter> counter) {
     Catalog& catalog = suite->at(where);
-    Clock& clock = suite->machine(where).env().clock;
+    Clock& clock = suite->clock(where);
     while (!counter->stop) {
         co_await clock.sleep(20_ms);
         auto const found = co_await catalog.get("counter", clock.now() + 5_s);
@@ -57,16 +57,15 @@ Task<void> count_up(CatalogUnderTest* suite, usize where, std::shared_ptr<Counte
 // A transaction that was applied and whose answer was lost is found again, not tried against its own effect.
 TEST_P(ConformanceDisturbed, SuccessesAreCountedOnceWhateverHappens) {
     auto counter = std::make_shared<Counter>();
-    for (usize where : {k_observer, k_observer + 1})
-        suite->machine(where).spawn(count_up(suite.get(), where, counter));
-    Prng random = suite->world().fork("disturb");
+    for (usize where : {k_observer, k_observer + 1}) suite->spawn(where, count_up(suite.get(), where, counter));
+    Prng random = suite->fork("disturb");
     for (int i = 0; i < 12; ++i) {
-        suite->world().run_for(2_s);
+        suite->run_for(2_s);
         suite->disturb(random.next());
     }
     suite->settle();
     counter->stop = true;
-    suite->world().run_for(12_s);
+    suite->run_for(12_s);
     u64 const value = std::stoull(get("counter")->value);
     EXPECT_GE(counter->acknowledged, 100U);
     EXPECT_GE(value, counter->acknowledged);
@@ -82,7 +81,7 @@ struct Register {
 
 Task<void> write_register(CatalogUnderTest* suite, usize where, std::shared_ptr<Register> shared) {
     Catalog& catalog = suite->at(where);
-    Clock& clock = suite->machine(where).env().clock;
+    Clock& clock = suite->clock(where);
     while (!shared->stop) {
         co_await clock.sleep(10_ms);
         u64 const value = ++shared->begun;
@@ -94,7 +93,7 @@ Task<void> write_register(CatalogUnderTest* suite, usize where, std::shared_ptr<
 
 Task<void> read_register(CatalogUnderTest* suite, usize where, bool by_range, std::shared_ptr<Register> shared) {
     Catalog& catalog = suite->at(where);
-    Clock& clock = suite->machine(where).env().clock;
+    Clock& clock = suite->clock(where);
     u64 last = 0;
     while (!shared->stop) {
         co_await clock.sleep(7_ms);
@@ -121,18 +120,18 @@ Task<void> read_register(CatalogUnderTest* suite, usize where, bool by_range, st
 
 TEST_P(ConformanceDisturbed, ReadsAreLinearizableWhateverHappens) {
     auto shared = std::make_shared<Register>();
-    suite->machine(k_observer).spawn(write_register(suite.get(), k_observer, shared));
+    suite->spawn(k_observer, write_register(suite.get(), k_observer, shared));
     for (usize where = 0; where < suite->size(); ++where)
-        suite->machine(where).spawn(read_register(suite.get(), where, where % 2 == 0, shared));
-    Prng random = suite->world().fork("disturb");
+        suite->spawn(where, read_register(suite.get(), where, where % 2 == 0, shared));
+    Prng random = suite->fork("disturb");
     for (int i = 0; i < 12; ++i) {
-        suite->world().run_for(1500_ms);
+        suite->run_for(1500_ms);
         suite->disturb(random.next());
         ASSERT_EQ(shared->broken, "");
     }
     shared->stop = true;
     suite->settle();
-    suite->world().run_for(6_s);
+    suite->run_for(6_s);
     EXPECT_EQ(shared->broken, "");
     EXPECT_GE(shared->reads, 200U);
     EXPECT_GE(shared->acknowledged, 100U);
@@ -158,9 +157,9 @@ TEST_P(ConformanceDisturbed, AWatchMissesNothingWhateverHappens) {
     auto missed = std::make_shared<bool>(false);
     put("start", "x");
     suite->settle();
-    suite->machine(k_observer + 1).spawn(follow(suite.get(), k_observer + 1, seen, missed));
-    suite->world().run_for(10_ms);
-    Prng random = suite->world().fork("disturb");
+    suite->spawn(k_observer + 1, follow(suite.get(), k_observer + 1, seen, missed));
+    suite->run_for(10_ms);
+    Prng random = suite->fork("disturb");
     std::vector<std::string> made;
     for (int i = 0; i < 60; ++i) {
         made.push_back(std::to_string(i));
@@ -168,13 +167,13 @@ TEST_P(ConformanceDisturbed, AWatchMissesNothingWhateverHappens) {
         if (i % 6 == 5) suite->disturb(random.next());
     }
     suite->settle();
-    suite->world().run_until([&] { return seen->size() >= made.size(); }, 20_s);
+    suite->run_until([&] { return seen->size() >= made.size(); }, 20_s);
     EXPECT_FALSE(*missed);
     EXPECT_EQ(*seen, made);
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, ConformanceDisturbed, ::testing::Values(Engine::kMemory, Engine::kRaft),
-                         engine_name);
+INSTANTIATE_TEST_SUITE_P(Engines, ConformanceDisturbed,
+                         ::testing::Values(Engine::kMemory, Engine::kRaft, Engine::kEtcdCluster), engine_name);
 
 }  // namespace
 }  // namespace corelet::testing

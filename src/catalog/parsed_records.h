@@ -1,5 +1,5 @@
-// Records of the catalog as messages, parsed anew only when they have changed: for whoever looks at all of them again
-// and again. Of one prefix. One executor.
+// Records of the catalog as messages, parsed anew only when they have changed: for whoever looks at all of them
+// again and again. Of one prefix. One executor.
 #pragma once
 
 #include <map>

@@ -99,17 +99,21 @@ Task<Result<Reply>> RaftCatalog::ask(CoreletId whom, Method method, Buffer body,
     return rpc_.call(whom, method, std::move(body), {}, options);
 }
 
-// Tries whoever is said to lead, then the voters one after the other, until the deadline. A repeat carries the same
-// request id.
+// Tries whoever is said to lead, then the voters one after the other and between them the leader again, until the
+// deadline: one lost answer does not mean that it is gone, and each voter that cannot be reached takes its time. A
+// repeat carries the same request id.
 Task<Result<Reply>> RaftCatalog::ask_leader(Method method, Buffer body, Instant deadline) {
     Error last{Code::kUnavailable, false, 0, "no voter of the catalog is known"};
     CoreletId next = leader();
     usize turn = 0;
+    bool leader_again = false;
     std::set<CoreletId> hinted_to;
     for (;;) {
         if (next.is_zero()) {
             auto const all = voters();
-            if (!all.empty()) next = all[turn++ % all.size()];
+            if (leader_again) next = leader();
+            if (next.is_zero() && !all.empty()) next = all[turn++ % all.size()];
+            leader_again = !leader_again;
         }
         if (!next.is_zero()) {
             auto reply = co_await ask(next, method, body, deadline);

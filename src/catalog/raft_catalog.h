@@ -25,8 +25,8 @@ class RaftCatalog final : public Catalog {
     // Who may know the voters when none of those that are known here answers any more: all of them may have been
     // replaced meanwhile.
     void set_acquaintances(std::function<std::vector<CoreletId>()> all) { acquaintances_ = std::move(all); }
-    [[nodiscard]] std::vector<CoreletId> voters() const;
-    [[nodiscard]] CoreletId leader() const;
+    [[nodiscard]] std::vector<CoreletId> voters() const override;
+    [[nodiscard]] CoreletId leader() const override;
 
     [[nodiscard]] Task<Result<TransactionResult>> commit(Transaction transaction, Instant deadline) override;
     [[nodiscard]] Task<Result<RangeResult>> range(std::string prefix, Instant deadline) override;

@@ -282,6 +282,31 @@ TEST_F(RaftCatalogTest, ACutOffLeaderNeitherEndsNorRenewsALease) {
               Code::kNotFound);
 }
 
+// The leader does not answer at once, and of the others nobody can be reached; it is not the next in turn.
+TEST_F(RaftCatalogTest, TheLeaderIsAskedAgainBetweenTheOthers) {
+    make(5);
+    constexpr u32 k_observer = 5;
+    ASSERT_TRUE(put(k_observer, "k", "v"));
+    u32 const leads = static_cast<u32>(suite->leader_now());
+    suite->cut_off(k_observer);
+    std::vector<CoreletId> others_first;
+    for (usize i = 0; i < 5; ++i)
+        if (i != leads) others_first.push_back(suite->id(i));
+    others_first.push_back(suite->id(leads));
+    suite->catalog(k_observer).set_voter_hints(others_first);
+    std::optional<Result<TransactionResult>> done;
+    auto const call = [](Catalog* catalog, Instant deadline,
+                         std::optional<Result<TransactionResult>>* out) -> Task<void> {
+        *out = co_await catalog->commit(Transaction().put("k", "later"), deadline);
+    };
+    suite->machine(k_observer).spawn(call(&suite->at(k_observer), suite->in(5_s, k_observer), &done));
+    suite->world().run_for(2500_ms);
+    suite->world().fabric().mend(k_observer, leads);
+    suite->world().fabric().mend(leads, k_observer);
+    ASSERT_TRUE(until([&] { return done.has_value(); }));
+    EXPECT_TRUE(done->has_value()) << done->error().to_string();
+}
+
 // A holder that is told "renewed" has its lease for the whole length from there on, also where it asked at the last
 // moment.
 TEST_F(RaftCatalogTest, ARenewalAtTheLastMomentIsARenewalOrNone) {

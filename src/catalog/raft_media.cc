@@ -116,6 +116,21 @@ Task<Result<RaftMedia::Opened>> RaftMedia::open(Journal* journal, CoreletId self
     co_return out;
 }
 
+Task<Result<void>> RaftMedia::replace(Journal* journal, raft::Restored start) {
+    if (journal->is_rotten())
+        co_return fail(Code::kForgotten, "the consensus journal of this device has rotted; take another corelet's");
+    if (journal->durable_number() == 0) {
+        // A snapshot covers records. This one says no more than the term, which by itself lets nobody vote.
+        raft::Persist first;
+        first.hard_state.term = start.hard_state.term;
+        auto memo = memo_of(first.hard_state, {}, 0);
+        CO_TRY_VOID(co_await journal->append(one_record(first), std::move(memo)));
+    }
+    CO_TRY_VOID(co_await journal->snapshot(journal->durable_number(), to_record(as_batch(start))));
+    CO_TRY_VOID(co_await append_promise(journal, &start));
+    co_return {};
+}
+
 RaftMedia::RaftMedia(Env& env, Journal& journal, raft::Restored durable, Events events)
     : env_(env), journal_(journal), durable_(std::move(durable)), events_(std::move(events)), scope_(env.executor) {
     durable_number_ = journal_.durable_number();

@@ -30,6 +30,10 @@ class RaftMedia {
     // journal is too small for a catalog (catalog/limits.h).
     [[nodiscard]] static Task<Result<Opened>> open(Journal* journal, CoreletId self, bool first);
 
+    // The voter becomes another: what the journal held is replaced by `start`, durably and at once. kForgotten: a
+    // rotten journal is nothing to begin from.
+    [[nodiscard]] static Task<Result<void>> replace(Journal* journal, raft::Restored start);
+
     struct Events {
         // Batch `ticket` and all before it are durable (0: none of its own); `after` may leave now.
         std::function<void(u64 ticket, std::vector<raft::Message> after)> durable;

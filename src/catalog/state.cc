@@ -195,15 +195,19 @@ i64 CatalogState::growth(const Transaction& transaction) const {
 }
 
 // Deletes pass, and whatever makes the catalog no larger.
+Result<void> CatalogState::check_room(const Transaction& transaction) const {
+    i64 const grown = growth(transaction);
+    if (grown <= 0 || bytes_ + static_cast<usize>(grown) <= k_catalog_bytes_max) return {};
+    return fail(Code::kNoSpace, "the catalog is full: " + std::to_string(bytes_) + " of " +
+                                    std::to_string(k_catalog_bytes_max) + " bytes");
+}
+
 std::optional<pb::CatalogResult> CatalogState::why_not(const Transaction& transaction) const {
     for (const Operation& operation : transaction.operations)
         if (operation.kind == Operation::Kind::kPut && !operation.lease.is_zero() &&
             !leases_.contains(operation.lease))
             return refusal(Code::kInvalid, "lease " + std::to_string(operation.lease.v) + " does not exist");
-    i64 const grown = growth(transaction);
-    if (grown > 0 && bytes_ + static_cast<usize>(grown) > k_catalog_bytes_max)
-        return refusal(Code::kNoSpace, "the catalog is full: " + std::to_string(bytes_) + " of " +
-                                           std::to_string(k_catalog_bytes_max) + " bytes");
+    if (auto const room = check_room(transaction); !room) return refusal(room.error().code, room.error().message);
     return std::nullopt;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <set>
 
 #include "base/bytes.h"
 #include "catalog/catalog.h"
@@ -29,6 +30,9 @@ class CatalogState {
     [[nodiscard]] pb::CatalogResult apply(Bytes command);
     // What the transaction would give without its operations: for reads, which need no entry of the log.
     [[nodiscard]] pb::CatalogResult read(const Transaction& transaction) const;
+
+    // kNoSpace: with the transaction it would hold more than it may.
+    [[nodiscard]] Result<void> check_room(const Transaction& transaction) const;
 
     [[nodiscard]] Revision revision() const { return revision_; }
     [[nodiscard]] u32 level() const { return level_; }
