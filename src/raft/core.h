@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -158,6 +159,7 @@ class Core {
     void own_vote_durable();
     [[nodiscard]] bool hears_leader() const;
     [[nodiscard]] bool may_lead() const;
+    [[nodiscard]] bool is_outdated() const;
     void on(const Message& message, const PreVote& request);
     void on(const Message& message, const PreVoteResponse& response);
     void on(const Message& message, const Vote& request);

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "raft/core.h"
+#include "raft/generation.h"
 
 namespace corelet::raft {
 
@@ -13,7 +14,12 @@ void Core::arm_election() {
 }
 
 bool Core::may_lead() const {
-    return bars_ == 0 && configuration().is_voter(self_);
+    return bars_ == 0 && configuration().is_voter(self_) && !is_outdated();
+}
+
+// Its log is of a group that has been given up: what it knows of voters and of entries counts for nothing.
+bool Core::is_outdated() const {
+    return generation_of(log_.last().term) < generation_of(hard_.term);
 }
 
 bool Core::hears_leader() const {
@@ -118,7 +124,7 @@ void Core::become_leader() {
 
 void Core::on(const Message& message, const PreVote& request) {
     // Silence, not refusal: with a leader about, nobody is helped to depose it.
-    if (!promises() || hears_leader()) return;
+    if (!promises() || is_outdated() || hears_leader()) return;
     bool const granted = request.campaign_term > hard_.term && request.last >= log_.last();
     post(message.from, PreVoteResponse{request.campaign_term, granted}, When::kNow);
 }
@@ -129,7 +135,7 @@ void Core::on(const Message& message, const PreVoteResponse& response) {
 }
 
 void Core::on(const Message& message, const Vote& request) {
-    if (!promises()) return;
+    if (!promises() || is_outdated()) return;
     bool const current = message.term == hard_.term;
     bool const free = hard_.vote == message.from || (hard_.vote.is_zero() && leader_.is_zero());
     if (!current || !free || request.last < log_.last()) {

@@ -34,6 +34,8 @@ class Judge {
     void saw_send(const Message& message, const Restored& media);
     void saw_apply(CoreletId who, const Entry& entry, const Chain& after);
     void saw_install(CoreletId who, const Chain& after);
+    // A group is begun anew from this state: what its first snapshot holds.
+    void generation_begins(Position at, const Chain& state) { applied_.try_emplace(at.index, at.term, state.hash); }
     // A member begins to run with what is on its media.
     void saw_start(CoreletId who) { commits_[who] = 0; }
     // Its media are gone, or have lost what was promised: it counts no more where durability is judged.

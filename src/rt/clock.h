@@ -2,6 +2,8 @@
 // decides anything; wall time is for people. In the simulator both are virtual, skewed and drifting per corelet.
 #pragma once
 
+#include <vector>
+
 #include "base/time.h"
 #include "rt/task.h"
 
