@@ -106,6 +106,12 @@ Result<BoundSocket> bind_udp(const Address& address) {
 
 }  // namespace
 
+Result<std::unique_ptr<DatagramSocket>> adopt_datagram_socket(Loop& loop, Descriptor socket) {
+    TRY(Address local, bound_address(socket.get()));
+    TRY(auto watch, loop.reactor().watch(std::move(socket)));
+    return std::make_unique<KernelDatagramSocket>(loop, std::move(watch), std::move(local), AF_INET, SocketPath{});
+}
+
 Result<std::unique_ptr<DatagramSocket>> make_datagram_socket(Loop& loop, const Address& address) {
     TRY(auto bound, address.kind == Address::Kind::kUnix ? bind_unix(address) : bind_udp(address));
     ::setsockopt(bound.socket.get(), SOL_SOCKET, SO_RCVBUF, &k_socket_buffer_bytes, sizeof k_socket_buffer_bytes);

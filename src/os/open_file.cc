@@ -33,7 +33,7 @@ Result<Descriptor> open_direct_or_not(const std::string& path, int flags, bool* 
     return descriptor;
 }
 
-Result<void> lock(const Descriptor& descriptor, const std::string& path) {
+Result<void> lock_file(const Descriptor& descriptor, const std::string& path) {
     if (::flock(descriptor.get(), LOCK_EX | LOCK_NB) == 0) return {};
     if (errno == EWOULDBLOCK)
         return fail(Code::kConflict, quoted(path) + " is in use by another process or corelet");
@@ -92,7 +92,7 @@ Result<void> measure(OpenFile& file) {
 Result<void> create_into(OpenFile& file, u64 size) {
     static constexpr int k_flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
     TRY(file.descriptor, open_direct_or_not(file.path, k_flags, &file.is_direct));
-    Result<void> ready = lock(file.descriptor, file.path);
+    Result<void> ready = lock_file(file.descriptor, file.path);
     if (ready) ready = preallocate(file.descriptor, size, file.path);
     if (ready) ready = measure(file);
     if (!ready) ::unlink(file.path.c_str());
@@ -106,7 +106,7 @@ Result<void> open_into(OpenFile& file, bool read_only) {
     // On a block device this refuses one that is mounted or otherwise taken by the kernel.
     if (S_ISBLK(status.st_mode)) flags |= O_EXCL;
     TRY(file.descriptor, open_direct_or_not(file.path, flags, &file.is_direct));
-    TRY_VOID(lock(file.descriptor, file.path));
+    TRY_VOID(lock_file(file.descriptor, file.path));
     return measure(file);
 }
 

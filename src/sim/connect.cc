@@ -25,7 +25,7 @@ void ConnectAttempt::fire() {
 }
 
 void ConnectAttempt::request_arrives() {
-    if (!fabric_.passes(process_->node, target_.node)) return try_again();
+    if (!fabric_.passes(process_->node, target_.node) || fabric_.is_lost(target_.key)) return try_again();
     auto const bound = fabric_.listeners.find(target_.key);
     ListenerState* const listener = bound == fabric_.listeners.end() ? nullptr : bound->second.get();
     bool const reachable = listener != nullptr && listener->process != nullptr &&
@@ -50,7 +50,7 @@ void ConnectAttempt::request_arrives() {
 }
 
 void ConnectAttempt::reply_arrives() {
-    if (!fabric_.passes(target_.node, process_->node)) {
+    if (!fabric_.passes(target_.node, process_->node) || fabric_.is_lost(target_.key)) {
         // A refusal is not repeated by itself; the request is.
         if (refused_) stage_ = Stage::kRequest;
         return try_again();

@@ -14,7 +14,7 @@ class Flight final : public Event {
 
   private:
     void fire() override {
-        if (!fabric_.passes(from_, target_.node)) return;
+        if (!fabric_.passes(from_, target_.node) || fabric_.is_lost(target_.key)) return;
         auto const bound = fabric_.sockets.find(target_.key);
         if (bound == fabric_.sockets.end()) return;
         SocketState& socket = *bound->second;
@@ -65,7 +65,7 @@ class SimDatagramSocket final : public DatagramSocket {
         u32 const from = state_->process->node;
         bool const remote = fabric_.machine_of(from) != target->key.machine;
         NetworkModel const& model = fabric_.model;
-        if (!fabric_.passes(from, target->node)) return;
+        if (!fabric_.passes(from, target->node) || (remote && fabric_.is_lost(state_->key))) return;
         if (remote && fabric_.prng.chance(model.datagram_loss_per_million, 1'000'000)) {
             fabric_.engine.stats.count_fault(FaultKind::kDatagramLoss);
             return;

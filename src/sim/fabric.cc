@@ -78,6 +78,18 @@ void Fabric::clog(u32 from, u32 to, Duration for_so_long) {
     engine.queue.call_at(until, [this, from, to] { wake(from, to); });
 }
 
+void Fabric::lose_port(u32 node, u16 port) {
+    lost_ports_.insert({nodes_[node].machine, port, {}});
+}
+
+void Fabric::restore_port(u32 node, u16 port) {
+    lost_ports_.erase({nodes_[node].machine, port, {}});
+    for (u32 other = 0; other < nodes_.size(); ++other) {
+        wake(other, node);
+        wake(node, other);
+    }
+}
+
 void Fabric::set_delay(u32 from, u32 to, Duration extra) {
     link(from, to).extra_delay = extra;
 }

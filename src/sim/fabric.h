@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 
 #include "rt/network.h"
 #include "sim/engine.h"
@@ -73,6 +74,13 @@ class Fabric {
     void mend(u32 from, u32 to);
     void mend_all();  // cuts, clogs and delays
     void clog(u32 from, u32 to, Duration for_so_long);
+    // One of a node's addresses, among several: what is bound to that port is silent to other machines, and they to
+    // it.
+    void lose_port(u32 node, u16 port);
+    void restore_port(u32 node, u16 port);
+    [[nodiscard]] bool is_lost(const BindKey& key) const {
+        return !lost_ports_.empty() && lost_ports_.contains(key);
+    }
     void set_delay(u32 from, u32 to, Duration extra);
     // Whether what is sent from one to the other gets there at this moment.
     [[nodiscard]] bool passes(u32 from, u32 to) const;
@@ -130,6 +138,7 @@ class Fabric {
     static constexpr u32 k_never_powered = UINT32_MAX;
     std::vector<u32> powered_;  // nodes with power, by machine
     std::map<u32, u16> next_port_;
+    std::set<BindKey> lost_ports_;
     IntrusiveList<Stream>* streams_;  // in order of creation
     usize live_streams_ = 0;
 };

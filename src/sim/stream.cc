@@ -88,10 +88,16 @@ std::optional<Code> Stream::end_of_writing(u32 side) const {
     return std::nullopt;
 }
 
+bool Stream::passes(u32 from, u32 to) const {
+    const Side& accepted = sides_[1];
+    return fabric_.passes(from, to) &&
+           !fabric_.is_lost(BindKey{accepted.process->machine, accepted.address.port, {}});
+}
+
 usize Stream::room(u32 side) {
     Pipe& pipe = pipes_[side];
     // Acknowledgements come the other way; while that is cut, the sender learns nothing.
-    if (pipe.acknowledged != pipe.consumed && fabric_.passes(node(1 - side), node(side))) {
+    if (pipe.acknowledged != pipe.consumed && passes(node(1 - side), node(side))) {
         pipe.acknowledged = pipe.consumed;
     }
     u64 const outstanding = pipe.sent - pipe.acknowledged;
@@ -135,7 +141,7 @@ void Stream::send(u32 side, const BufferChain& data) {
 
 void Stream::deliver(Pipe& pipe) {
     auto const keep = shared_from_this();
-    if (!fabric_.passes(node(pipe.sender), node(1 - pipe.sender))) {
+    if (!passes(node(pipe.sender), node(1 - pipe.sender))) {
         wait_for_link(pipe);
         return;
     }
@@ -202,7 +208,7 @@ void Stream::probe(CreditEvent& credit) {
 void Stream::credit_arrives(CreditEvent& credit) {
     if (sides_[1 - credit.sender].state == State::kGone) {
         auto const keep = shared_from_this();
-        if (fabric_.passes(node(credit.sender), node(1 - credit.sender))) {
+        if (passes(node(credit.sender), node(1 - credit.sender))) {
             send_reset(1 - credit.sender);
         } else if (fabric_.engine.now() - pipes_[credit.sender].parked_since >= fabric_.model.stream_timeout) {
             break_side(credit.sender);
@@ -212,7 +218,7 @@ void Stream::credit_arrives(CreditEvent& credit) {
         return;
     }
     u32 const from = node(1 - credit.sender), to = node(credit.sender);
-    if (!fabric_.passes(from, to)) {
+    if (!passes(from, to)) {
         fabric_.park(credit, from, to);
         return;
     }
@@ -289,7 +295,7 @@ void Stream::send_reset(u32 from_side) {
 void Stream::reset_arrives(u32 side) {
     // Nobody repeats a lost reset: the end stays half-open until it sends something, or a keep-alive is not
     // answered.
-    if (!keepalive_[side] && !fabric_.passes(node(1 - side), node(side))) {
+    if (!keepalive_[side] && !passes(node(1 - side), node(side))) {
         fabric_.engine.stats.count_fault(FaultKind::kHalfOpen);
         keepalive_[side] = true;
         fabric_.engine.queue.schedule_in(resets_[side], fabric_.model.keepalive);

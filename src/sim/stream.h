@@ -50,6 +50,8 @@ class Stream final : public std::enable_shared_from_this<Stream>, public ListNod
     }
 
   private:
+    // Both ways go by the address that was connected to.
+    [[nodiscard]] bool passes(u32 from, u32 to) const;
     struct Segment {
         VirtualTime arrival;
         Buffer data;

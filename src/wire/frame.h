@@ -146,5 +146,7 @@ class FrameEncoder {
 [[nodiscard]] Buffer encode_hello(const Hello& hello);
 // kCorrupt if it is none or makes no sense.
 [[nodiscard]] Result<Hello> decode_hello(Bytes body);
+// The same hello, fields of later versions included, passed on by `via`.
+[[nodiscard]] Result<Buffer> signed_hello(Bytes body, CoreletId via);
 
 }  // namespace corelet

@@ -32,6 +32,8 @@ Buffer encode_hello(const Hello& hello) {
     message.set_map_epoch(hello.map_epoch.v);
     message.set_window_requests(hello.window_requests);
     message.set_window_bytes(hello.window_bytes);
+    message.set_wanted(hello.wanted.v);
+    message.set_via(hello.via.v);
     return encode_message(message);
 }
 
@@ -55,9 +57,17 @@ Result<Hello> decode_hello(Bytes body) {
     hello.map_epoch = MapEpoch(message.map_epoch());
     hello.window_requests = message.window_requests();
     hello.window_bytes = message.window_bytes();
+    hello.wanted = CoreletId(message.wanted());
+    hello.via = CoreletId(message.via());
     if ((hello.role == PeerRole::kCorelet) == hello.corelet.is_zero())
         return fail(Code::kCorrupt, "hello of a corelet without an id, or of a client with one");
     return hello;
+}
+
+Result<Buffer> signed_hello(Bytes body, CoreletId via) {
+    TRY(pb::Hello message, decode_message<pb::Hello>(body));
+    message.set_via(via.v);
+    return encode_message(message);
 }
 
 }  // namespace corelet

@@ -43,6 +43,10 @@ struct Hello {
     // connection at a time. The caller keeps the rest to itself, where it can still be withdrawn. Zero: not said.
     u32 window_requests = 0;
     u64 window_bytes = 0;
+    // Filled in by nodes, see relay.h. `wanted`: whom the caller means, if not whoever answers there; `via`: who
+    // has passed this hello on. Zero: nobody.
+    CoreletId wanted{};
+    CoreletId via{};
     friend bool operator==(const Hello&, const Hello&) = default;
 };
 
@@ -53,6 +57,7 @@ struct PeerContext {
     bool same_process = false;
     std::optional<PeerCredentials> credentials;  // unix sockets only, as the kernel says
     CoreletId expected;                          // whom we meant to reach; zero if unknown
+    CoreletId via{};                             // the connection goes through this corelet; zero: through none
 };
 
 // Supplies the own Hello and judges others'. Both are called at each connection, so both may change over time. That

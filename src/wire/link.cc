@@ -43,6 +43,7 @@ void Link::submit(PendingCall& call) {
     call.path = this;
     queue_.push(call);
     if (has_work()) work_.notify_one();
+    if (flushing_since_ && node_.now() - *flushing_since_ >= node_.options.limits.silence) doubt();
 }
 
 void Link::withdraw(PendingCall& call, bool timed_out) {
@@ -59,14 +60,21 @@ void Link::withdraw(PendingCall& call, bool timed_out) {
     }
     if (!timed_out) return;
     ++node_.stats.timeouts;
-    if (!sent || state_ != State::kUp || probing_) return;
-    if (last_heard_ >= call.sent_at || node_.now() - last_heard_ < node_.options.limits.silence) return;
-    probing_ = true;
+    bool const heard_since = sent && last_heard_ >= call.sent_at;
+    if (!heard_since) doubt();
+}
+
+// Something was asked, or waits behind what cannot be written, and nothing was heard for long: ask for a sign of
+// life. A connection to a host that lost its power gives no error for minutes.
+void Link::doubt() {
+    if (state_ == State::kUp && node_.now() - last_heard_ >= node_.options.limits.silence) ask_for_a_sign();
+}
+
+void Link::ask_for_a_sign() {
+    if (std::exchange(probing_, true)) return;
     scope_.spawn(probe());
 }
 
-// Nothing was heard for long though something was asked: ask for a sign of life. A connection to a host that lost
-// its power gives no error for minutes.
 Task<void> Link::probe() {
     auto ping = std::make_unique<PendingCall>();
     Instant const begun = node_.now();
@@ -108,6 +116,7 @@ void Link::leave(PendingCall& call) {
     in_flight_bytes_ -= call.cost_bytes;
     call.correlation = 0;
     if (has_work()) work_.notify_one();
+    if (holding_) drained_.notify_all();
 }
 
 void Link::fail_all(const Error& reason) {
@@ -119,14 +128,13 @@ void Link::fail_all(const Error& reason) {
         leave(call);
         call.finish(std::unexpected(reason));
     }
-    cancels_.clear();
     CORELET_ASSERT(is_idle() || probing_);
 }
 
 // ---- batches out
 
 bool Link::has_work() {
-    if (state_ != State::kUp) return false;
+    if (state_ != State::kUp || holding_) return false;
     return !cancels_.empty() || (!queue_.empty() && may_send(queue_.front()));
 }
 
@@ -150,12 +158,15 @@ Task<void> Link::write_loop() {
         co_await yield();
         fill_batch();
         if (stream_->encoder.bytes() == 0) continue;
+        flushing_since_ = node_.now();
         Result<void> const written = co_await stream_->flush();
+        flushing_since_.reset();
         if (!written) {
             break_off(with_context(written.error(), "writing"));
             co_return;
         }
         while (!writing_.empty()) writing_.pop_front().finish(Reply{});
+        if (holding_) drained_.notify_all();
     }
 }
 
@@ -264,6 +275,7 @@ Task<void> Link::run() {
             co_return;
         }
         failures_ = 0;
+        flushing_since_.reset();
         state_ = State::kUp;
         ++node_.stats.connects;
         node_.events.peer_connected(peer_, context_);
@@ -275,8 +287,9 @@ Task<void> Link::run() {
 }
 
 Task<void> Link::serve() {
-    Scope writer(node_.env.executor);
-    writer.spawn(write_loop());
+    Scope helpers(node_.env.executor);
+    helpers.spawn(write_loop());
+    if (!context_.via.is_zero()) helpers.spawn(seek_direct());
     Error const reason = co_await read_loop();
     break_off(reason);
 }
@@ -293,7 +306,9 @@ void Link::break_off(const Error& reason) {
     }
     state_ = State::kBroken;
     retry_at_ = node_.now();
-    fail_all(told);
+    // Drained: those that wait go with the next connection.
+    if (!std::exchange(holding_, false) || !is_drained()) fail_all(told);
+    cancels_.clear();
     stream_->connection().close();
     ++node_.stats.disconnects;
     log_info(node_.env.log, "wire.disconnected", [&] { return told.message; });

@@ -7,6 +7,8 @@
 
 namespace corelet {
 
+struct Way;
+
 class Link final : public CallPath {
   public:
     Link(RpcNode::Impl& node, Target target, Lane lane);
@@ -21,6 +23,10 @@ class Link final : public CallPath {
     // The target is known to be alive: the next call may connect at once.
     void forgive();
     [[nodiscard]] bool is_up() const { return state_ == State::kUp; }
+    // Asks a direct connection for a sign of life, and gives it up if there is none.
+    void doubt_direct();
+    // Who passes the connection on; zero: nobody, or there is none.
+    [[nodiscard]] CoreletId via() const { return state_ == State::kUp ? context_.via : CoreletId{}; }
     // Nothing waits, nothing is under way.
     [[nodiscard]] bool is_idle() const { return queue_.empty() && in_flight_ == 0 && !probing_; }
 
@@ -33,12 +39,18 @@ class Link final : public CallPath {
     };
     [[nodiscard]] Task<void> run();
     [[nodiscard]] Task<Result<void>> establish();
-    [[nodiscard]] Task<Result<std::unique_ptr<FrameStream>>> connect_to(Address address);
-    [[nodiscard]] Task<Result<void>> exchange_hellos(FrameStream* stream, Address address);
+    [[nodiscard]] Task<Result<std::unique_ptr<FrameStream>>> connect_to(Way way);
+    [[nodiscard]] Task<Result<void>> exchange_hellos(FrameStream* stream, Way way);
     [[nodiscard]] Result<u16> judge(const Hello& mine, const Hello& theirs);
     [[nodiscard]] Task<void> serve();
     [[nodiscard]] Task<Error> read_loop();
     [[nodiscard]] Task<void> write_loop();
+    [[nodiscard]] Task<void> seek_direct();
+    [[nodiscard]] Task<bool> answers_directly();
+    [[nodiscard]] Task<bool> drain();
+    [[nodiscard]] bool is_drained() const { return in_flight_ == 0 && writing_.empty() && !flushing_since_; }
+    void ask_for_a_sign();
+    void doubt();
     [[nodiscard]] Task<void> probe();
 
     [[nodiscard]] bool has_work();
@@ -65,6 +77,9 @@ class Link final : public CallPath {
     std::vector<u64> cancels_;  // to be sent; at most as many as there were in flight when the last batch was made
     IntrusiveList<PendingCall> writing_;  // one-way calls of the batch under way
     Notify work_;
+    bool holding_ = false;  // nothing is sent: the connection is to be made anew, without a call lost
+    Notify drained_;
+    bool direct_first_ = false;  // its own address has answered
 
     std::unique_ptr<FrameStream> stream_;
     Hello peer_;
@@ -73,6 +88,7 @@ class Link final : public CallPath {
     std::optional<Error> refusal_;  // why we refused the other side
     MapEpoch peer_epoch_;
     Instant last_heard_;
+    std::optional<Instant> flushing_since_;  // what is being written
     bool probing_ = false;
     u32 failures_ = 0;
     Instant retry_at_;

@@ -26,16 +26,25 @@ Error as_unreachable(Error error) {
     }
 }
 
+// A third's own reasons to refuse are no word of the target's.
+Error as_not_passed_on(Error error) {
+    bool const own =
+        error.code == Code::kDenied || error.code == Code::kOverloaded || error.code == Code::kUnavailable;
+    if (own) error.code = Code::kReset;
+    return as_unreachable(std::move(error));
+}
+
 }  // namespace
 
 Task<Result<void>> Link::establish() {
-    std::vector<Address> const addresses = node_.addresses_of(target_);
+    std::vector<Way> const ways = node_.ways_to(target_, std::exchange(direct_first_, false));
     Error last{Code::kUnavailable, false, 0, fmt::format("no address is known for {}", to_string(target_))};
-    for (const Address& address : addresses) {
+    for (const Way& way : ways) {
         if (broken_) break;
+        refusal_.reset();
         Instant const deadline = node_.now() + node_.options.limits.connect_timeout;
         auto stream =
-            co_await with_deadline<std::unique_ptr<FrameStream>>(node_.env.clock, deadline, connect_to(address));
+            co_await with_deadline<std::unique_ptr<FrameStream>>(node_.env.clock, deadline, connect_to(way));
         if (stream) {
             stream_ = *std::move(stream);
             last_heard_ = node_.now();
@@ -43,31 +52,31 @@ Task<Result<void>> Link::establish() {
         }
         // Whoever was refused may not have hung up in time; the refusal is the reason all the same.
         Error const reason = refusal_ ? *refusal_ : stream.error();
-        last = with_context(as_unreachable(reason), "connecting to " + address.to_string());
+        Error const told = with_context(way.through.is_zero() ? as_unreachable(reason) : as_not_passed_on(reason),
+                                        "connecting to " + way.address.to_string());
+        // Why the first way failed, unless somebody has more to say than that there is none.
+        if (last.code == Code::kUnavailable || told.code != Code::kReset) last = told;
     }
     co_return std::unexpected(last);
 }
 
-Task<Result<std::unique_ptr<FrameStream>>> Link::connect_to(Address address) {
-    CO_TRY_VOID(node_.may_use(address));
-    CO_TRY(std::unique_ptr<Connection> connection, co_await node_.env.network.connect(address));
-    if (!address.is_local() && node_.options.security) {
-        CO_TRY(connection, co_await node_.options.security->secure(std::move(connection), false));
-    }
-    CO_TRY_VOID(check_credentials(*connection, address.kind == Address::Kind::kUnix, node_.options.own_uid));
+Task<Result<std::unique_ptr<FrameStream>>> Link::connect_to(Way way) {
+    CO_TRY(std::unique_ptr<Connection> connection, co_await node_.connect(way.address));
     auto stream = std::make_unique<FrameStream>(std::move(connection), node_.options.limits, node_.stats);
-    CO_TRY_VOID(co_await exchange_hellos(stream.get(), address));
+    CO_TRY_VOID(co_await exchange_hellos(stream.get(), way));
     co_return stream;
 }
 
-Task<Result<void>> Link::exchange_hellos(FrameStream* stream, Address address) {
-    Hello const mine = node_.hello(lane_);
+Task<Result<void>> Link::exchange_hellos(FrameStream* stream, Way way) {
+    Hello mine = node_.hello(lane_);
+    if (const auto* id = std::get_if<CoreletId>(&target_); id && !way.through.is_zero()) mine.wanted = *id;
     stream->encode_hello_frame(mine);
     CO_TRY_VOID(co_await stream->flush());
     CO_TRY(Frame const frame, co_await stream->read_frame());
     CO_TRY(Hello const theirs, hello_of(frame));
     context_ = PeerContext{};
-    context_.address = std::move(address);
+    context_.address = way.address;
+    context_.via = way.through;
     context_.credentials = stream->connection().peer_credentials();
     if (const auto* id = std::get_if<CoreletId>(&target_)) context_.expected = *id;
     Result<u16> const version = judge(mine, theirs);

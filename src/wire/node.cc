@@ -170,7 +170,37 @@ Task<void> Impl::reap() {
 std::vector<Address> Impl::addresses_of(const Target& target) const {
     if (const auto* address = std::get_if<Address>(&target)) return {*address};
     auto const found = peers.find(std::get<CoreletId>(target));
-    return found == peers.end() ? std::vector<Address>{} : found->second.addresses;
+    if (found == peers.end()) return {};
+    std::vector<Address> list = found->second.addresses;
+    if (auto const& first = found->second.preferred) {
+        auto const at = std::find(list.begin(), list.end(), *first);
+        if (at != list.end()) std::rotate(list.begin(), at, at + 1);
+    }
+    return list;
+}
+
+std::vector<Way> Impl::ways_to(const Target& target, bool direct_first) const {
+    std::vector<Way> direct, through;
+    for (Address& address : addresses_of(target)) direct.push_back({std::move(address), {}});
+    const auto* peer = std::get_if<CoreletId>(&target);
+    if (!peer || !routes) return direct;
+    Routes::Advice const advice = routes->advise(*peer);
+    for (CoreletId const third : advice.through)
+        if (third != *peer && third != id)
+            for (Address& address : addresses_of(third)) through.push_back({std::move(address), third});
+    if (advice.is_unreached && !direct_first) std::swap(direct, through);
+    direct.insert(direct.end(), std::make_move_iterator(through.begin()), std::make_move_iterator(through.end()));
+    return direct;
+}
+
+Task<Result<std::unique_ptr<Connection>>> Impl::connect(Address address) {
+    CO_TRY_VOID(may_use(address));
+    CO_TRY(std::unique_ptr<Connection> connection, co_await env.network.connect(address));
+    if (!address.is_local() && options.security) {
+        CO_TRY(connection, co_await options.security->secure(std::move(connection), false));
+    }
+    CO_TRY_VOID(check_credentials(*connection, address.kind == Address::Kind::kUnix, options.own_uid));
+    co_return connection;
 }
 
 void Impl::set_addresses(CoreletId peer, std::vector<Address> list) {
@@ -186,6 +216,22 @@ void Impl::forgive(CoreletId peer) {
     for (auto& link : found->second.links) {
         if (link) link->forgive();
     }
+}
+
+void Impl::doubt(CoreletId peer) {
+    auto const found = peers.find(peer);
+    if (found == peers.end()) return;
+    for (auto& link : found->second.links) {
+        if (link) link->doubt_direct();
+    }
+}
+
+std::map<CoreletId, CoreletId> Impl::detours() const {
+    std::map<CoreletId, CoreletId> found;
+    for (auto const& [peer, entry] : peers)
+        for (auto const& link : entry.links)
+            if (link && !link->via().is_zero()) found[peer] = link->via();
+    return found;
 }
 
 void Impl::epoch_shown(CoreletId peer, MapEpoch* last, MapEpoch shown) {
@@ -260,16 +306,6 @@ Task<void> Impl::accept_from(Listener* listener, bool is_local) {
         co_await env.clock.sleep(100_ms);
     }
 }
-
-namespace {
-struct Counted {
-    u32& count;
-    explicit Counted(u32& c) : count(c) { ++count; }
-    ~Counted() { --count; }
-    Counted(const Counted&) = delete;
-    Counted& operator=(const Counted&) = delete;
-};
-}  // namespace
 
 Task<void> Impl::serve(std::unique_ptr<Connection> connection, bool is_local, bool is_unix) {
     Counted const counted(session_count);

@@ -12,6 +12,21 @@ namespace corelet {
 // Answered by each node itself: proves that the connection lives.
 inline constexpr Method k_method_ping{0x0001};
 
+// A connection to be made: to the target itself, or to somebody who passes it on.
+struct Way {
+    Address address;
+    CoreletId through;
+};
+
+// Counts while it lives.
+struct Counted {
+    u32& count;
+    explicit Counted(u32& c) : count(c) { ++count; }
+    ~Counted() { --count; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+};
+
 class RpcNode::Impl {
   public:
     Impl(RpcNode& self, Env& e, HelloPolicy& p, RpcOptions o, PeerEvents* ev, LocalBus* b);
@@ -32,6 +47,10 @@ class RpcNode::Impl {
     // Leaving this host needs security, or the operator's word.
     [[nodiscard]] Result<void> may_use(const Address& address) const;
     [[nodiscard]] Instant now() const { return env.clock.now(); }
+    // A connection to `address`, secured as it must be.
+    [[nodiscard]] Task<Result<std::unique_ptr<Connection>>> connect(Address address);
+    // How a link may come to its target, best first.
+    [[nodiscard]] std::vector<Way> ways_to(const Target& target, bool direct_first) const;
     // Remaining time in whole milliseconds, at least one.
     [[nodiscard]] u32 remaining_ms(Instant deadline) const;
 
@@ -39,12 +58,16 @@ class RpcNode::Impl {
     [[nodiscard]] Hello hello(Lane lane);
     // A peer was heard of: links to it may connect at once.
     void forgive(CoreletId peer);
+    // See RpcNode.
+    void doubt(CoreletId peer);
+    [[nodiscard]] std::map<CoreletId, CoreletId> detours() const;
     void epoch_shown(CoreletId peer, MapEpoch* last, MapEpoch shown);
     // A session stands; an older one of the same peer and lane is closed.
     void session_established(Session& session);
 
     struct Peer {
         std::vector<Address> addresses;
+        std::optional<Address> preferred;            // of these
         std::array<std::unique_ptr<Link>, 2> links;  // prompt, bulk
         std::unique_ptr<LocalLink> local;
     };
@@ -56,6 +79,7 @@ class RpcNode::Impl {
     PeerEvents default_events;
     PeerEvents& events;
     LocalBus* bus;
+    Routes* routes = nullptr;
     CoreletId id;
     MapEpoch map_epoch;
     RpcStats stats;
@@ -69,6 +93,7 @@ class RpcNode::Impl {
     IntrusiveList<Session> sessions;
     u32 session_count = 0;  // those still greeting included
     u32 sessions_admitted = 0;
+    u32 relays = 0;  // sessions that are passed on
     std::vector<std::unique_ptr<Listener>> listeners;
     Scope scope;
 

@@ -65,6 +65,9 @@ void RpcNode::unregister_handler(Method method) {
 void RpcNode::set_addresses(CoreletId peer, std::vector<Address> addresses) {
     impl_->set_addresses(peer, std::move(addresses));
 }
+void RpcNode::prefer(CoreletId peer, const Address& address) {
+    if (auto const found = impl_->peers.find(peer); found != impl_->peers.end()) found->second.preferred = address;
+}
 std::vector<Address> RpcNode::addresses(CoreletId peer) const {
     return impl_->addresses_of(peer);
 }
@@ -100,6 +103,15 @@ void RpcNode::disconnect(CoreletId peer, const std::string& reason) {
 }
 bool RpcNode::is_connected(CoreletId peer) const {
     return impl_->is_connected(peer);
+}
+void RpcNode::set_routes(Routes* routes) {
+    impl_->routes = routes;
+}
+void RpcNode::doubt(CoreletId peer) {
+    impl_->doubt(peer);
+}
+std::map<CoreletId, CoreletId> RpcNode::detours() const {
+    return impl_->detours();
 }
 void RpcNode::set_map_epoch(MapEpoch epoch) {
     impl_->map_epoch = epoch;

@@ -103,6 +103,17 @@ class PeerEvents {
     virtual void peer_map_epoch(CoreletId /*peer*/, MapEpoch /*theirs*/) {}
 };
 
+// Whoever knows who reaches whom. Asked whenever a connection to a corelet is to be made.
+class Routes {
+  public:
+    struct Advice {
+        std::vector<CoreletId> through;  // thirds that may pass the connection on (relay.h), best first
+        bool is_unreached = false;  // not directly, as far as is known: they are tried before its own addresses
+    };
+    virtual ~Routes() = default;
+    [[nodiscard]] virtual Advice advise(CoreletId peer) = 0;
+};
+
 // Wraps a connection between hosts (mutual TLS). The seam; none is shipped with this layer.
 class TransportSecurity {
   public:
@@ -123,14 +134,16 @@ struct RpcLimits {
     u32 session_requests = 1024;
     u64 session_bytes = 64 << 20;  // the same in bytes: requests, expected and unsent replies
     u32 sessions = 1024;           // inbound connections; beyond: kOverloaded
+    u32 relays = 64;               // of the inbound, those that are passed on to others; beyond: kOverloaded
     u32 links = 4096;              // outbound; idle ones to bare addresses are closed beyond it
     std::array<u32, 4> running = {1024, 1024, 64, 16};  // handlers at once, by class; further requests queue
     Duration default_timeout = 10_s;
     Duration timeout_max = 10_min;   // longer deadlines of a caller are cut to this at the server
     Duration connect_timeout = 1_s;  // one address: connect and hello
     Duration silence = 5_s;          // a deadline passed and nothing heard for so long: probe the connection
-    Duration probe_timeout = 1_s;    // no answer: the connection is broken
-    Duration backoff_min = 20_ms;    // between attempts to connect: doubled each time, jittered by half
+    Duration seek_direct = 5_s;    // between looks whether a target that is reached through a third answers itself
+    Duration probe_timeout = 1_s;  // no answer: the connection is broken
+    Duration backoff_min = 20_ms;  // between attempts to connect: doubled each time, jittered by half
     Duration backoff_max = 1_s;
 };
 
@@ -165,7 +178,8 @@ class LocalBus {
 struct RpcStats {
     u64 calls = 0, requests = 0, frames_sent = 0, writes = 0, bytes_sent = 0, bytes_received = 0;
     u64 timeouts = 0, cancels_received = 0, connects = 0, connect_failures = 0, disconnects = 0, malformed = 0;
-    u64 reads_held = 0;  // times a server stopped reading from a connection at its bound
+    u64 relayed = 0, relayed_bytes = 0;  // connections passed on to others
+    u64 reads_held = 0;                  // times a server stopped reading from a connection at its bound
 };
 
 class RpcNode {
@@ -194,6 +208,8 @@ class RpcNode {
 
     // Where a corelet listens, best first. An empty list forgets it; calls under way go on.
     void set_addresses(CoreletId peer, std::vector<Address> addresses);
+    // Of its addresses this one is tried first from now on, as long as it is one of them.
+    void prefer(CoreletId peer, const Address& address);
     [[nodiscard]] std::vector<Address> addresses(CoreletId peer) const;
 
     [[nodiscard]] Task<Result<Reply>> call(Target target, Method method, Buffer body, BufferChain payload = {},
@@ -206,6 +222,12 @@ class RpcNode {
     // once with kReset.
     void disconnect(CoreletId peer, const std::string& reason);
     [[nodiscard]] bool is_connected(CoreletId peer) const;
+    // Outlives the node, or is set to null before it goes.
+    void set_routes(Routes* routes);
+    // `peer` seems not to be reached from here any more: connections to it that do not answer now are given up.
+    void doubt(CoreletId peer);
+    // Peers to which a connection goes through a third, and who that is.
+    [[nodiscard]] std::map<CoreletId, CoreletId> detours() const;
 
     // What is told in each frame from now on.
     void set_map_epoch(MapEpoch epoch);

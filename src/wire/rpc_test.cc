@@ -377,6 +377,28 @@ TEST_F(Rpc, AHalfOpenConnectionIsNoticed) {
     EXPECT_TRUE(next->is_ok()) << "over a new connection";
 }
 
+// So much was on its way to it that nothing more can be written: what is called later is never sent.
+TEST_F(Rpc, AHalfOpenConnectionIsNoticedBehindAWriteThatNeverEnds) {
+    for (bool one_way : {false, true}) {
+        auto const first = call(k_echo);
+        world.settle();
+        usize const wires = world.network.wires.size();
+        world.network.wires.back().to_server->stalled = true;
+        a->node->send(CoreletId(2), k_note, Buffer::zeroed(300 << 10), within(500_ms));
+        for (int i = 0; i < 10; ++i) {
+            if (one_way)
+                a->node->send(CoreletId(2), k_note, text("gossip"), within(500_ms));
+            else
+                (void)call(k_echo, {}, {}, within(500_ms));
+            world.pass(1_s);
+        }
+        EXPECT_FALSE(world.network.wires[wires - 1].is_open()) << one_way;
+        auto const next = call(k_echo);
+        world.settle();
+        EXPECT_TRUE(next->is_ok()) << "over a new connection";
+    }
+}
+
 TEST_F(Rpc, ASlowHandlerIsNotSilence) {
     auto const first = call(k_echo);
     world.settle();

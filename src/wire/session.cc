@@ -4,6 +4,7 @@
 
 #include "rt/combine.h"
 #include "wire/node.h"
+#include "wire/relay.h"
 
 namespace corelet {
 
@@ -30,10 +31,17 @@ Task<void> Session::serve(bool is_unix) {
     Instant const deadline = node_.now() + node_.options.limits.connect_timeout;
     Result<void> const greeted = co_await with_deadline<void>(node_.env.clock, deadline, greet(is_unix));
     if (!greeted) {
+        // Somebody looked whether anybody listens here.
+        if (greeted.error().code == Code::kClosed && !refusal_) co_return;
         log_warning(node_.env.log, "wire.refused", [&] {
             const Error& reason = refusal_ ? *refusal_ : greeted.error();
             return fmt::format("connection from {}: {}", context_.address.to_string(), reason.to_string());
         });
+        co_return;
+    }
+    if (onward_) {
+        Counted const passed_on(node_.relays);
+        co_await splice(&node_, &stream_.connection(), &onward_->connection());
         co_return;
     }
     state_ = State::kUp;
@@ -48,20 +56,40 @@ Task<void> Session::serve(bool is_unix) {
 Task<Result<void>> Session::greet(bool is_unix) {
     CO_TRY(Frame const frame, co_await stream_.read_frame());
     CO_TRY(Hello const theirs, hello_of(frame));
+    if (!theirs.via.is_zero()) {
+        context_.via = theirs.via;
+        context_.credentials.reset();
+    }
     Hello const mine = node_.hello(theirs.lane);
     Result<u16> const version = judge(mine, theirs, is_unix);
-    if (!version) {
-        refusal_ = version.error();
-        co_await stream_.refuse(version.error());
-        co_return std::unexpected(version.error());
-    }
+    if (!version) co_return co_await refuse(version.error());
+    if (theirs.wanted.is_zero() || theirs.wanted == node_.id) co_return co_await answer(mine, theirs, *version);
+    co_return co_await pass_on(theirs, frame.body);
+}
+
+Task<Result<void>> Session::answer(Hello mine, Hello theirs, u16 version) {
     peer_ = std::make_shared<const Hello>(theirs);
     ++node_.sessions_admitted;
     peer_epoch_ = theirs.map_epoch;
     stream_.encode_hello_frame(mine);
     CO_TRY_VOID(co_await stream_.flush());
-    stream_.agree(*version);
+    stream_.agree(version);
     co_return {};
+}
+
+Task<Result<void>> Session::pass_on(Hello theirs, Buffer body) {
+    if (!stream_.parser.is_between_frames())
+        co_return co_await refuse(Error{Code::kCorrupt, false, 0, "more than a hello, before it was answered"});
+    auto onward = co_await connect_on(&node_, theirs, std::move(body));
+    if (!onward) co_return co_await refuse(onward.error());
+    onward_ = *std::move(onward);
+    co_return {};
+}
+
+Task<Result<void>> Session::refuse(Error reason) {
+    refusal_ = reason;
+    co_await stream_.refuse(reason);
+    co_return std::unexpected(reason);
 }
 
 Result<u16> Session::judge(const Hello& mine, const Hello& theirs, bool is_unix) {

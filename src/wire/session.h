@@ -30,6 +30,9 @@ class Session final : public CallOrigin, public ListNode {
   private:
     enum class State : u8 { kGreeting, kUp, kBroken };
     [[nodiscard]] Task<Result<void>> greet(bool is_unix);
+    [[nodiscard]] Task<Result<void>> answer(Hello mine, Hello theirs, u16 version);
+    [[nodiscard]] Task<Result<void>> pass_on(Hello theirs, Buffer body);
+    [[nodiscard]] Task<Result<void>> refuse(Error reason);
     [[nodiscard]] Result<u16> judge(const Hello& mine, const Hello& theirs, bool is_unix);
     [[nodiscard]] Task<Error> read_loop();
     [[nodiscard]] Task<void> write_loop();
@@ -47,7 +50,8 @@ class Session final : public CallOrigin, public ListNode {
     FrameStream stream_;
     std::shared_ptr<const Hello> peer_;
     PeerContext context_;
-    std::optional<Error> refusal_;  // why we refused the other side
+    std::optional<Error> refusal_;         // why we refused the other side
+    std::unique_ptr<FrameStream> onward_;  // it meant somebody else
     MapEpoch peer_epoch_;
 
     u32 requests_ = 0;       // in progress

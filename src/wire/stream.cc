@@ -38,11 +38,15 @@ Task<Result<Frame>> FrameStream::read_frame() {
 }
 
 void FrameStream::encode_hello_frame(const Hello& hello) {
+    encode_hello_frame(hello, encode_hello(hello));
+}
+
+void FrameStream::encode_hello_frame(const Hello& hello, Buffer body) {
     encoder.set_version(hello.version_max);
     FrameHeader header;
     header.kind = FrameKind::kHello;
     header.map_epoch = hello.map_epoch;
-    encoder.add(0, header, encode_hello(hello), {}, {});
+    encoder.add(0, header, std::move(body), {}, {});
     ++stats_.frames_sent;
 }
 

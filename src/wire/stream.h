@@ -21,6 +21,8 @@ class FrameStream {
     [[nodiscard]] Task<Result<void>> flush();
     [[nodiscard]] Task<Result<Frame>> read_frame();
     void encode_hello_frame(const Hello& hello);
+    // The same of a hello that is encoded already, of which `hello` is the meaning.
+    void encode_hello_frame(const Hello& hello, Buffer body);
     // Tells the other side why it is refused and waits until it has hung up: closing at once could lose the words.
     [[nodiscard]] Task<void> refuse(Error reason);
     // Hellos are exchanged: this version, full sizes.
