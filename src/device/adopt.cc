@@ -33,7 +33,7 @@ Task<Result<void>> StoreCore::do_adopt(SegmentId segment, FragmentId id, Fragmen
     auto const fragment_lock = co_await fragment_locks_.lock(id);
     CO_TRY_VOID(may_change());
     const SegmentEntry* const entry = meta_.segment(segment);
-    if (!entry) co_return fail(Code::kUnknown, "no such segment here");
+    if (!entry) co_return no_such_segment();
     if (!entry->sealed || entry->end == 0 || entry->end > k_fragment_bytes_max)
         co_return fail(Code::kInvalid, "only a sealed segment of up to 64 MiB that is not empty is adopted");
     if (meta_.fragments().find(id)) co_return fail(Code::kExists, "the fragment is here");

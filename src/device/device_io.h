@@ -37,6 +37,7 @@ class DeviceIo {
     // For what precedes any decision about the device: its superblocks.
     [[nodiscard]] File& file() { return *file_; }
     [[nodiscard]] Telemetry& telemetry() { return telemetry_; }
+    [[nodiscard]] IoScheduler& scheduler() { return scheduler_; }
     [[nodiscard]] const IoScheduler& scheduler() const { return scheduler_; }
 
   private:

@@ -8,14 +8,11 @@ namespace corelet {
 
 namespace {
 constexpr u64 k_scrub_bytes = 1 * k_mib;
-std::unexpected<Error> unknown() {
-    return fail(Code::kUnknown, "no such fragment here");
-}
 
 // After a wait: the fragment may have been removed, or moved by a repair, and its place be another's.
 Result<void> still_there(const FragmentIndex& fragments, const FragmentEntry& entry) {
     const FragmentEntry* const now = fragments.find(entry.id());
-    if (!now) return unknown();
+    if (!now) return no_such_fragment();
     if (now->first_unit != entry.first_unit) return fail(Code::kUnavailable, "the fragment was just repaired");
     return {};
 }
@@ -31,7 +28,7 @@ Task<Result<HeaderCache::Header>> StoreCore::read_header_at(u64 first_unit, u64 
 Task<Result<HeaderCache::Header>> StoreCore::header_of(FragmentId id, IoClass io) {
     if (HeaderCache::Header cached = headers_.find(id)) co_return cached;
     const FragmentEntry* const found = meta_.fragments().find(id);
-    if (!found) co_return unknown();
+    if (!found) co_return no_such_fragment();
     FragmentEntry const entry = *found;
     std::vector<UnitExtent> const extents = meta_.fragments().extents_of(entry);
     bool const adopted = entry.is(FragmentEntry::k_adopted);
@@ -55,7 +52,7 @@ Task<Result<HeaderCache::Header>> StoreCore::header_of(FragmentId id, IoClass io
 
 Task<Result<FragmentData>> StoreCore::read_fragment(FragmentId id, u64 offset, u64 length, ReadOptions options) {
     const FragmentEntry* const found = meta_.fragments().find(id);
-    if (!found) co_return unknown();
+    if (!found) co_return no_such_fragment();
     FragmentEntry const entry = *found;
     bool const aligned = offset % k_block_bytes == 0 && length % k_block_bytes == 0 && length > 0;
     if (!aligned || offset > entry.bytes() || length > entry.bytes() - offset)
@@ -90,7 +87,7 @@ Task<Result<FragmentData>> StoreCore::read_fragment(FragmentId id, u64 offset, u
 
 Task<Result<void>> StoreCore::verify_fragment(FragmentId id, IoClass io) {
     const FragmentEntry* const entry = meta_.fragments().find(id);
-    if (!entry) co_return unknown();
+    if (!entry) co_return no_such_fragment();
     u64 const bytes = entry->bytes();
     // The header from the device, not from memory.
     headers_.erase(id);

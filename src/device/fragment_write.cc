@@ -123,7 +123,7 @@ Task<Result<void>> StoreCore::remove_fragment(FragmentId id) {
 Task<Result<void>> StoreCore::do_remove(FragmentId id) {
     auto const lock = co_await fragment_locks_.lock(id);
     CO_TRY_VOID(may_change());
-    if (!meta_.fragments().find(id)) co_return fail(Code::kUnknown, "no such fragment here");
+    if (!meta_.fragments().find(id)) co_return no_such_fragment();
     CO_TRY_VOID(co_await commit(records::remove(id)));
     headers_.erase(id);
     co_return Result<void>{};
@@ -137,7 +137,7 @@ Task<Result<void>> StoreCore::do_quarantine(FragmentId id, bool quarantined) {
     auto const lock = co_await fragment_locks_.lock(id);
     CO_TRY_VOID(may_change());
     const FragmentEntry* const entry = meta_.fragments().find(id);
-    if (!entry) co_return fail(Code::kUnknown, "no such fragment here");
+    if (!entry) co_return no_such_fragment();
     if (entry->is(FragmentEntry::k_quarantined) == quarantined) co_return Result<void>{};
     co_return co_await commit(records::quarantine(id, quarantined));
 }

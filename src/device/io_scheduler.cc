@@ -31,6 +31,11 @@ IoScheduler::IoScheduler(u32 depth) : depth_(std::max<u32>(depth, 1)) {
     limits_ = {depth_, std::max<u32>(depth_ / 2, 1), std::max<u32>(depth_ / 4, 1)};
 }
 
+void IoScheduler::limit_healing(u32 at_once) {
+    limits_[static_cast<usize>(IoClass::kHeal)] = std::clamp<u32>(at_once, 1, healing_most());
+    serve();
+}
+
 void IoScheduler::take(usize io) {
     CORELET_ASSERT(may_enter(io));
     ++held_[io];

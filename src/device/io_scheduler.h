@@ -3,6 +3,7 @@
 // turn goes to whoever waits lowest, so that none starves.
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "device/types.h"
@@ -34,6 +35,9 @@ class IoScheduler {
   public:
     explicit IoScheduler(u32 depth);
     [[nodiscard]] Task<IoTurn> enter(IoClass io);
+    // Healing may have so many operations at the device at once, from half of the depth down to one.
+    void limit_healing(u32 at_once);
+    [[nodiscard]] u32 healing_most() const { return std::max<u32>(depth_ / 2, 1); }
     [[nodiscard]] u32 in_flight() const { return total_; }
     [[nodiscard]] u32 in_flight(IoClass io) const { return held_[static_cast<usize>(io)]; }
 

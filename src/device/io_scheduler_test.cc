@@ -40,6 +40,28 @@ TEST(IoScheduler, HealingAndScrubbingLeaveRoomForClients) {
     EXPECT_EQ(scheduler.in_flight(), 0U) << "dropped tasks give their turns back, granted ones too";
 }
 
+TEST(IoScheduler, HealingIsHeldToLessWhileClientsSuffer) {
+    Executor executor;
+    IoScheduler scheduler(8);
+    Event gate;
+    std::string order;
+    Scope scope(executor);
+    scheduler.limit_healing(1);
+    for (int i = 0; i < 6; ++i) scope.spawn(hold(&scheduler, IoClass::kHeal, &gate, &order));
+    executor.run_ready();
+    EXPECT_EQ(scheduler.in_flight(IoClass::kHeal), 1U);
+    scheduler.limit_healing(3);
+    executor.run_ready();
+    EXPECT_EQ(scheduler.in_flight(IoClass::kHeal), 3U) << "whoever waits goes on when there may be more";
+    scheduler.limit_healing(1000);
+    executor.run_ready();
+    EXPECT_EQ(scheduler.in_flight(IoClass::kHeal), 4U) << "half of the depth in any case";
+    scheduler.limit_healing(0);
+    gate.set();
+    executor.run_ready();
+    EXPECT_EQ(order, "hhhhhh") << "one at least, so that all have had their turn";
+}
+
 TEST(IoScheduler, ClientsGoFirstAndNobodyStarves) {
     Executor executor;
     IoScheduler scheduler(1);

@@ -1,6 +1,7 @@
 // Inside of a Journal: the commit loop, snapshots into the other half. Used by the store that owns it.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 

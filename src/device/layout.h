@@ -1,6 +1,8 @@
 // Where things lie on a device: a function of its size and of two numbers that its superblock keeps.
 #pragma once
 
+#include <array>
+
 #include "base/result.h"
 #include "device/types.h"
 

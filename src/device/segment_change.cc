@@ -6,12 +6,6 @@
 
 namespace corelet {
 
-namespace {
-std::unexpected<Error> unknown() {
-    return fail(Code::kUnknown, "no such segment here");
-}
-}  // namespace
-
 Task<Result<void>> StoreCore::prepare_segment(SegmentId id, SegmentSpec spec) {
     CO_TRY_VOID(may_change());
     if (spec.opaque.size() > k_segment_opaque_bytes_max) co_return fail(Code::kInvalid, "opaque is above 4 KiB");
@@ -56,7 +50,7 @@ Task<Result<SegmentInfo>> StoreCore::do_grow(SegmentId id, Epoch epoch, CoreletI
     auto const lock = co_await segment_locks_.lock(id);
     CO_TRY_VOID(may_change());
     const SegmentEntry* const entry = meta_.segment(id);
-    if (!entry) co_return unknown();
+    if (!entry) co_return no_such_segment();
     CO_TRY_VOID(check_writer(*entry, runtimes_.at(id), epoch, owner));
     if (entry->units() + units > k_segment_bytes_max / k_unit_bytes)
         co_return fail(Code::kInvalid, "a segment has at most 64 GiB");
@@ -76,7 +70,7 @@ Task<Result<SegmentInfo>> StoreCore::do_fence(SegmentId id, Epoch epoch, Corelet
     auto const lock = co_await segment_locks_.lock(id);
     CO_TRY_VOID(may_change());
     const SegmentEntry* const entry = meta_.segment(id);
-    if (!entry) co_return unknown();
+    if (!entry) co_return no_such_segment();
     if (epoch < entry->epoch || (epoch == entry->epoch && owner != entry->owner))
         co_return fail(Code::kFenced, fmt::format("segment {} is at epoch {}", to_string(id), entry->epoch.v),
                        entry->epoch.v);
@@ -100,7 +94,7 @@ Task<Result<SegmentInfo>> StoreCore::do_seal(SegmentId id, u64 end) {
     auto const lock = co_await segment_locks_.lock(id);
     CO_TRY_VOID(may_change());
     const SegmentEntry* const entry = meta_.segment(id);
-    if (!entry) co_return unknown();
+    if (!entry) co_return no_such_segment();
     if (entry->sealed) {
         // One that was shorter than the end is so still.
         if (end < entry->end)
@@ -121,7 +115,7 @@ Task<Result<void>> StoreCore::drop_segment(SegmentId id) {
 Task<Result<void>> StoreCore::do_drop(SegmentId id) {
     auto const lock = co_await segment_locks_.lock(id);
     CO_TRY_VOID(may_change());
-    if (!meta_.segment(id)) co_return unknown();
+    if (!meta_.segment(id)) co_return no_such_segment();
     runtimes_.at(id).closing = true;
     co_await wait_drained(id);
     CO_TRY_VOID(co_await commit(records::drop(id)));

@@ -6,9 +6,6 @@
 namespace corelet {
 
 namespace {
-std::unexpected<Error> unknown() {
-    return fail(Code::kUnknown, "no such segment here");
-}
 
 // Whether [offset, offset + length) are whole blocks within `limit`.
 Result<void> check_range(u64 offset, u64 length, u64 limit) {
@@ -35,7 +32,7 @@ Task<Result<void>> StoreCore::write_segment(SegmentId id, Epoch epoch, CoreletId
                                             BufferChain data) {
     CO_TRY_VOID(may_change());
     const SegmentEntry* const entry = meta_.segment(id);
-    if (!entry) co_return unknown();
+    if (!entry) co_return no_such_segment();
     SegmentRuntime& runtime = runtimes_.at(id);
     CO_TRY_VOID(check_writer(*entry, runtime, epoch, owner));
     CO_TRY_VOID(check_range(offset, data.size(), entry->capacity_bytes()));
@@ -66,14 +63,14 @@ Task<Result<void>> StoreCore::do_write(SegmentId id, Epoch epoch, std::vector<De
 Task<Result<BufferChain>> StoreCore::read_segment(SegmentId id, u64 offset, u64 length, IoClass io) {
     CO_TRY_VOID(may_answer());
     const SegmentEntry* const entry = meta_.segment(id);
-    if (!entry) co_return unknown();
+    if (!entry) co_return no_such_segment();
     CO_TRY_VOID(check_range(offset, length, entry->capacity_bytes()));
     UnitExtent const first = entry->extents.front();
     Result<BufferChain> data = co_await read_pieces(pieces_of(entry->extents, offset, length), io);
     // Dropped meanwhile, its place may be another's.
     const SegmentEntry* const now = meta_.segment(id);
     if (!now || now->extents.front().start != first.start || offset + length > now->capacity_bytes())
-        co_return unknown();
+        co_return no_such_segment();
     CO_TRY_VOID(may_answer());
     co_return data;
 }

@@ -81,6 +81,12 @@ const JournalReport& Store::metadata_report() const {
 Telemetry& Store::telemetry() {
     return core_->io().telemetry();
 }
+void Store::limit_healing(u32 at_once) {
+    core_->io().scheduler().limit_healing(at_once);
+}
+u32 Store::healing_most() const {
+    return core_->io().scheduler().healing_most();
+}
 
 Journal& Store::consensus_journal() {
     return core_->consensus_journal();
@@ -197,7 +203,7 @@ Task<Result<BufferChain>> Store::read_segment(SegmentId id, u64 offset, u64 leng
 Result<SegmentInfo> Store::segment_info(SegmentId id) const {
     TRY_VOID(core_->may_answer());
     const SegmentEntry* const entry = core_->metadata().segment(id);
-    if (!entry) return fail(Code::kUnknown, "no such segment here");
+    if (!entry) return no_such_segment();
     return entry->info();
 }
 std::vector<SegmentInfo> Store::list_segments() const {

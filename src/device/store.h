@@ -135,6 +135,9 @@ class Store {
     // What mounting found in the metadata journal.
     [[nodiscard]] const JournalReport& metadata_report() const;
     [[nodiscard]] Telemetry& telemetry();
+    // Operations of healing at the device at once: at most healing_most(), at least one.
+    void limit_healing(u32 at_once);
+    [[nodiscard]] u32 healing_most() const;
 
     // --- journals and notes -----------------------------------------------------------------------------------
     // The consensus core's own log; nobody else uses it.

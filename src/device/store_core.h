@@ -17,6 +17,14 @@
 
 namespace corelet {
 
+// The answers to who names what this device does not hold.
+inline std::unexpected<Error> no_such_segment() {
+    return fail(Code::kUnknown, "no such segment here");
+}
+inline std::unexpected<Error> no_such_fragment() {
+    return fail(Code::kUnknown, "no such fragment here");
+}
+
 // A contiguous piece on the device.
 struct DevicePiece {
     u64 offset = 0;

@@ -1,6 +1,7 @@
 // What a device does and how long it takes, by class: what failure prediction, `status` and metrics read.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
