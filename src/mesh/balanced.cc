@@ -19,7 +19,7 @@ namespace {
 
 constexpr u32 k_mixing_rounds = 4;
 
-std::vector<u32> make_quotas(const PlacementRequest& request, const Board& board) {
+std::vector<u32> make_quotas(const PlacementRequest& request, const Board& board, std::span<const u32> weights) {
     QuotaRequest quota;
     quota.slots = request.slots;
     quota.domain_cap = board.cap();
@@ -28,8 +28,8 @@ std::vector<u32> make_quotas(const PlacementRequest& request, const Board& board
     for (u16 who = 0; who < board.candidates(); ++who) {
         const Candidate& candidate = request.candidates[who];
         bool const leaves = candidate.standing == Standing::kLeave;
-        usable += !leaves && candidate.weight > 0;
-        quota.entries.push_back({leaves ? 0 : candidate.weight, board.domain(who), board.count(who),
+        usable += !leaves && weights[who] > 0;
+        quota.entries.push_back({leaves ? 0 : weights[who], board.domain(who), board.count(who),
                                  candidate.standing == Standing::kHold});
     }
     quota.total = request.slots * std::min<u64>(request.width, usable);
@@ -84,6 +84,13 @@ void shuffle_positions(Board& board, u64 seed) {
 }  // namespace
 
 Placement place_balanced(const PlacementRequest& request) {
+    std::vector<u32> weights;
+    for (const Candidate& candidate : request.candidates) weights.push_back(candidate.weight);
+    return place_by_weights(request, weights);
+}
+
+Placement place_by_weights(const PlacementRequest& request, std::span<const u32> weights) {
+    CORELET_ASSERT(weights.size() == request.candidates.size());
     CORELET_ASSERT(request.width >= 1 && request.width <= k_width_max && request.slots >= k_slots_min);
     bool const from_scratch = request.previous == nullptr || request.previous->width() != request.width;
     if (!from_scratch) CORELET_ASSERT(request.previous->slots() <= request.slots, "tables never lose slots");
@@ -92,7 +99,7 @@ Placement place_balanced(const PlacementRequest& request) {
                              ? Board::Cells(static_cast<usize>(request.slots) * request.width, Board::k_nobody)
                              : refill.inherited_cells());
     if (!from_scratch) refill.vacate(board);
-    board.set_quotas(make_quotas(request, board));
+    board.set_quotas(make_quotas(request, board, weights));
     if (from_scratch) {
         deal(board);
         mix(board, request.seed);
@@ -100,13 +107,7 @@ Placement place_balanced(const PlacementRequest& request) {
     } else {
         refill.run(board);
     }
-    Placement placement;
-    placement.domain_cap = board.cap();
-    placement.cells.reserve(board.cells().size());
-    for (u16 who : board.cells()) {
-        placement.cells.push_back(who == Board::k_nobody ? CoreletId{} : request.candidates[who].id);
-    }
-    return placement;
+    return board.placement();
 }
 
 }  // namespace corelet::mesh

@@ -6,77 +6,21 @@
 #include "base/checksum.h"
 #include "base/hash.h"
 #include "base/prng.h"
-#include "mesh/strategy.h"
+#include "mesh/placement_testing.h"
 
 namespace corelet::mesh {
 namespace {
 
-struct Shape {
-    unsigned zones = 1, racks = 1, chassis = 1, corelets = 8;  // corelets a chassis
-};
-
-std::vector<Candidate> make_candidates(Shape shape, u32 weight = 100) {
-    std::vector<Candidate> all;
-    u64 id = 1;
-    for (unsigned z = 0; z < shape.zones; ++z) {
-        for (unsigned r = 0; r < shape.racks; ++r) {
-            for (unsigned c = 0; c < shape.chassis; ++c) {
-                for (unsigned i = 0; i < shape.corelets; ++i) {
-                    all.push_back({CoreletId(id++),
-                                   weight,
-                                   Standing::kOpen,
-                                   {"z" + std::to_string(z), "r" + std::to_string(r), "c" + std::to_string(c)}});
-                }
-            }
-        }
-    }
-    return all;
-}
-
-PlacementRequest make_request(std::vector<Candidate> candidates, unsigned width, unsigned promise,
-                              Level level = Level::kCorelet) {
-    PlacementRequest request;
-    request.slots = slots_for(candidates.size());
-    request.width = width;
-    request.promise = promise;
-    request.level = level;
-    request.candidates = std::move(candidates);
-    request.seed = 7;
-    return request;
-}
+using namespace testing;
 
 TablePtr place(const PlacementRequest& request) {
-    Placement const placement = place_balanced(request);
-    return SlotTable::make(MapEpoch(1), request.slots, request.width, placement.cells).value();
+    return table_of(request, place_balanced(request));
 }
 
 std::map<CoreletId, u32> counts(const SlotTable& table) {
     std::map<CoreletId, u32> out;
     for (CoreletId id : table.members()) out[id] = static_cast<u32>(table.places_of(id).size());
     return out;
-}
-
-// Places whose corelet differs; a table with twice the slots is compared with the smaller one doubled.
-u32 moved(const SlotTable& before, const SlotTable& after) {
-    u32 out = 0;
-    for (u32 slot = 0; slot < after.slots(); ++slot) {
-        for (unsigned i = 0; i < after.width(); ++i)
-            out += before.at(slot % before.slots(), i) != after.at(slot, i);
-    }
-    return out;
-}
-
-u32 most_in_a_domain(const PlacementRequest& request, const SlotTable& table, Level level) {
-    u32 most = 0;
-    for (u32 slot = 0; slot < table.slots(); ++slot) {
-        std::map<std::string, u32> in;
-        for (CoreletId id : table.row(slot)) {
-            for (const Candidate& c : request.candidates) {
-                if (c.id == id) most = std::max(most, ++in[c.location.domain(level)]);
-            }
-        }
-    }
-    return most;
 }
 
 void expect_within_two_percent(const PlacementRequest& request, const SlotTable& table) {
@@ -91,12 +35,6 @@ void expect_within_two_percent(const PlacementRequest& request, const SlotTable&
         i64 const slack = std::max<i64>(static_cast<i64>(50 * weights), ideal / 50);
         EXPECT_LE(std::abs(have - ideal), slack) << c.id.v;
     }
-}
-
-u32 holes(const SlotTable& table) {
-    u32 out = 0;
-    for (u16 index : table.indexes()) out += index == 0;
-    return out;
 }
 
 TEST(Balanced, SharesAreExactFromScratch) {
@@ -240,7 +178,7 @@ struct Growth {
     unsigned width;
     unsigned promise;
 };
-class BalancedGrowth : public testing::TestWithParam<Growth> {};
+class BalancedGrowth : public ::testing::TestWithParam<Growth> {};
 
 TEST_P(BalancedGrowth, AddingOneMovesItsShareRemovingOneMovesWhatItHeld) {
     Growth const g = GetParam();
@@ -272,9 +210,9 @@ TEST_P(BalancedGrowth, AddingOneMovesItsShareRemovingOneMovesWhatItHeld) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, BalancedGrowth,
-                         testing::Values(Growth{3, 3, 2}, Growth{6, 6, 2}, Growth{8, 3, 2}, Growth{8, 6, 2},
-                                         Growth{14, 14, 4}, Growth{20, 14, 4}, Growth{30, 3, 2}, Growth{100, 3, 2},
-                                         Growth{100, 12, 3}));
+                         ::testing::Values(Growth{3, 3, 2}, Growth{6, 6, 2}, Growth{8, 3, 2}, Growth{8, 6, 2},
+                                           Growth{14, 14, 4}, Growth{20, 14, 4}, Growth{30, 3, 2},
+                                           Growth{100, 3, 2}, Growth{100, 12, 3}));
 
 TEST(Balanced, NobodyMovesWithinARow) {
     auto request = make_request(make_candidates({1, 1, 1, 9}), 6, 2);

@@ -30,7 +30,7 @@ Board::Board(const PlacementRequest& request, Cells cells)
     }
     for (const Candidate& candidate : request.candidates) open_.push_back(candidate.standing == Standing::kOpen);
     number_domains();
-    find_cap();
+    find_caps();
 }
 
 void Board::number_domains() {
@@ -52,14 +52,19 @@ void Board::number_domains() {
     }
 }
 
-void Board::find_cap() {
-    std::vector<u32> sizes(fair_[static_cast<usize>(request_.level)].size());
-    for (u16 who = 0; who < candidates(); ++who) {
-        const Candidate& candidate = request_.candidates[who];
-        if (candidate.standing != Standing::kLeave && candidate.weight > 0) ++sizes[domain(who)];
+void Board::find_caps() {
+    for (usize level = 0; level < k_level_count; ++level) {
+        bool const is_own = level == static_cast<usize>(request_.level);
+        if (!is_own && request_.caps[level] == 0) continue;
+        std::vector<u32> sizes(fair_[level].size());
+        for (u16 who = 0; who < candidates(); ++who) {
+            const Candidate& candidate = request_.candidates[who];
+            if (candidate.standing != Standing::kLeave && candidate.weight > 0) ++sizes[domains_[who][level]];
+        }
+        std::erase(sizes, 0U);
+        unsigned const wanted = request_.caps[level] != 0 ? request_.caps[level] : request_.promise;
+        caps_[level] = domain_cap(sizes, request_.width, wanted);
     }
-    std::erase(sizes, 0U);
-    cap_ = domain_cap(sizes, request_.width, request_.promise);
 }
 
 void Board::set_quotas(std::vector<u32> quotas) {
@@ -86,23 +91,28 @@ bool Board::in_row(u32 slot, u16 who) const {
     return std::find(row, row + width(), who) != row + width();
 }
 
-u32 Board::in_domain(u32 slot, u16 who) const {
+u32 Board::in_domain(u32 slot, unsigned position, u16 who, usize level) const {
     u32 fragments = 0;
     for (unsigned i = 0; i < width(); ++i) {
         u16 const other = at(slot, i);
-        fragments += other != k_nobody && domain(other) == domain(who);
+        fragments += i != position && other != k_nobody && domains_[other][level] == domains_[who][level];
     }
     return fragments;
 }
 
-bool Board::may_enter(u32 slot, unsigned position, u16 who) const {
-    u32 fragments = 1;
-    for (unsigned i = 0; i < width(); ++i) {
-        u16 const other = at(slot, i);
-        if (other == who) return false;
-        fragments += i != position && other != k_nobody && domain(other) == domain(who);
+bool Board::is_over_cap(u32 slot, u16 who) const {
+    for (usize level = 0; level < k_level_count; ++level) {
+        if (caps_[level] != 0 && in_domain(slot, width(), who, level) > caps_[level]) return true;
     }
-    return fragments <= cap_;
+    return false;
+}
+
+bool Board::may_enter(u32 slot, unsigned position, u16 who) const {
+    if (in_row(slot, who)) return false;
+    for (usize level = 0; level < k_level_count; ++level) {
+        if (caps_[level] != 0 && in_domain(slot, position, who, level) >= caps_[level]) return false;
+    }
+    return true;
 }
 
 i64 Board::spread_cost(u32 slot, unsigned position, u16 who) const {
@@ -132,6 +142,14 @@ i64 Board::spread_cost(u32 slot, unsigned position, u16 who) const {
                                            distance(fair.floor, fair.ceil, with_entering[level]));
     }
     return cost;
+}
+
+Placement Board::placement() const {
+    Placement out;
+    out.domain_cap = cap();
+    out.cells.reserve(cells_.size());
+    for (u16 who : cells_) out.cells.push_back(who == k_nobody ? CoreletId{} : request_.candidates[who].id);
+    return out;
 }
 
 std::vector<u16> Board::tree_order() const {

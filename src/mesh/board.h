@@ -37,11 +37,12 @@ class Board {
     // How much further from its even spread the row gets if `who` replaces whoever is at (slot, position); negative
     // is better. Larger domains weigh more.
     [[nodiscard]] i64 spread_cost(u32 slot, unsigned position, u16 who) const;
-    // Fragments of the row in the domain, at the level of the request, of `who`.
-    [[nodiscard]] u32 in_domain(u32 slot, u16 who) const;
-    [[nodiscard]] u32 cap() const { return cap_; }
+    // The row has more fragments in a domain of `who`, at any level, than its cap.
+    [[nodiscard]] bool is_over_cap(u32 slot, u16 who) const;
+    [[nodiscard]] u32 cap() const { return caps_[static_cast<usize>(request_.level)]; }
     // Dense number of the domain at the request's level.
     [[nodiscard]] u32 domain(u16 who) const { return domains_[who][static_cast<usize>(request_.level)]; }
+    [[nodiscard]] Placement placement() const;
     // Candidates in the order of the location tree: each domain of each level is one stretch of it.
     [[nodiscard]] std::vector<u16> tree_order() const;
 
@@ -55,7 +56,9 @@ class Board {
         return static_cast<usize>(slot) * request_.width + position;
     }
     void number_domains();
-    void find_cap();
+    void find_caps();
+    // Fragments of the row, not counting `position`, in the domain of `who` at `level`.
+    [[nodiscard]] u32 in_domain(u32 slot, unsigned position, u16 who, usize level) const;
 
     const PlacementRequest& request_;
     Cells cells_;
@@ -64,7 +67,7 @@ class Board {
     std::vector<u8> open_;
     std::vector<std::array<u32, k_level_count>> domains_;  // by candidate, then level
     std::array<std::vector<Fair>, k_level_count> fair_;    // by level, then domain
-    u32 cap_ = 0;
+    std::array<u32, k_level_count> caps_{};                // 0: none
 };
 
 }  // namespace corelet::mesh

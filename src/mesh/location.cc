@@ -71,4 +71,11 @@ std::string Location::domain(Level level) const {
     CORELET_UNREACHABLE("a location has no corelet in it");
 }
 
+u32 Location::distance(const Location& other) const {
+    for (Level level : {Level::kChassis, Level::kRack, Level::kZone}) {
+        if (domain(level) == other.domain(level)) return static_cast<u32>(level);
+    }
+    return k_level_count;
+}
+
 }  // namespace corelet::mesh

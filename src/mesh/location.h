@@ -29,6 +29,8 @@ struct Location {
     [[nodiscard]] bool valid() const;
     // The path down to `level` ("z", "z/r", "z/r/c"); level is not kCorelet.
     [[nodiscard]] std::string domain(Level level) const;
+    // The smallest level above kCorelet whose domain the two share, as a number; k_level_count if they share none.
+    [[nodiscard]] u32 distance(const Location& other) const;
 
     friend auto operator<=>(const Location&, const Location&) = default;
 };

@@ -86,6 +86,13 @@ const char* role_name(Role role) {
     CORELET_UNREACHABLE("role");
 }
 
+std::optional<Role> parse_role(std::string_view name) {
+    for (Role role : {Role::kStorage, Role::kWitness, Role::kSpare, Role::kGateway}) {
+        if (name == role_name(role)) return role;
+    }
+    return std::nullopt;
+}
+
 State Corelet::state() const {
     switch (presence) {
         case Presence::kJoining:
@@ -104,6 +111,10 @@ State Corelet::state() const {
 bool Corelet::in_service() const {
     bool const there = presence == Presence::kUp || presence == Presence::kDown;
     return role == Role::kStorage && there && duty == Duty::kServe;
+}
+
+bool Corelet::suits(const PoolSpec& spec) const {
+    return spec.device_class.empty() || spec.device_class == device_class;
 }
 
 unsigned PoolSpec::copies_min() const {
@@ -173,6 +184,15 @@ bool Map::slot_in_service(const Pool& pool, u32 slot) const {
     return members_in_service(pool, slot) == pool.spec.redundancy.width();
 }
 
+bool Map::slot_takes_new(const Pool& pool, u32 slot) const {
+    const SlotTable& table = pool.current();
+    for (unsigned position = 0; position < table.width(); ++position) {
+        const Corelet* corelet = find(table.at(slot, position));
+        if (corelet != nullptr && !corelet->takes_new()) return false;
+    }
+    return true;
+}
+
 Result<> check_corelet(const Corelet& corelet) {
     if (corelet.id.is_zero()) return fail(Code::kInvalid, "a corelet needs an id");
     if (!corelet.location.valid()) return fail(Code::kInvalid, "a location is zone/rack/chassis");
@@ -188,6 +208,8 @@ Result<> check_corelet(const Corelet& corelet) {
             return fail(Code::kInvalid, "length of an address");
     }
     if (corelet.former.size() > k_former_max) return fail(Code::kInvalid, "too many former identities");
+    if (!corelet.device_class.empty() && !valid_name(corelet.device_class))
+        return fail(Code::kInvalid, "a device class is 1 to 64 letters, digits, '.', '_' or '-'");
     return {};
 }
 
@@ -205,11 +227,27 @@ Result<> check_pool_spec(const PoolSpec& spec) {
     if (spec.write_quorum != 0 && (spec.write_quorum < put_least || spec.write_quorum > spec.redundancy.width())) {
         return fail(Code::kInvalid, "write_quorum is from min(k + 1, k + m) to k + m");
     }
+    unsigned const width = spec.redundancy.width();
+    if (spec.read_quorum != 0 && (spec.read_quorum < spec.redundancy.k || spec.read_quorum > width)) {
+        return fail(Code::kInvalid, "read_quorum is from k to k + m: " + std::to_string(spec.redundancy.k) +
+                                        " to " + std::to_string(width));
+    }
+    // With fewer than k nothing is left to repair from, and with all of them nothing is to be repaired.
+    if (spec.repair_threshold != 0 &&
+        (spec.repair_threshold < spec.redundancy.k || spec.repair_threshold >= width)) {
+        return fail(Code::kInvalid, "repair_threshold is from k to k + m - 1: " +
+                                        std::to_string(spec.redundancy.k) + " to " + std::to_string(width - 1));
+    }
     bool const whole = spec.chunk_bytes % k_block_bytes == 0;
     if (!whole || spec.chunk_bytes < k_chunk_bytes_min || spec.chunk_bytes > k_chunk_bytes_max) {
         return fail(Code::kInvalid, "chunk_bytes is 256 KiB to 64 MiB in whole blocks of 4 KiB");
     }
     if (spec.locality > k_locality_max) return fail(Code::kInvalid, "locality is at most 39");
+    if (spec.caps[static_cast<usize>(Level::kCorelet)] != 0)
+        return fail(Code::kInvalid,
+                    "a corelet keeps one fragment of a chunk; caps are for chassis, racks and zones");
+    if (!spec.device_class.empty() && !valid_name(spec.device_class))
+        return fail(Code::kInvalid, "a device class is 1 to 64 letters, digits, '.', '_' or '-'");
     return {};
 }
 

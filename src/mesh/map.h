@@ -6,6 +6,7 @@
 // unread.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ inline constexpr u64 k_chunk_bytes_max = 64 * k_mib;
 enum class Role : u8 {
     kStorage = 1,
     kWitness = 2,  // votes, stores nothing
-    kSpare = 3,    // has a device, holds nothing until a loss
+    kSpare = 3,    // has a device, holds nothing until a loss; then it becomes storage in the lost one's place
     kGateway = 4,  // no media: neither stores nor votes
 };
 // Whether it is there ...
@@ -48,6 +49,11 @@ enum class Duty : u8 { kServe = 1, kDrain = 2, kFailing = 3 };
 enum class State : u8 { kJoining = 1, kUp = 2, kDown = 3, kDraining = 4, kFailing = 5, kOut = 6 };
 [[nodiscard]] const char* state_name(State state);
 [[nodiscard]] const char* role_name(Role role);
+[[nodiscard]] std::optional<Role> parse_role(std::string_view name);
+// Has a device for data: stores now, or may be called to.
+[[nodiscard]] constexpr bool may_store(Role role) {
+    return role == Role::kStorage || role == Role::kSpare;
+}
 
 // An identity that this corelet's device took the place of (hot swap). Refused up to this incarnation.
 struct FormerIdentity {
@@ -55,6 +61,8 @@ struct FormerIdentity {
     Incarnation incarnation;
     friend bool operator==(const FormerIdentity&, const FormerIdentity&) = default;
 };
+
+struct PoolSpec;
 
 struct Corelet {
     CoreletId id;
@@ -64,8 +72,10 @@ struct Corelet {
     Role role = Role::kStorage;
     Presence presence = Presence::kJoining;
     Duty duty = Duty::kServe;
-    u32 weight = 0;  // its share of data, in no unit; by default its capacity in GiB
+    bool cordoned = false;  // keeps what it has and gets nothing new, as long as the others are enough
+    u32 weight = 0;         // its share of data, in no unit; by default its capacity in GiB
     u64 capacity_bytes = 0;
+    std::string device_class;            // "hdd", "ssd", what its operator says; a name, or empty
     std::vector<FormerIdentity> former;  // oldest first
     std::string unknown;                 // fields of newer versions
 
@@ -75,6 +85,9 @@ struct Corelet {
     [[nodiscard]] bool has_media() const { return role != Role::kGateway; }
     // May hold places in tables now or after coming back.
     [[nodiscard]] bool in_service() const;
+    [[nodiscard]] bool suits(const PoolSpec& spec) const;  // its device's class
+    // Takes new data as readily as any other: neither cordoned nor on its way out of the mesh.
+    [[nodiscard]] bool takes_new() const { return duty == Duty::kServe && !cordoned; }
     friend bool operator==(const Corelet&, const Corelet&) = default;
 };
 
@@ -84,12 +97,21 @@ struct PoolSpec {
     Level level = Level::kChassis;  // failure domain that fragments are kept apart over
     u8 min_copies = 0;              // of the log; 0: the promise, but at least 1
     u8 write_quorum = 0;  // fragments durable before a put returns; 0: all in service, at least min(k + 1, k + m)
+    u8 read_quorum = 0;   // fragments asked for at once where a client's read has to be decoded; 0: k
+    // A slot with no more than so many members up gets others for those that are down; 0: not before they are out.
+    u8 repair_threshold = 0;
     std::string strategy = "balanced";
     u64 chunk_bytes = 8 * k_mib;
     u8 locality = 0;  // 2^locality neighbouring chunks share a slot
+    // At most so many fragments of a slot in one domain of each level, by Level; 0: as the redundancy has it.
+    std::array<u8, k_level_count> caps{};
+    std::string device_class;  // lies on corelets of this class only; empty: on any
 
     [[nodiscard]] unsigned copies_min() const;
     [[nodiscard]] unsigned put_min() const;
+    // A put may return before everybody in service has its fragment: the rest is put behind.
+    [[nodiscard]] bool puts_behind() const { return write_quorum != 0 && write_quorum < redundancy.width(); }
+    [[nodiscard]] unsigned reads_at_once() const { return read_quorum != 0 ? read_quorum : redundancy.k; }
     friend bool operator==(const PoolSpec&, const PoolSpec&) = default;
 };
 
@@ -130,6 +152,8 @@ struct Map {
     [[nodiscard]] bool is_up(CoreletId id) const;
     // All members of the slot's current row are there and up: where new chunks should go.
     [[nodiscard]] bool slot_in_service(const Pool& pool, u32 slot) const;
+    // The same, and none of them is to be spared (Corelet::takes_new).
+    [[nodiscard]] bool slot_takes_new(const Pool& pool, u32 slot) const;
     // Members of the slot's current row that take puts now.
     [[nodiscard]] unsigned members_in_service(const Pool& pool, u32 slot) const;
 };

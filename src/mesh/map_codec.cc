@@ -1,226 +1,12 @@
 #include "mesh/map_codec.h"
 
-#include "base/checksum.h"
-#include "base/codec.h"
-#include "mesh/map.pb.h"
+#include "mesh/envelope.h"
+#include "mesh/map_message.h"
 
 namespace corelet::mesh {
 namespace {
 
-constexpr u32 k_magic = 0x504D4C43;  // "CLMP"
-constexpr u32 k_version = 1;
-
-std::vector<u8> seal(const std::string& payload) {
-    Writer out;
-    out.put(k_magic).put(k_version).put(static_cast<u32>(payload.size())).put(crc32c(as_bytes(payload)));
-    out.put_raw(as_bytes(payload));
-    return std::move(out.mutable_data());
-}
-
-Result<Bytes> unseal(Bytes bytes) {
-    Reader in(bytes);
-    u32 const magic = in.get<u32>(), version = in.get<u32>(), length = in.get<u32>(), crc = in.get<u32>();
-    if (in.failed() || magic != k_magic) return fail(Code::kCorrupt, "map: no such bytes");
-    if (version != k_version) return fail(Code::kUnsupported, "map: written by a newer version", version);
-    if (in.remaining() != length || crc32c(in.rest()) != crc) return fail(Code::kCorrupt, "map: checksum");
-    return in.rest();
-}
-
-template <class Message>
-Result<Message> parse(Bytes bytes) {
-    TRY(Bytes const payload, unseal(bytes));
-    Message message;
-    if (payload.size() > INT32_MAX || !message.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
-        return fail(Code::kInvalid, "map: not the message it should be");
-    }
-    return message;
-}
-
-// Numbers of outside messages are wider than ours.
-template <class To>
-bool narrow(u64 from, To& to) {
-    to = static_cast<To>(from);
-    return static_cast<u64>(to) == from;
-}
-
-// The lite runtime keeps fields it does not know but has no name for them: they are what is left of a message
-// without all that it does know.
-void clear_known(pb::Corelet& message) {
-    message.clear_id();
-    message.clear_incarnation();
-    message.clear_addresses();
-    message.clear_zone();
-    message.clear_rack();
-    message.clear_chassis();
-    message.clear_role();
-    message.clear_presence();
-    message.clear_duty();
-    message.clear_weight();
-    message.clear_capacity_bytes();
-    message.clear_former();
-}
-
-void clear_known(pb::Pool& message) {
-    message.clear_id();
-    message.clear_name();
-    message.clear_data();
-    message.clear_parity();
-    message.clear_level();
-    message.clear_min_copies();
-    message.clear_write_quorum();
-    message.clear_strategy();
-    message.clear_chunk_bytes();
-    message.clear_locality();
-    message.clear_tables();
-    message.clear_clean();
-    message.clear_move_wanted();
-}
-
-void clear_known(pb::Map& message) {
-    message.clear_mesh();
-    message.clear_epoch();
-    message.clear_corelets();
-    message.clear_pools();
-    message.clear_next_pool();
-}
-
-// The message is spent: there may be tables of a hundred thousand cells in it, which are not copied for this.
-template <class Message>
-std::string take_unknown(Message& message) {
-    clear_known(message);
-    return message.SerializeAsString();
-}
-
-template <class Message>
-void restore_unknown(const std::string& unknown, Message& message) {
-    bool const parsed = message.ParseFromString(unknown);
-    CORELET_ASSERT(parsed, "unknown fields were parsed before");
-}
-
-void encode(const Corelet& from, pb::Corelet& to) {
-    restore_unknown(from.unknown, to);
-    to.set_id(from.id.v);
-    to.set_incarnation(from.incarnation.v);
-    for (const std::string& address : from.addresses) to.add_addresses(address);
-    to.set_zone(from.location.zone);
-    to.set_rack(from.location.rack);
-    to.set_chassis(from.location.chassis);
-    to.set_role(static_cast<u32>(from.role));
-    to.set_presence(static_cast<u32>(from.presence));
-    to.set_duty(static_cast<u32>(from.duty));
-    to.set_weight(from.weight);
-    to.set_capacity_bytes(from.capacity_bytes);
-    for (const FormerIdentity& former : from.former) {
-        auto* added = to.add_former();
-        added->set_id(former.id.v);
-        added->set_incarnation(former.incarnation.v);
-    }
-}
-
-Result<Corelet> decode(pb::Corelet& from) {
-    Corelet to;
-    to.id = CoreletId(from.id());
-    to.incarnation = Incarnation(from.incarnation());
-    to.addresses.assign(from.addresses().begin(), from.addresses().end());
-    to.location = {from.zone(), from.rack(), from.chassis()};
-    u8 role = 0, presence = 0, duty = 0;
-    if (!narrow(from.role(), role) || !narrow(from.presence(), presence) || !narrow(from.duty(), duty)) {
-        return fail(Code::kInvalid, "map: a corelet's state is out of range");
-    }
-    to.role = static_cast<Role>(role);
-    to.presence = static_cast<Presence>(presence);
-    to.duty = static_cast<Duty>(duty);
-    to.weight = from.weight();
-    to.capacity_bytes = from.capacity_bytes();
-    for (const pb::FormerIdentity& former : from.former()) {
-        to.former.push_back({CoreletId(former.id()), Incarnation(former.incarnation())});
-    }
-    to.unknown = take_unknown(from);
-    TRY_VOID(check_corelet(to));
-    return to;
-}
-
-void encode(const SlotTable& from, bool with_rows, pb::Table& to) {
-    to.set_epoch(from.epoch().v);
-    to.set_hash(from.hash());
-    to.set_slots(from.slots());
-    to.set_width(from.width());
-    if (!with_rows) return;
-    for (CoreletId id : from.members()) to.add_members(id.v);
-    to.mutable_indexes()->Add(from.indexes().begin(), from.indexes().end());
-}
-
-Result<TablePtr> decode(const pb::Table& from, const TableFinder& find) {
-    MapEpoch const epoch(from.epoch());
-    TablePtr table = find ? find(epoch, from.hash()) : nullptr;
-    if (table == nullptr && from.indexes_size() == 0)
-        return fail(Code::kUnknown, "map: a table it names is not known here", epoch.v);
-    if (table == nullptr) {
-        if (from.indexes_size() > static_cast<i64>(k_slots_max) * k_width_max)
-            return fail(Code::kInvalid, "map: table");
-        std::vector<CoreletId> members;
-        for (u64 id : from.members()) members.push_back(CoreletId(id));
-        std::vector<u16> indexes;
-        indexes.reserve(static_cast<usize>(from.indexes_size()));
-        for (u32 index : from.indexes()) {
-            u16 narrowed = 0;
-            if (!narrow(index, narrowed)) return fail(Code::kInvalid, "map: a cell names no member");
-            indexes.push_back(narrowed);
-        }
-        TRY(table,
-            SlotTable::from_indexes(epoch, from.slots(), from.width(), std::move(members), std::move(indexes)));
-    }
-    bool const same = table->epoch() == epoch && table->hash() == from.hash() && table->slots() == from.slots() &&
-                      table->width() == from.width();
-    if (!same) return fail(Code::kInvalid, "map: a table is not the one named", epoch.v);
-    return table;
-}
-
-void encode(const Pool& from, bool with_rows, pb::Pool& to) {
-    restore_unknown(from.unknown, to);
-    to.set_id(from.id.v);
-    to.set_name(from.spec.name);
-    to.set_data(from.spec.redundancy.k);
-    to.set_parity(from.spec.redundancy.m);
-    to.set_level(static_cast<u32>(from.spec.level));
-    to.set_min_copies(from.spec.min_copies);
-    to.set_write_quorum(from.spec.write_quorum);
-    to.set_strategy(from.spec.strategy);
-    to.set_chunk_bytes(from.spec.chunk_bytes);
-    to.set_locality(from.spec.locality);
-    for (const TablePtr& table : from.tables) encode(*table, with_rows, *to.add_tables());
-    for (const CleanReport& report : from.clean) {
-        auto* added = to.add_clean();
-        added->set_corelet(report.corelet.v);
-        added->set_table_epoch(report.table_epoch.v);
-    }
-    to.set_move_wanted(from.move_wanted);
-}
-
-Result<Pool> decode(pb::Pool& from, const TableFinder& find) {
-    Pool to;
-    to.id = PoolId(from.id());
-    to.spec.name = from.name();
-    u8 level = 0;
-    bool fits = narrow(from.data(), to.spec.redundancy.k) && narrow(from.parity(), to.spec.redundancy.m);
-    fits = fits && narrow(from.level(), level) && narrow(from.min_copies(), to.spec.min_copies);
-    fits = fits && narrow(from.write_quorum(), to.spec.write_quorum) && narrow(from.locality(), to.spec.locality);
-    if (!fits) return fail(Code::kInvalid, "map: a pool's number is out of range");
-    to.spec.level = static_cast<Level>(level);
-    to.spec.strategy = from.strategy();
-    to.spec.chunk_bytes = from.chunk_bytes();
-    if (from.tables_size() > static_cast<int>(k_tables_max)) return fail(Code::kInvalid, "map: too many tables");
-    for (const pb::Table& table : from.tables()) {
-        TRY(TablePtr decoded, decode(table, find));
-        to.tables.push_back(std::move(decoded));
-    }
-    for (const pb::CleanReport& report : from.clean()) {
-        to.clean.push_back({CoreletId(report.corelet()), MapEpoch(report.table_epoch())});
-    }
-    to.move_wanted = from.move_wanted();
-    to.unknown = take_unknown(from);
-    return to;
-}
+constexpr EnvelopeKind k_map_kind{0x504D4C43, 1, "map"};  // "CLMP"
 
 std::vector<u8> encode(const Map& from, bool with_rows) {
     pb::Map to;
@@ -230,7 +16,7 @@ std::vector<u8> encode(const Map& from, bool with_rows) {
     for (const Corelet& corelet : from.corelets) encode(corelet, *to.add_corelets());
     for (const Pool& pool : from.pools) encode(pool, with_rows, *to.add_pools());
     to.set_next_pool(from.next_pool.v);
-    return seal(to.SerializeAsString());
+    return seal(k_map_kind, to.SerializeAsString());
 }
 
 }  // namespace
@@ -245,11 +31,11 @@ std::vector<u8> encode_outline(const Map& map) {
 std::vector<u8> encode_table(const SlotTable& table) {
     pb::Table message;
     encode(table, true, message);
-    return seal(message.SerializeAsString());
+    return seal(k_map_kind, message.SerializeAsString());
 }
 
 Result<Map> decode_map(Bytes bytes, const TableFinder& find) {
-    TRY(pb::Map from, parse<pb::Map>(bytes));
+    TRY(pb::Map from, unseal_message<pb::Map>(k_map_kind, bytes));
     Map to;
     to.mesh = MeshId(from.mesh());
     to.epoch = MapEpoch(from.epoch());
@@ -268,7 +54,7 @@ Result<Map> decode_map(Bytes bytes, const TableFinder& find) {
 }
 
 Result<TablePtr> decode_table(Bytes bytes) {
-    TRY(pb::Table const from, parse<pb::Table>(bytes));
+    TRY(pb::Table const from, unseal_message<pb::Table>(k_map_kind, bytes));
     if (from.indexes_size() == 0) return fail(Code::kInvalid, "map: a table without rows");
     return decode(from, {});
 }

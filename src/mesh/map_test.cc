@@ -91,6 +91,7 @@ TEST(MapCodec, OutlineTakesTablesFromTheFinder) {
 
 TEST(MapCodec, KeepsFieldsOfNewerVersions) {
     Map map = rich_map();
+    map.corelets[0].cordoned = true;
     map.unknown = std::string("\xF8\x06\x2A", 3);  // field 111, varint 42
     map.corelets[1].unknown = std::string("\xFA\x06\x02hi", 5);
     map.pools[0].unknown = std::string("\xF8\x06\x07", 3);

@@ -8,20 +8,17 @@
 namespace corelet::mesh {
 namespace {
 
-// Accusations kept of one observer.
-constexpr usize k_accusations_max = 128;
-// Observations in a heartbeat that are of silent peers, so that the turn of the others always goes on. With more
-// than four times as many silent at once (accusations count for four beats) the rest is confirmed when the first
-// are in the map.
-constexpr usize k_silent_room = 24;
-// A gap between two steps that only a pause of this process explains, in beats.
-constexpr i64 k_pause_beats = 3;
+// A step so late is a sign of this corelet's own trouble; beyond the second it was paused.
+constexpr Duration k_late = 100_ms;
+constexpr Duration k_paused = 500_ms;
+constexpr Duration k_idle_tick = 1_s;
 
 }  // namespace
 
 Membership::Membership(MembershipConfig config, MeshId mesh, CoreletId self, PeerMemory own)
     : config_(config), mesh_(mesh), self_(self), own_(own) {
-    CORELET_ASSERT(!self.is_zero() && config.beat_every < config.suspect_after);
+    CORELET_ASSERT(!self.is_zero() && config.ack_within < config.probe_every);
+    CORELET_ASSERT(config.probe_every + config.ack_within < config.suspect_after);
     CORELET_ASSERT(config.suspect_after < config.confirm_after);
 }
 
@@ -29,30 +26,35 @@ MembershipEffects Membership::step(const MembershipEvent& event, Instant now, Pr
     MembershipEffects out;
     if (!started_) {
         started_ = true;
-        next_beat_ = last_step_ = now;
+        next_tick_ = answered_ = now;
     }
-    forgive_pause(now);
+    watch_own_clockwork(now);
     std::visit([&](const auto& e) { on(e, now, out); }, event);
-    if (now >= next_beat_) {
-        judge_all(now, out);
-        send_beats(now, out);
-        i64 const tenth = config_.beat_every.ns / 10;
-        i64 const jitter = static_cast<i64>(rng.below(static_cast<u64>(2 * tenth + 1))) - tenth;
-        next_beat_ = now + config_.beat_every + Duration{jitter};
-    }
+    for (Peer* subject : subjects_)
+        if (now >= subject->probe_due) probe(*subject, now, rng, out);
+    tell_late_askers(now, out);
+    judge_all(now, out);
+    tell_news(now, rng, out);
+    add_news(out);
     flush_memories(now, out);
+    plan_next_tick(now);
+    last_step_ = now;
     return out;
 }
 
-// Who was paused heard nobody, and that says nothing about them: the pause is taken out of all silences.
-void Membership::forgive_pause(Instant now) {
-    Duration const gap = now - last_step_;
-    last_step_ = std::max(last_step_, now);
-    if (gap <= config_.beat_every * k_pause_beats) return;
-    for (auto& [id, peer] : peers_) peer.heard = peer.heard + gap;
+// Who was paused reached nobody, and that says nothing about them: the pause is taken out of all silences.
+void Membership::watch_own_clockwork(Instant now) {
+    Duration const late = now - next_tick_;
+    if (late < k_late) return;
+    local_health_.failed();
+    if (late < k_paused) return;
+    answered_ = answered_ + late;
+    for (auto& [id, peer] : peers_) {
+        peer.reached = peer.reached + late;
+        peer.alive = peer.alive + late;
+        peer.votes.clear();
+    }
 }
-
-void Membership::on(const Tick&, Instant, MembershipEffects&) {}
 
 void Membership::on(const SequenceAdvanced& event, Instant, MembershipEffects&) {
     CORELET_ASSERT(event.durable_sequence >= own_.durable_sequence);
@@ -66,13 +68,13 @@ void Membership::on(const IncarnationRaised& event, Instant, MembershipEffects&)
 }
 
 void Membership::on(const MapChanged& event, Instant now, MembershipEffects&) {
-    map_epoch_ = event.epoch;
+    map_news_.map_changed(event.epoch, event.steps);
     fetch_asked_at_.reset();
     std::map<CoreletId, Peer> next;
     for (const PeerEntry& entry : event.peers) {
         if (entry.id == self_) continue;
         Peer peer;
-        peer.heard = now;  // a newcomer gets its time
+        peer.reached = peer.alive = now;  // a newcomer gets its time
         if (auto known = peers_.find(entry.id); known != peers_.end()) peer = std::move(known->second);
         bool const verdict_shown = peer.entry.is_down != entry.is_down;
         peer.entry = entry;
@@ -83,194 +85,64 @@ void Membership::on(const MapChanged& event, Instant now, MembershipEffects&) {
     peers_ = std::move(next);
     std::erase_if(memories_, [&](const auto& item) { return !peers_.contains(item.first); });
     std::erase_if(unsaved_, [&](const auto& item) { return !peers_.contains(item.first); });
+    std::erase_if(asked_of_, [&](CoreletId id) { return !peers_.contains(id); });
+    draw_ring(now);
 }
 
-void Membership::on(const MemoryKnown& event, Instant, MembershipEffects& out) {
-    if (event.id == self_ || !peers_.contains(event.id)) return;
-    auto const known = memories_.find(event.id);
-    if (known != memories_.end() && event.memory.other_body_of(known->second)) {
-        out.push_back(TwoBodies{event.id, known->second.nonce, event.memory.nonce});
-        if (!event.recorded) return;
-        known->second = event.memory;
-        unsaved_[event.id] = event.memory;
-        return;
-    }
-    learn(event.id, event.memory);
-}
-
-void Membership::learn(CoreletId id, const PeerMemory& memory) {
-    auto const [known, fresh] = memories_.try_emplace(id, memory);
-    if (!fresh && !memory.newer_than(known->second)) return;
-    known->second = memory;
-    unsaved_[id] = memory;
-}
-
-// A life that is over proves nothing, however loudly it speaks.
-bool Membership::accept_life(Peer& peer, const Heartbeat& heartbeat, MembershipEffects& out) {
-    const PeerMemory& life = heartbeat.self;
-    bool stale = life.incarnation < peer.entry.incarnation;
-    stale = stale || (peer.entry.is_out && life.incarnation == peer.entry.incarnation);
-    auto const known = memories_.find(peer.entry.id);
-    if (known != memories_.end()) stale = stale || life.rolled_back_from(known->second);
-    if (stale) {
-        out.push_back(StaleLifeSeen{peer.entry.id, life});
-        return false;
-    }
-    if (known != memories_.end() && life.other_body_of(known->second)) {
-        out.push_back(TwoBodies{peer.entry.id, known->second.nonce, life.nonce});
-        return false;
-    }
-    if (peer.nonce == life.nonce && heartbeat.beat <= peer.beat) return false;  // doubled or overtaken
-    peer.nonce = life.nonce;
-    peer.beat = heartbeat.beat;
-    learn(peer.entry.id, life);
-    return true;
-}
-
-void Membership::on(const HeartbeatReceived& event, Instant now, MembershipEffects& out) {
-    const Heartbeat& heartbeat = event.heartbeat;
-    if (heartbeat.mesh != mesh_) return;
-    if (heartbeat.from == self_) {
-        if (heartbeat.self.other_body_of(own_)) out.push_back(TwoBodies{self_, own_.nonce, heartbeat.self.nonce});
-        return;
-    }
-    bool const ask = !fetch_asked_at_ || now - *fetch_asked_at_ >= config_.beat_every;
-    if (heartbeat.map_epoch > map_epoch_ && ask) {
-        fetch_asked_at_ = now;
-        out.push_back(NewerMapSeen{heartbeat.from, heartbeat.map_epoch});
-    }
-    auto const found = peers_.find(heartbeat.from);
-    if (found == peers_.end()) return;
-    Peer& peer = found->second;
-    if (!accept_life(peer, heartbeat, out)) {
-        // It learns from the answer which map, and which life of its own, is known here.
-        answer(peer, heartbeat.wants_answer, now, out);
-        return;
-    }
-    peer.heard = now;
-    peer.ever_heard = true;
-    if (peer.health == PeerHealth::kSuspected) peer.health = PeerHealth::kHeard;
-    hear_observations(peer, heartbeat, now, out);
-    answer(peer, heartbeat.wants_answer, now, out);
-}
-
-void Membership::hear_observations(Peer& from, const Heartbeat& heartbeat, Instant now, MembershipEffects& out) {
-    for (const Observation& observation : heartbeat.observations) {
-        if (observation.peer == self_) {
-            hear_of_self(from, observation, now, out);
-            continue;
-        }
-        std::erase_if(from.accusations, [&](const Accusation& a) { return a.peer == observation.peer; });
-        if (!peers_.contains(observation.peer)) continue;
-        bool const silent = observation.silence_ms >= static_cast<u64>(config_.suspect_after.ms());
-        if (silent && from.accusations.size() < k_accusations_max)
-            from.accusations.push_back({observation.peer, now});
-        // What it knows of a life counts here only as news; two bodies are for those to tell who hear them.
-        if (!observation.memory.incarnation.is_zero()) learn(observation.peer, observation.memory);
-    }
-    std::erase_if(from.accusations, [&](const Accusation& a) { return now - a.at > config_.suspect_after; });
-}
-
-void Membership::hear_of_self(Peer& from, const Observation& observation, Instant now, MembershipEffects& out) {
-    const PeerMemory& seen = observation.memory;
-    if (seen.other_body_of(own_)) {
-        out.push_back(TwoBodies{self_, own_.nonce, seen.nonce});
-    } else if ((own_.rolled_back_from(seen) || seen.newer_than(own_)) && !forgotten_told_) {
-        forgotten_told_ = true;
-        out.push_back(OwnLifeForgotten{from.entry.id, seen});
-    }
-    // Refutation: whoever misses me hears from me at once.
-    if (observation.silence_ms >= static_cast<u64>(config_.suspect_after.ms())) answer(from, true, now, out);
-}
-
-// Out of turn, at most twice a beat.
-void Membership::answer(Peer& peer, bool wants_answer, Instant now, MembershipEffects& out) {
-    if (!wants_answer || (peer.answered && now - *peer.answered < config_.beat_every / 2)) return;
-    peer.answered = now;
-    out.push_back(SendHeartbeat{{peer.entry.id}, make_heartbeat(now, false)});
-}
-
-bool Membership::is_heard(const Peer& peer, Instant now) const {
-    return now - peer.heard < config_.suspect_after;
-}
-
-// More than half of those heard here, and this corelet, miss it; and somebody is heard.
-bool Membership::most_miss(const Peer& peer, Instant now) const {
-    usize observers = 1, missing = !is_heard(peer, now);
-    for (const auto& [id, other] : peers_) {
-        if (id == peer.entry.id || other.entry.is_out || !is_heard(other, now)) continue;
-        ++observers;
-        for (const Accusation& accusation : other.accusations) {
-            if (accusation.peer == peer.entry.id && now - accusation.at <= config_.suspect_after) {
-                ++missing;
-                break;
-            }
-        }
-    }
-    return observers > 1 && missing * 2 > observers;
-}
-
-void Membership::judge_all(Instant now, MembershipEffects& out) {
-    usize expected = 0, heard = 0;
-    for (const auto& [id, peer] : peers_) {
-        if (peer.entry.is_out || peer.entry.is_down) continue;
-        ++expected;
-        heard += is_heard(peer, now);
-    }
-    bool const isolated = expected > 0 && heard == 0;
-    if (isolated != isolated_) {
-        isolated_ = isolated;
-        out.push_back(IsolationChanged{isolated});
-    }
-    // A corelet that misses most others is more likely ill itself.
-    i64 const patience = heard * 2 < expected ? 2 : 1;
-    for (auto& [id, peer] : peers_) {
-        if (!peer.entry.is_out) judge(peer, now, patience, out);
-    }
-}
-
-void Membership::judge(Peer& peer, Instant now, i64 patience, MembershipEffects& out) {
-    Duration const silence = now - peer.heard;
-    Incarnation incarnation = peer.entry.incarnation;
-    if (auto const known = memories_.find(peer.entry.id); known != memories_.end()) {
-        incarnation = std::max(incarnation, known->second.incarnation);
-    }
-    bool const may_repeat = !peer.verdict_at || now - *peer.verdict_at >= config_.repeat_every;
-    if (silence < config_.suspect_after) {
-        bool const was_down = peer.health == PeerHealth::kDown || peer.entry.is_down;
-        if (!was_down || !peer.ever_heard || most_miss(peer, now)) return;
-        if (peer.health == PeerHealth::kHeard && !may_repeat) return;
-        peer.health = PeerHealth::kHeard;
-        peer.verdict_at = now;
-        out.push_back(PeerRecovered{peer.entry.id, incarnation});
-        return;
-    }
-    if (peer.health == PeerHealth::kHeard) {
-        peer.health = PeerHealth::kSuspected;
-        if (!peer.entry.is_down) out.push_back(PeerSuspected{peer.entry.id});
-    }
-    if (silence < config_.confirm_after * patience || isolated_ || !most_miss(peer, now)) return;
-    bool const first = peer.health != PeerHealth::kDown;
-    peer.health = PeerHealth::kDown;
-    if (peer.entry.is_down || (!first && !may_repeat)) return;
-    peer.verdict_at = now;
-    out.push_back(PeerConfirmedDown{peer.entry.id, incarnation});
-}
-
-void Membership::send_beats(Instant now, MembershipEffects& out) {
-    SendHeartbeat to_all, to_silent;
+// Each subject's probes and votes go on if it stays one.
+void Membership::draw_ring(Instant now) {
+    std::vector<ObserverRing::Member> members{{self_, true}};
+    reachable_.clear();
     for (const auto& [id, peer] : peers_) {
         if (peer.entry.is_out) continue;
-        (is_heard(peer, now) ? to_all : to_silent).to.push_back(id);
+        members.push_back({id, !peer.entry.is_down});
+        if (!peer.entry.is_down) reachable_.push_back(id);
     }
-    if (!to_all.to.empty()) {
-        to_all.heartbeat = make_heartbeat(now, false);
-        out.push_back(std::move(to_all));
+    ObserverRing const ring(std::move(members), config_.observers);
+    subjects_.clear();
+    for (CoreletId id : ring.subjects_of(self_)) subjects_.push_back(&peers_.at(id));
+    for (auto& [id, peer] : peers_) {
+        bool const is_subject = std::find(subjects_.begin(), subjects_.end(), &peer) != subjects_.end();
+        if (is_subject && !peer.is_subject) {
+            peer.reached = peer.alive = std::max(peer.alive, now);
+            peer.probe_due = now;
+            // Its time is no answer: what it answered when it was a subject before does not let it rise now.
+            if (peer.entry.is_down) peer.ever_reached = false;
+        }
+        peer.is_subject = is_subject;
+        peer.observers.clear();
+        if (!is_subject) {
+            peer.votes.clear();
+            peer.health = PeerHealth::kReached;
+            continue;
+        }
+        for (CoreletId observer : ring.observers_of(id))
+            if (observer != self_) peer.observers.push_back(observer);
+        std::erase_if(peer.votes, [&](const Vote& vote) {
+            return std::find(peer.observers.begin(), peer.observers.end(), vote.observer) == peer.observers.end();
+        });
     }
-    if (!to_silent.to.empty()) {  // the probe: it asks for an answer at once
-        to_silent.heartbeat = make_heartbeat(now, true);
-        out.push_back(std::move(to_silent));
+}
+
+void Membership::on(const GossipReceived& event, Instant now, MembershipEffects& out) {
+    const GossipMessage& message = event.message;
+    if (message.mesh != mesh_) return;
+    if (message.from == self_) {
+        if (message.self.other_body_of(own_)) out.push_back(TwoBodies{self_, own_.nonce, message.self.nonce});
+        return;
     }
+    if (message.map_epoch > map_news_.epoch()) hear_of_map(message, now, out);
+    auto const found = peers_.find(message.from);
+    if (found == peers_.end()) return;
+    Peer& peer = found->second;
+    bool const accepted = accept_life(peer, message, out);
+    // A life that is over learns from the answer which map, and which life of its own, is known here.
+    if (message.wants_ack) answer(peer, message.number, now, out);
+    if (!accepted) return;
+    peer.suspected_until = {};  // whoever said so, it is here
+    if (peer.awaited != 0 && message.acks >= peer.awaited) acknowledged(peer, now, out);
+    hear_observations(peer, message, now, out);
+    for (CoreletId subject : message.probe) asked_to_probe(peer, subject, now, out);
 }
 
 void Membership::flush_memories(Instant now, MembershipEffects& out) {
@@ -280,41 +152,48 @@ void Membership::flush_memories(Instant now, MembershipEffects& out) {
     unsaved_.clear();
 }
 
-Heartbeat Membership::make_heartbeat(Instant now, bool wants_answer) {
-    Heartbeat heartbeat{mesh_, self_, own_, map_epoch_, ++beat_, wants_answer, {}};
-    observe(now, false, peers_.size() <= k_observations_max ? k_observations_max : k_silent_room, next_silent_,
-            heartbeat);
-    observe(now, true, k_observations_max, next_heard_, heartbeat);
-    return heartbeat;
-}
-
-// Adds observations of peers that are (or are not) heard until `room` are in it, from `turn` on, and moves that on.
-void Membership::observe(Instant now, bool heard, usize room, CoreletId& turn, Heartbeat& heartbeat) const {
-    auto it = peers_.lower_bound(turn);
-    for (usize i = 0; i < peers_.size() && heartbeat.observations.size() < room; ++i, ++it) {
-        if (it == peers_.end()) it = peers_.begin();
-        const Peer& peer = it->second;
-        if (peer.entry.is_out || is_heard(peer, now) != heard) continue;
-        i64 const silence_ms = std::clamp<i64>((now - peer.heard).ms(), 0, UINT32_MAX);
-        heartbeat.observations.push_back(
-            {it->first, memory(it->first).value_or(PeerMemory{}), static_cast<u32>(silence_ms)});
+void Membership::plan_next_tick(Instant now) {
+    Instant next = now + k_idle_tick;
+    auto const consider = [&](Instant due) {
+        if (due > now) next = std::min(next, due);
+    };
+    for (const Peer* subject : subjects_) {
+        consider(subject->probe_due);
+        if (subject->entry.is_down) continue;
+        consider(subject->reached + patient(config_.suspect_after));
+        consider(subject->alive + patient(config_.suspect_after));
+        consider(subject->alive + patient(config_.confirm_after));
     }
-    turn = it == peers_.end() ? CoreletId{} : it->first;
+    for (CoreletId id : asked_of_) consider(peers_.at(id).askers_due);
+    if (!unsaved_.empty()) consider(*saved_at_ + config_.remember_every);
+    if (auto const due = map_news_.round_due()) consider(*due);
+    next_tick_ = next;
 }
 
 std::vector<PeerView> Membership::view(Instant now) const {
     std::vector<PeerView> out;
     for (const auto& [id, peer] : peers_) {
-        auto const known = memories_.find(id);
-        out.push_back({id, peer.health, std::max(now - peer.heard, Duration{}),
-                       known == memories_.end() ? PeerMemory{} : known->second});
+        PeerView view{id, health(id), {}, {}, memory(id).value_or(PeerMemory{})};
+        if (peer.ever_reached) view.silence = std::max(now - peer.reached, Duration{});
+        view.via = via(id);
+        out.push_back(view);
     }
     return out;
 }
 
-PeerHealth Membership::health(CoreletId peer) const {
-    auto const found = peers_.find(peer);
-    return found == peers_.end() ? PeerHealth::kDown : found->second.health;
+PeerHealth Membership::health(CoreletId id) const {
+    auto const found = peers_.find(id);
+    if (found == peers_.end()) return PeerHealth::kDown;
+    const Peer& peer = found->second;
+    if (peer.is_subject) return peer.health;
+    if (peer.entry.is_down) return PeerHealth::kDown;
+    return peer.suspected_until > last_step_ ? PeerHealth::kSuspected : PeerHealth::kReached;
+}
+
+CoreletId Membership::via(CoreletId id) const {
+    auto const found = peers_.find(id);
+    bool const indirect = found != peers_.end() && health(id) == PeerHealth::kIndirect;
+    return indirect ? found->second.via : CoreletId{};
 }
 
 std::optional<PeerMemory> Membership::memory(CoreletId peer) const {

@@ -1,171 +1,46 @@
-#include "mesh/membership.h"
+#include "mesh/membership_testing.h"
 
 #include <gtest/gtest.h>
-
-#include <queue>
-#include <set>
 
 namespace corelet::mesh {
 namespace {
 
-constexpr MeshId k_mesh{0xC0DE};
-
-// N cores under virtual time, with a network that loses, delays, doubles and cuts.
-class Meshes {
-  public:
-    explicit Meshes(unsigned n, u64 seed = 1) : rng_(seed) {
-        for (unsigned i = 0; i < n; ++i) nodes_.push_back(make_node(i));
-        for (unsigned i = 0; i < n; ++i) show_map(i);
-    }
-
-    struct Verdict {
-        Instant at;
-        unsigned by;
-        CoreletId peer;
-    };
-    std::vector<Verdict> suspected, confirmed, recovered;
-    std::vector<Verdict> newer_maps, two_bodies, forgotten, stale, isolation;
-    u64 loss_percent = 0;
-    Duration delay_max = 2_ms;
-    std::function<bool(unsigned from, unsigned to)> cut = [](unsigned, unsigned) { return false; };
-    std::set<CoreletId> down_in_map, out_of_map;
-
-    [[nodiscard]] Instant now() const { return now_; }
-    [[nodiscard]] static CoreletId id(unsigned i) { return CoreletId(i + 1); }
-    [[nodiscard]] Membership& core(unsigned i) { return nodes_[i].core; }
-
-    void kill(unsigned i) { nodes_[i].alive = false; }
-    void pause(unsigned i, Duration length) { nodes_[i].paused_until = now_ + length; }
-    void restart(unsigned i) {
-        ++nodes_[i].incarnation;
-        nodes_[i] = make_node(i, nodes_[i].incarnation);
-        show_map(i);
-    }
-    void show_map(unsigned i) {
-        std::vector<PeerEntry> peers;
-        for (unsigned p = 0; p < nodes_.size(); ++p) {
-            peers.push_back({id(p), Incarnation(1), down_in_map.contains(id(p)), out_of_map.contains(id(p))});
-        }
-        feed(i, MapChanged{MapEpoch(1), peers});
-    }
-    void feed(unsigned i, const MembershipEvent& event) {
-        if (nodes_[i].alive) carry_out(i, nodes_[i].core.step(event, now_, nodes_[i].rng));
-    }
-
-    void run(Duration length) {
-        Instant const end = now_ + length;
-        while (true) {
-            Instant next = end;
-            for (Node& node : nodes_) {
-                if (node.alive) next = std::min(next, std::max(node.core.next_tick(), node.paused_until));
-            }
-            if (!in_flight_.empty()) next = std::min(next, in_flight_.top().at);
-            if (next >= end) break;
-            now_ = std::max(now_, next);
-            deliver_due();
-            for (unsigned i = 0; i < nodes_.size(); ++i) {
-                bool const due = nodes_[i].core.next_tick() <= now_ && nodes_[i].paused_until <= now_;
-                if (nodes_[i].alive && due) feed(i, Tick{});
-            }
-        }
-        now_ = end;
-    }
-
-    [[nodiscard]] u64 heartbeats_sent() const { return sent_; }
-
-  private:
-    struct Node {
-        Membership core;
-        Prng rng;
-        u64 incarnation = 1;
-        bool alive = true;
-        Instant paused_until;
-    };
-    struct Message {
-        Instant at;
-        u64 order;
-        unsigned from, to;
-        std::vector<u8> bytes;
-        bool operator<(const Message& other) const { return std::tie(other.at, other.order) < std::tie(at, order); }
-    };
-
-    Node make_node(unsigned i, u64 incarnation = 1) {
-        PeerMemory const own{Incarnation(incarnation), 1000 * incarnation + i, 5};
-        return {
-            Membership({}, k_mesh, id(i), own), rng_.fork("node", i * 100 + incarnation), incarnation, true, {}};
-    }
-    void carry_out(unsigned i, const MembershipEffects& effects) {
-        for (const MembershipEffect& effect : effects) {
-            if (auto const* send = std::get_if<SendHeartbeat>(&effect)) {
-                for (CoreletId to : send->to) transmit(i, static_cast<unsigned>(to.v - 1), send->heartbeat);
-            }
-            if (auto const* e = std::get_if<PeerSuspected>(&effect)) suspected.push_back({now_, i, e->peer});
-            if (auto const* e = std::get_if<PeerConfirmedDown>(&effect)) confirmed.push_back({now_, i, e->peer});
-            if (auto const* e = std::get_if<PeerRecovered>(&effect)) recovered.push_back({now_, i, e->peer});
-            if (auto const* e = std::get_if<NewerMapSeen>(&effect)) newer_maps.push_back({now_, i, e->peer});
-            if (auto const* e = std::get_if<TwoBodies>(&effect)) two_bodies.push_back({now_, i, e->id});
-            if (auto const* e = std::get_if<OwnLifeForgotten>(&effect)) forgotten.push_back({now_, i, e->witness});
-            if (auto const* e = std::get_if<StaleLifeSeen>(&effect)) stale.push_back({now_, i, e->peer});
-            if (std::get_if<IsolationChanged>(&effect)) isolation.push_back({now_, i, id(i)});
-        }
-    }
-    void transmit(unsigned from, unsigned to, const Heartbeat& heartbeat) {
-        ++sent_;
-        auto const bytes = encode_heartbeat(heartbeat);
-        EXPECT_LE(bytes.size(), 1400u);
-        for (u64 copies = rng_.chance(1, 50) ? 2 : 1; copies > 0; --copies) {
-            if (cut(from, to) || rng_.chance(loss_percent, 100)) continue;
-            Duration const delay{static_cast<i64>(rng_.below(static_cast<u64>(delay_max.ns)))};
-            in_flight_.push({now_ + delay, order_++, from, to, bytes});
-        }
-    }
-    void deliver_due() {
-        while (!in_flight_.empty() && in_flight_.top().at <= now_) {
-            Message message = in_flight_.top();
-            in_flight_.pop();
-            Node& node = nodes_[message.to];
-            if (node.paused_until > now_) {  // waits in the socket
-                message.at = node.paused_until;
-                in_flight_.push(std::move(message));
-                continue;
-            }
-            feed(message.to, HeartbeatReceived{decode_heartbeat(message.bytes).value()});
-        }
-    }
-
-    Prng rng_;
-    std::vector<Node> nodes_;
-    std::priority_queue<Message> in_flight_;
-    Instant now_{1'000'000'000};
-    u64 order_ = 0, sent_ = 0;
-};
-
-std::set<std::pair<unsigned, u64>> pairs(const std::vector<Meshes::Verdict>& verdicts) {
-    std::set<std::pair<unsigned, u64>> out;
-    for (const auto& v : verdicts) out.insert({v.by, v.peer.v});
-    return out;
+usize expected_observers(unsigned n) {
+    return std::min<usize>(n - 1, MembershipConfig{}.observers);
 }
 
-class KillDetection : public testing::TestWithParam<unsigned> {};
+class KillDetection : public ::testing::TestWithParam<unsigned> {};
 
-TEST_P(KillDetection, SurvivorsConfirmWithinFiveSeconds) {
+TEST_P(KillDetection, ObserversSuspectWithinTwoSecondsAndConfirmWithinFive) {
     for (u64 seed = 1; seed <= 10; ++seed) {
         Meshes mesh(GetParam(), seed);
         mesh.run(Duration{3'000'000'000 + static_cast<i64>(seed) * 37'000'000});
         EXPECT_TRUE(mesh.suspected.empty());
         Instant const death = mesh.now();
         mesh.kill(1);
-        mesh.run(5_s);
-        EXPECT_EQ(pairs(mesh.confirmed).size(), GetParam() - 1);
-        EXPECT_EQ(pairs(mesh.suspected).size(), GetParam() - 1);
+        mesh.run(2_s);
+        EXPECT_EQ(pairs(mesh.suspected).size(), expected_observers(GetParam()));
+        mesh.run(3_s);
+        EXPECT_EQ(pairs(mesh.confirmed).size(), expected_observers(GetParam()));
         for (const auto& v : mesh.confirmed) {
             EXPECT_EQ(v.peer, Meshes::id(1));
-            EXPECT_GE(v.at - death, 3500_ms);
+            EXPECT_GE(v.at - death, 3_s);
         }
-        for (const auto& v : mesh.suspected) EXPECT_LE(v.at - death, 2600_ms);
     }
 }
-INSTANTIATE_TEST_SUITE_P(Sizes, KillDetection, testing::Values(3, 4, 8, 20, 50));
+INSTANTIATE_TEST_SUITE_P(Sizes, KillDetection, ::testing::Values(3, 4, 8, 20, 100));
+
+TEST(Membership, EverybodyHearsOfASuspicion) {
+    Meshes mesh(100);
+    mesh.run(3_s);
+    mesh.kill(7);
+    mesh.run(4_s);
+    for (unsigned i = 0; i < 100; ++i) {
+        if (i == 7) continue;
+        EXPECT_NE(mesh.core(i).health(Meshes::id(7)), PeerHealth::kReached) << i;
+        EXPECT_EQ(mesh.core(i).health(Meshes::id(8)), i == 8 ? PeerHealth::kDown : PeerHealth::kReached) << i;
+    }
+}
 
 TEST(Membership, VerdictsAreRepeatedUntilTheMapShowsThem) {
     Meshes mesh(4);
@@ -192,18 +67,64 @@ TEST(Membership, WhoJustStartedDoesNotTakeTheDeadForRecovered) {
     mesh.down_in_map.insert(Meshes::id(3));
     for (unsigned i = 0; i < 3; ++i) mesh.show_map(i);
     mesh.restart(0);
+    usize const suspicions = mesh.suspected.size();
     mesh.run(10_s);
     for (const auto& v : mesh.recovered) EXPECT_NE(v.peer, Meshes::id(3));
+    EXPECT_EQ(mesh.suspected.size(), suspicions) << "nor is it news that it is down";
+    EXPECT_EQ(mesh.core(0).health(Meshes::id(3)), PeerHealth::kDown);
 }
 
-TEST(Membership, ModerateLossConfirmsNobody) {
+// A second death closes the ring, and whoever knew the first when the mesh was small observes it again.
+TEST(Membership, WhoBeginsToObserveTheDeadDoesNotTakeThemForRecovered) {
+    for (unsigned first = 0; first < 6; ++first)
+        for (unsigned second = 0; second < 6; ++second) {
+            if (first == second) continue;
+            Meshes mesh(9);
+            auto const show = [&] {
+                for (unsigned i = 0; i < 9; ++i) mesh.show_map(i);
+            };
+            mesh.out_of_map = {Meshes::id(6), Meshes::id(7), Meshes::id(8)};
+            show();
+            mesh.run(4_s);
+            mesh.out_of_map.clear();
+            show();
+            mesh.run(4_s);
+            for (unsigned dead : {first, second}) {
+                mesh.kill(dead);
+                mesh.run(6_s);
+                mesh.down_in_map.insert(Meshes::id(dead));
+                show();
+                mesh.run(6_s);
+            }
+            EXPECT_TRUE(mesh.recovered.empty()) << first << ", then " << second;
+        }
+}
+
+TEST(Membership, LossConfirmsNobody) {
     for (unsigned n : {3u, 5u, 9u}) {
         Meshes mesh(n, n);
         mesh.loss_percent = 20;
         mesh.delay_max = 100_ms;
-        mesh.run(20_min);
+        mesh.run(5_min);
         EXPECT_TRUE(mesh.confirmed.empty()) << n << ": " << mesh.confirmed.size();
     }
+}
+
+TEST(SlowMembership, AnHourOfLossConfirmsNobodyOfNine) {
+    Meshes mesh(9);
+    mesh.loss_percent = 20;
+    mesh.delay_max = 100_ms;
+    mesh.run(60_min);
+    EXPECT_TRUE(mesh.confirmed.empty()) << mesh.confirmed.size();
+    RecordProperty("suspicions", static_cast<int>(mesh.suspected.size()));
+}
+
+// An hour of a hundred takes minutes.
+TEST(SlowMembership, LossConfirmsNobodyOfAHundred) {
+    Meshes mesh(100);
+    mesh.loss_percent = 20;
+    mesh.run(5_min);
+    EXPECT_TRUE(mesh.confirmed.empty()) << mesh.confirmed.size();
 }
 
 TEST(Membership, UnderLossTheDeadAreStillFound) {
@@ -217,22 +138,27 @@ TEST(Membership, UnderLossTheDeadAreStillFound) {
     }
 }
 
-TEST(Membership, MajorityConfirmsTheMinorityAndTakesItBack) {
+TEST(Membership, BothPartsConfirmEachOtherAndTakeItBack) {
     Meshes mesh(8);
     mesh.run(3_s);
     mesh.cut = [](unsigned a, unsigned b) { return (a < 3) != (b < 3); };
     mesh.run(5500_ms);
-    for (const auto& v : mesh.confirmed) EXPECT_GE(v.by, 3u) << "the smaller part is slower to accuse the larger";
-    EXPECT_EQ(pairs(mesh.confirmed).size(), 15u);
-    mesh.cut = [](unsigned, unsigned) { return false; };
-    mesh.run(4_s);
-    for (unsigned i = 3; i < 8; ++i) {
-        for (unsigned p = 0; p < 3; ++p) EXPECT_EQ(mesh.core(i).health(Meshes::id(p)), PeerHealth::kHeard);
+    std::set<CoreletId> found;
+    for (const auto& v : mesh.confirmed) {
+        EXPECT_NE(v.by < 3, v.peer < Meshes::id(3)) << "across the cut only";
+        if (v.by >= 3) found.insert(v.peer);
     }
-    EXPECT_EQ(pairs(mesh.recovered).size(), 15u);
+    EXPECT_EQ(found.size(), 3u) << "each of the smaller part, by some of the larger, which can commit it";
+    mesh.cut = [](unsigned, unsigned) { return false; };
+    mesh.run(5_s);
+    for (unsigned i = 0; i < 8; ++i) {
+        for (unsigned p = 0; p < 8; ++p)
+            if (i != p) EXPECT_EQ(mesh.core(i).health(Meshes::id(p)), PeerHealth::kReached);
+    }
+    EXPECT_EQ(pairs(mesh.recovered), pairs(mesh.confirmed));
 }
 
-TEST(Membership, WhoHearsNobodyBlamesItself) {
+TEST(Membership, WhomNobodyAnswersBlamesItself) {
     Meshes mesh(5);
     mesh.run(3_s);
     mesh.cut = [](unsigned a, unsigned b) { return (a == 0) != (b == 0); };
@@ -247,30 +173,73 @@ TEST(Membership, WhoHearsNobodyBlamesItself) {
     EXPECT_FALSE(mesh.core(0).isolated());
 }
 
-TEST(Membership, OneWayDeafnessConfirmsNobody) {
-    Meshes mesh(5);
-    mesh.run(3_s);
-    mesh.cut = [](unsigned, unsigned to) { return to == 0; };  // 0 is heard by all and hears none
-    mesh.run(60_s);
-    EXPECT_TRUE(mesh.confirmed.empty());
-    EXPECT_TRUE(mesh.core(0).isolated());
+// Whoever can only hear, or only speak, is of no use to anybody: an answer takes both.
+TEST(Membership, TheDeafAndTheMuteAreConfirmedAndConfirmNobody) {
+    std::set<std::pair<unsigned, u64>> const all{{1, 1}, {2, 1}, {3, 1}, {4, 1}};
+    for (bool deaf : {true, false}) {
+        Meshes mesh(5);
+        mesh.run(3_s);
+        mesh.cut = [deaf](unsigned from, unsigned to) { return deaf ? to == 0 : from == 0; };
+        mesh.run(5_s);
+        EXPECT_EQ(pairs(mesh.confirmed), all) << deaf;
+        mesh.run(30_s);
+        EXPECT_EQ(pairs(mesh.confirmed), all) << deaf;
+        EXPECT_TRUE(mesh.core(0).isolated());
+    }
 }
 
-TEST(Membership, MuteOneIsConfirmedThoughItHearsAll) {
-    Meshes mesh(5);
-    mesh.run(3_s);
-    mesh.cut = [](unsigned from, unsigned) { return from == 0; };
-    mesh.run(5_s);
-    EXPECT_EQ(pairs(mesh.confirmed), (std::set<std::pair<unsigned, u64>>{{1, 1}, {2, 1}, {3, 1}, {4, 1}}));
+TEST(Membership, ACutLinkIsGoneRound) {
+    for (bool one_way : {false, true}) {
+        Meshes mesh(9);
+        mesh.run(3_s);
+        unsigned const a = *mesh.observers(0).begin();
+        mesh.cut = [=](unsigned from, unsigned to) {
+            return (from == a && to == 0) || (!one_way && from == 0 && to == a);
+        };
+        mesh.run(60_s);
+        EXPECT_TRUE(mesh.confirmed.empty());
+        EXPECT_TRUE(mesh.suspected.empty());
+        EXPECT_EQ(mesh.core(a).health(Meshes::id(0)), PeerHealth::kIndirect);
+        auto const view = mesh.core(a).view(mesh.now())[0];
+        ASSERT_EQ(view.id, Meshes::id(0));
+        EXPECT_TRUE(mesh.observers(0).contains(static_cast<unsigned>(view.via.v - 1))) << "who reaches it";
+        EXPECT_GT(*view.silence, 50_s);
+        EXPECT_EQ(mesh.core(a).via(Meshes::id(0)), view.via);
+        auto const told = [&] {
+            return std::ranges::count_if(mesh.indirect,
+                                         [&](const auto& v) { return v.by == a && v.peer == Meshes::id(0); });
+        };
+        EXPECT_EQ(told(), 1) << "once";
+        mesh.cut = [](unsigned, unsigned) { return false; };
+        mesh.run(1_s);
+        EXPECT_EQ(mesh.core(a).health(Meshes::id(0)), PeerHealth::kReached);
+        EXPECT_EQ(mesh.core(a).via(Meshes::id(0)), CoreletId{});
+        EXPECT_EQ(told(), 1);
+    }
 }
 
-TEST(Membership, OneCutLinkConfirmsNobody) {
-    Meshes mesh(5);
+// Others were answered later than this one, by the turn of their questions; but not since it asked in vain.
+TEST(Membership, TheDeadAreNotSoughtThroughOthers) {
+    for (u64 seed = 0; seed < 20; ++seed) {
+        Meshes mesh(9, seed);
+        mesh.run(3_s + Duration{static_cast<i64>(seed) * 50'000'000});
+        mesh.kill(0);
+        mesh.run(6_s);
+        EXPECT_FALSE(mesh.confirmed.empty());
+        EXPECT_TRUE(mesh.indirect.empty()) << seed;
+    }
+}
+
+// Whatever single one of the others still reaches it.
+TEST(Membership, OneThatIsReachedByOneOnlyLives) {
+    Meshes mesh(9);
     mesh.run(3_s);
-    mesh.cut = [](unsigned a, unsigned b) { return a + b == 1; };  // between 0 and 1
+    unsigned const a = *mesh.observers(0).begin();
+    mesh.cut = [=](unsigned from, unsigned to) { return (from == 0 && to != a) || (to == 0 && from != a); };
     mesh.run(60_s);
     EXPECT_TRUE(mesh.confirmed.empty());
-    EXPECT_EQ(mesh.core(0).health(Meshes::id(1)), PeerHealth::kSuspected);
+    for (unsigned i : mesh.observers(0))
+        EXPECT_EQ(mesh.core(i).health(Meshes::id(0)), i == a ? PeerHealth::kReached : PeerHealth::kIndirect);
 }
 
 TEST(Membership, APairNeverAccusesEachOther) {
@@ -292,14 +261,26 @@ TEST(Membership, APausedOneAccusesNobodyWhenItWakes) {
     EXPECT_EQ(pairs(mesh.recovered).size(), 4u);
 }
 
-TEST(Membership, HalfTheMeshDeadIsFoundMoreSlowly) {
+// It is awake for a moment each half second: too late for most answers, and that is not the others' fault.
+TEST(Membership, ASlowOneIsPatient) {
+    Meshes mesh(9);
+    mesh.run(3_s);
+    for (int i = 0; i < 600; ++i) {
+        mesh.pause(4, 450_ms);
+        mesh.run(500_ms);
+    }
+    EXPECT_TRUE(mesh.confirmed.empty()) << mesh.confirmed.size();
+    for (const auto& v : mesh.suspected) EXPECT_NE(v.by, 4u);
+}
+
+TEST(Membership, HalfTheMeshDeadIsFound) {
     Meshes mesh(8);
     mesh.run(3_s);
     for (unsigned i = 0; i < 5; ++i) mesh.kill(i);
-    mesh.run(6_s);
-    EXPECT_TRUE(mesh.confirmed.empty());
-    mesh.run(4_s);
-    EXPECT_EQ(pairs(mesh.confirmed).size(), 15u);
+    mesh.run(20_s);
+    std::set<CoreletId> found;
+    for (const auto& v : mesh.confirmed) found.insert(v.peer);
+    EXPECT_EQ(found.size(), 5u);
 }
 
 TEST(Membership, ALargeMeshFindsManyDead) {
@@ -307,14 +288,29 @@ TEST(Membership, ALargeMeshFindsManyDead) {
     mesh.run(3_s);
     for (unsigned i = 0; i < 40; ++i) mesh.kill(i);
     mesh.run(6_s);
-    EXPECT_EQ(pairs(mesh.confirmed).size(), 40u * 80);
+    std::set<CoreletId> found;
+    for (const auto& v : mesh.confirmed) found.insert(v.peer);
+    EXPECT_GE(found.size(), 38u) << "all whose observers did not all die but one";
+    // The map shows them, the ring closes, and the rest comes to light.
+    mesh.down_in_map = found;
+    for (unsigned i = 40; i < 120; ++i) mesh.show_map(i);
+    mesh.run(6_s);
+    for (const auto& v : mesh.confirmed) found.insert(v.peer);
+    EXPECT_EQ(found.size(), 40u);
 }
 
-TEST(Membership, HeartbeatsPerSecondAreBounded) {
-    Meshes mesh(10);
-    mesh.run(10_s);
-    EXPECT_LE(mesh.heartbeats_sent(), 10u * 9 * 23);
-    EXPECT_GE(mesh.heartbeats_sent(), 10u * 9 * 18);
+TEST(Membership, TheCostDoesNotGrowWithTheMesh) {
+    for (unsigned n : {10u, 300u}) {
+        Meshes mesh(n);
+        mesh.run(5_s);
+        u64 const sent = mesh.sent, bytes = mesh.bytes_sent;
+        mesh.run(10_s);
+        EXPECT_LE(mesh.sent - sent, n * 10 * 11) << "5 pings and 5 answers a second";
+        EXPECT_GE(mesh.sent - sent, n * 10 * 9);
+        EXPECT_LE(mesh.bytes_sent - bytes, n * 10 * 2500) << n;
+        RecordProperty("bytes a second of " + std::to_string(n),
+                       static_cast<int>((mesh.bytes_sent - bytes) / n / 10));
+    }
 }
 
 }  // namespace

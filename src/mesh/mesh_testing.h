@@ -3,9 +3,21 @@
 
 #include <gtest/gtest.h>
 
+#include "base/prng.h"
 #include "mesh/transition.h"
 
 namespace corelet::mesh::testing {
+
+// A map of the first form, whole.
+inline constexpr std::string_view k_golden_map =
+    "434c4d5001000000 620100003d411d91 0908070605040302 0110051a35091100 0000000000001003 1a0d756e69783a2f "
+    "72756e2f63313722 027a312a02723232 0363313738014002 4801500458808080 80101a4209220000 000000000010031a "
+    "0d756e69783a2f72 756e2f6333342202 7a312a0272323203 6333343801400248 0150045880808080 10620b0920000000 "
+    "00000000100922d7 01080112046d6169 6e18012001300138 02420862616c616e 6365644880808004 50035aa401080411 "
+    "3f99d6c64b6c3d81 184020022a101100 0000000000002200 0000000000003280 0101020102010201 0201020102010201 "
+    "0201020102010201 0201020102010201 0201020102010201 0201020102010201 0201020102010201 0201020102010201 "
+    "0201020102010201 0201020102010201 0201020102010201 0201020102010201 0201020102010001 0001000100010001 "
+    "0001000100010001 0001000100010001 00620b0911000000 0000000010046801 2802";
 
 inline Corelet make_corelet(u64 id, std::string_view location = "z/r/c", Role role = Role::kStorage) {
     Corelet corelet;
@@ -27,6 +39,11 @@ inline Map after(const Map& map, const MapEvent& event) {
 
 inline Map with_corelet(const Map& map, const Corelet& corelet) {
     return after(after(map, CoreletJoined{corelet}), CoreletUp{corelet.id, corelet.incarnation, {}});
+}
+
+// Where corelet `id` is if the chassis are dealt out to so many zones.
+inline std::string zone_of(u64 id, u64 zones) {
+    return "z" + std::to_string(id % zones) + "/r/c" + std::to_string(id);
 }
 
 // Corelets 1..n, up, each in a chassis of its own unless `location` says otherwise.
@@ -57,6 +74,36 @@ inline Map all_clean(Map map) {
         map = after(map, SlotsClean{map.pools[0].id, corelet.id, table.epoch(), table.hash()});
     }
     return map;
+}
+
+// Something that may befall one of the corelets, or the first pool; `next` numbers newcomers. It may be refused.
+inline MapEvent random_event(const Map& map, Prng& rng, u64& next) {
+    const Corelet& target = map.corelets[rng.below(map.corelets.size())];
+    CoreletId const id = target.id;
+    Incarnation const incarnation = target.incarnation;
+    switch (rng.below(9)) {
+        case 0:
+            ++next;
+            return CoreletJoined{make_corelet(next - 1, "z" + std::to_string((next - 1) % 3) + "/r/x")};
+        case 1:
+            return CoreletUp{id, incarnation, {}};
+        case 2:
+            return CoreletUp{id, incarnation.next(), {}};
+        case 3:
+            return CoreletDown{id, incarnation};
+        case 4:
+            return CoreletOut{id, true};
+        case 5:
+            return DutyChanged{id, rng.chance(1, 3) ? Duty::kDrain : Duty::kServe};
+        case 6:
+            return CoreletRemoved{id, false};
+        case 7:
+            return CoreletReplaced{id, make_corelet(next++)};
+        default: {
+            const SlotTable& table = map.pools[0].current();
+            return SlotsClean{map.pools[0].id, id, table.epoch(), table.hash()};
+        }
+    }
 }
 
 inline unsigned holes(const SlotTable& table) {

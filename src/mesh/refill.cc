@@ -62,8 +62,7 @@ void Refill::vacate_over_cap(Board& board, u32 slot) {
         u64 lowest = ~u64{0};
         for (unsigned position = 0; position < board.width(); ++position) {
             u16 const who = board.at(slot, position);
-            if (who == Board::k_nobody || !board.is_open(who) || board.in_domain(slot, who) <= board.cap())
-                continue;
+            if (who == Board::k_nobody || !board.is_open(who) || !board.is_over_cap(slot, who)) continue;
             u64 const draw = hash64(request_.seed, slot, request_.candidates[who].id.v);
             if (draw > lowest) continue;
             lowest = draw;
@@ -230,6 +229,14 @@ void Refill::fill_by_need(Board& board, const Cell& cell) {
     }
     if (best == Board::k_nobody) best = beyond_cap;
     board.set(cell.slot, cell.position, best);
+}
+
+void Refill::keep_leavers(Board& board) const {
+    for (const Cell& cell : vacancies_) {
+        bool const empty = board.at(cell.slot, cell.position) == Board::k_nobody;
+        if (empty && cell.before != Board::k_nobody && !board.in_row(cell.slot, cell.before))
+            board.set(cell.slot, cell.position, cell.before);
+    }
 }
 
 void Refill::run(Board& board) {

@@ -1,5 +1,5 @@
-// The incremental half of strategy `balanced`: from a previous table to the next one with as few moves as shares
-// ask for.
+// The incremental half of the strategies that share by weight: from a previous table to the next one with as few
+// moves as shares ask for.
 //
 // 1. Whoever is gone or leaving vacates, and so does who exceeds the domains' cap. 2. Vacancies go to those below
 // their quota, where the row's spread gains most. 3. Those above their quota give up places to those below, one a
@@ -24,6 +24,8 @@ class Refill {
     [[nodiscard]] Board::Cells inherited_cells() const;
     void vacate(Board& board);
     void run(Board& board);
+    // Whoever was leaving keeps its places that nobody has taken.
+    void keep_leavers(Board& board) const;
 
   private:
     struct Cell {

@@ -9,11 +9,11 @@
 namespace corelet::mesh {
 namespace {
 
-std::vector<Candidate> candidates_of(const Map& map) {
+std::vector<Candidate> candidates_of(const Map& map, const PoolSpec& spec) {
     std::vector<Candidate> out;
     for (const Corelet& corelet : map.corelets) {
         bool const there = corelet.presence == Presence::kUp || corelet.presence == Presence::kDown;
-        if (corelet.role != Role::kStorage || !there) continue;
+        if (corelet.role != Role::kStorage || !there || !corelet.suits(spec)) continue;
         Standing standing = corelet.is_up() ? Standing::kOpen : Standing::kHold;
         if (corelet.duty != Duty::kServe) standing = Standing::kLeave;
         out.push_back({corelet.id, corelet.weight, standing, corelet.location});
@@ -23,7 +23,7 @@ std::vector<Candidate> candidates_of(const Map& map) {
 
 PlacementRequest make_request(const Map& map, const Pool& pool, const SlotTable* previous, bool fill_only) {
     PlacementRequest request;
-    request.candidates = candidates_of(map);
+    request.candidates = candidates_of(map, pool.spec);
     usize const staying =
         static_cast<usize>(std::count_if(request.candidates.begin(), request.candidates.end(),
                                          [](const Candidate& c) { return c.standing != Standing::kLeave; }));
@@ -32,6 +32,7 @@ PlacementRequest make_request(const Map& map, const Pool& pool, const SlotTable*
     request.width = pool.spec.redundancy.width();
     request.promise = pool.spec.redundancy.m;
     request.level = pool.spec.level;
+    request.caps = pool.spec.caps;
     request.previous = previous;
     request.fill_only = fill_only;
     request.seed = hash64(map.mesh.v, pool.id.v);
@@ -73,6 +74,18 @@ void retable_pool(Map& map, Pool& pool, const TablePtr& substitute) {
     TablePtr filled = compute(map, pool, kept, true);
     pool.move_wanted = !same_contents(*wanted, *filled);
     if (!same_contents(*filled, pool.current())) pool.tables.front() = std::move(filled);
+}
+
+TablePtr filled_table(const Map& map, const Pool& pool, const SlotTable& previous) {
+    return compute(map, pool, &previous, true);
+}
+
+void inherit_places(Map& map, Pool& pool, CoreletId lost, CoreletId heir) {
+    TablePtr substitute;
+    if (pool.current().has(lost) && !pool.current().has(heir))
+        substitute = pool.current().with_replaced(map.epoch, lost, heir);
+    (void)retire_tables(map, pool);
+    retable_pool(map, pool, substitute);
 }
 
 void retable(Map& map) {

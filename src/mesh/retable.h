@@ -9,6 +9,11 @@ namespace corelet::mesh {
 void retable(Map& map);
 // The same for one pool; `substitute` (or null) stands for its current table as what is to be kept.
 void retable_pool(Map& map, Pool& pool, const TablePtr& substitute);
+// The same, with `heir` in the places of `lost` in the current table, so that nothing else moves. A heir that the
+// table names already has places of its own: it is an ordinary newcomer.
+void inherit_places(Map& map, Pool& pool, CoreletId lost, CoreletId heir);
+// The table in which what `previous` leaves empty is filled, and nobody else moves.
+[[nodiscard]] TablePtr filled_table(const Map& map, const Pool& pool, const SlotTable& previous);
 // Drops the tables of a pool that nobody needs any more. True if any went.
 bool retire_tables(const Map& map, Pool& pool);
 

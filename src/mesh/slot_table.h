@@ -15,7 +15,7 @@ namespace corelet::mesh {
 inline constexpr u32 k_slots_min = 64;
 inline constexpr u32 k_slots_max = 65'536;
 inline constexpr u32 k_slots_per_corelet = 64;
-inline constexpr usize k_corelets_max = 4'096;
+inline constexpr usize k_corelets_max = 16'384;
 inline constexpr unsigned k_width_max = 24;
 
 // The slot of a chunk, pinned by golden vectors: hash(space, seq >> locality) mod slots. `slots` is a power of two,
@@ -31,7 +31,7 @@ inline constexpr unsigned k_width_max = 24;
 class SlotTable {
   public:
     // `cells` are slots x width members, by slot, nobody = CoreletId{}. Checked: slots a power of two within
-    // bounds, 1 <= width <= 24, at most 4,096 different members, none twice in a slot; else kInvalid.
+    // bounds, 1 <= width <= 24, at most 16,384 different members, none twice in a slot; else kInvalid.
     [[nodiscard]] static Result<std::shared_ptr<const SlotTable>> make(MapEpoch epoch, u32 slots, unsigned width,
                                                                        std::span<const CoreletId> cells);
     // From members (ascending) and 1-based indexes into them, 0 = nobody: the compact form. Same checks.

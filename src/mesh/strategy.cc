@@ -5,7 +5,14 @@
 
 namespace corelet::mesh {
 namespace {
-constexpr std::array<Strategy, 1> k_strategies{{{"balanced", place_balanced}}};
+constexpr u8 k_locality = 6;  // with chunks of 8 MiB, half a GiB of a volume in one slot
+constexpr std::array<Strategy, 4> k_strategies{{
+    {"balanced", "shares by weight, spread over all levels", place_balanced},
+    {"locality", "as balanced; neighbouring chunks together, and near their volume's owner", place_balanced,
+     k_locality, true},
+    {"random", "by weighted lot", place_random},
+    {"zone-aware", "equal shares of all zones, whatever they hold", place_zone_aware},
+}};
 }  // namespace
 
 std::span<const Strategy> strategies() {

@@ -4,6 +4,7 @@
 // standard shuffle and no hash of the library in here; golden vectors pin each strategy.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -36,8 +37,9 @@ struct PlacementRequest {
     unsigned promise =
         0;  // m: at most so many fragments of a slot in one domain of `level`, while that is possible
     Level level = Level::kCorelet;
-    std::vector<Candidate> candidates;    // ascending by id, at most 4,096
-    const SlotTable* previous = nullptr;  // null, or of another width: from scratch
+    std::array<u8, k_level_count> caps{};  // the same for any level, if not 0; at `level` in place of the promise
+    std::vector<Candidate> candidates;     // ascending by id, at most 4,096
+    const SlotTable* previous = nullptr;   // null, or of another width: from scratch
     bool fill_only = false;  // only fill what the previous table's lost members left; move nothing else
     u64 seed = 0;            // the pool's
 };
@@ -49,7 +51,10 @@ struct Placement {
 
 struct Strategy {
     std::string_view name;
+    std::string_view summary;  // for people
     Placement (*place)(const PlacementRequest& request);
+    u8 locality = 0;             // of its pools, where nobody says: 2^locality neighbouring chunks share a slot
+    bool prefers_owner = false;  // chunks go to slots near their volume's owner, while there are such
 };
 
 [[nodiscard]] std::span<const Strategy> strategies();
@@ -63,5 +68,17 @@ struct Strategy {
 // Keeps every place's position, shares by weight exactly (one slot of rounding), spreads over all levels of the
 // location tree as evenly as the weights allow, and moves no more than what shares ask for.
 [[nodiscard]] Placement place_balanced(const PlacementRequest& request);
+// The same with shares by `weights`, one a candidate, each at most k_weight_max, in place of its own.
+[[nodiscard]] Placement place_by_weights(const PlacementRequest& request, std::span<const u32> weights);
+
+// Each zone gets the same share, however much it holds, and within a zone it goes by weight: a row lies as evenly
+// over the zones as can be, so the loss of a whole zone takes as little of it as possible. The price: the smallest
+// zone is full first.
+[[nodiscard]] Placement place_zone_aware(const PlacementRequest& request);
+
+// By lot: each row is drawn by weighted rendezvous hashing (Thaler, Ravishankar 1998; with weights as in Weil et
+// al., "CRUSH", straw2), within the caps. Shares are right on average only. Newcomers win their places by the same
+// lots; nobody else moves.
+[[nodiscard]] Placement place_random(const PlacementRequest& request);
 
 }  // namespace corelet::mesh

@@ -8,10 +8,6 @@ namespace {
 
 using namespace testing;
 
-std::string zone_of(u64 id, u64 zones) {
-    return "z" + std::to_string(id % zones) + "/r/c" + std::to_string(id);
-}
-
 int losses(const Map& map, Level level = Level::kCorelet) {
     return can_lose(map, map.pools[0], level).losses;
 }

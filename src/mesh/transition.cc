@@ -3,8 +3,11 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "mesh/fits.h"
 #include "mesh/retable.h"
+#include "mesh/spares.h"
 #include "mesh/strategy.h"
+#include "mesh/thin_rows.h"
 
 namespace corelet::mesh {
 namespace {
@@ -35,11 +38,10 @@ void erase(Map& map, CoreletId id) {
 }
 
 Result<> check_newcomer(const Map& map, Corelet& corelet) {
-    if (corelet.weight == 0 && corelet.role == Role::kStorage)
-        corelet.weight = default_weight(corelet.capacity_bytes);
+    if (corelet.weight == 0 && may_store(corelet.role)) corelet.weight = default_weight(corelet.capacity_bytes);
     corelet.former.clear();
     TRY_VOID(check_corelet(corelet));
-    if (map.corelets.size() >= k_corelets_max) return fail(Code::kOverloaded, "a mesh has at most 4096 corelets");
+    if (map.corelets.size() >= k_corelets_max) return fail(Code::kOverloaded, "a mesh has at most 16384 corelets");
     for (const Corelet& other : map.corelets) {
         for (const FormerIdentity& former : other.former) {
             if (former.id == corelet.id && corelet.incarnation <= former.incarnation) {
@@ -68,6 +70,7 @@ Result<bool> change(Map& map, const CoreletJoined& event) {
     }
     corelet.presence = Presence::kJoining;
     corelet.duty = Duty::kServe;
+    corelet.cordoned = false;
     insert(map, std::move(corelet));
     return true;
 }
@@ -109,27 +112,32 @@ bool is_superseded(const Map& map, const Corelet& corelet) {
     });
 }
 
+// More than a third of the storage corelets that are not out is down: that is more likely the network than a loss.
+bool looks_like_the_network(const Map& map) {
+    usize down = 0, all = 0;
+    for (const Corelet& other : map.corelets) {
+        if (other.role != Role::kStorage || other.presence == Presence::kOut) continue;
+        bool const is_down = other.presence == Presence::kDown;
+        if (is_down && is_superseded(map, other)) continue;
+        ++all;
+        down += is_down;
+    }
+    return down * 3 > all;
+}
+
 Result<bool> change(Map& map, const CoreletOut& event) {
     TRY(Corelet* const corelet, known(map, event.id));
     if (corelet->presence == Presence::kOut) return false;
     if (event.automatic) {
-        usize down = 0, all = 0;
-        for (const Corelet& other : map.corelets) {
-            if (other.role != Role::kStorage || other.presence == Presence::kOut) continue;
-            bool const is_down = other.presence == Presence::kDown;
-            if (is_down && is_superseded(map, other)) continue;
-            ++all;
-            down += is_down;
-        }
         if (corelet->presence != Presence::kDown) return fail(Code::kUnavailable, "it is not down");
-        if (down * 3 > all) {
+        if (looks_like_the_network(map)) {
             return fail(Code::kUnavailable,
                         "more than a third of the mesh is down: that looks like the network; put it out by "
                         "hand if it is really lost");
         }
     }
     corelet->presence = Presence::kOut;
-    retable(map);
+    if (corelet->role != Role::kStorage || !call_spare(map, *corelet)) retable(map);
     return true;
 }
 
@@ -140,6 +148,11 @@ Result<bool> change(Map& map, const DutyChanged& event) {
     corelet->duty = event.duty;
     retable(map);
     return true;
+}
+
+Result<bool> change(Map& map, const CordonChanged& event) {
+    TRY(Corelet* const corelet, known(map, event.id));
+    return std::exchange(corelet->cordoned, event.cordoned) != event.cordoned;
 }
 
 Result<bool> change(Map& map, const CoreletRemoved& event) {
@@ -166,6 +179,7 @@ Result<bool> change(Map& map, const CoreletReplaced& event) {
     fresh.role = retired.role;
     fresh.presence = Presence::kUp;
     fresh.duty = Duty::kServe;
+    fresh.cordoned = false;
     erase(map, retired.id);
     TRY_VOID(check_newcomer(map, fresh));
     fresh.former = retired.former;
@@ -173,15 +187,7 @@ Result<bool> change(Map& map, const CoreletReplaced& event) {
     if (fresh.former.size() > k_former_max) fresh.former.erase(fresh.former.begin());
     CoreletId const heir = fresh.id;
     insert(map, std::move(fresh));
-    for (Pool& pool : map.pools) {
-        TablePtr substitute;
-        // A table that already names the heir knew it under an earlier life; then it is an ordinary newcomer.
-        if (pool.current().has(retired.id) && !pool.current().has(heir)) {
-            substitute = pool.current().with_replaced(map.epoch, retired.id, heir);
-        }
-        (void)retire_tables(map, pool);
-        retable_pool(map, pool, substitute);
-    }
+    for (Pool& pool : map.pools) inherit_places(map, pool, retired.id, heir);
     return true;
 }
 
@@ -211,7 +217,7 @@ Result<bool> change(Map& map, const PoolCreated& event) {
     if (map.find_pool(event.spec.name) != nullptr)
         return fail(Code::kExists, "there is a pool '" + event.spec.name + "' already");
     if (map.pools.size() >= k_pools_max) return fail(Code::kOverloaded, "a mesh has at most 256 pools");
-    TRY_VOID(check_fits(map, event.spec));
+    TRY_VOID(check_fits(map, event.spec, event.survive));
     Pool pool;
     pool.id = map.next_pool;
     pool.spec = event.spec;
@@ -248,6 +254,17 @@ Result<bool> change(Map& map, const SlotsClean& event) {
     return true;
 }
 
+Result<bool> change(Map& map, const ThinRowsFilled& event) {
+    Pool* pool = find_mutable(map, event.pool);
+    if (pool == nullptr) return fail(Code::kNotFound, "no such pool");
+    if (looks_like_the_network(map))
+        return fail(Code::kUnavailable, "more than a third of the mesh is down: that looks like the network");
+    (void)retire_tables(map, *pool);
+    if (pool->tables.size() >= k_tables_max)
+        return fail(Code::kUnavailable, "the pool keeps as many tables as it may; it waits until one is gone");
+    return fill_thin_rows(map, *pool);
+}
+
 }  // namespace
 
 Result<Map> apply_event(const Map& map, const MapEvent& event) {
@@ -276,24 +293,6 @@ bool is_drained(const Map& map, CoreletId id) {
         }
     }
     return true;
-}
-
-Result<> check_fits(const Map& map, const PoolSpec& spec) {
-    usize const usable = static_cast<usize>(std::count_if(
-        map.corelets.begin(), map.corelets.end(), [](const Corelet& c) { return c.in_service() && c.weight > 0; }));
-    unsigned const width = spec.redundancy.width();
-    if (usable >= width) return {};
-    std::string message = spec.redundancy.to_string() + " needs " + std::to_string(width) +
-                          " corelets that store, this mesh has " + std::to_string(usable) + ".";
-    if (usable == 0) return fail(Code::kInvalid, message + " Add corelets first.");
-    std::string fitting = Redundancy{1, static_cast<u8>(std::min<usize>(usable, 3) - 1)}.to_string();
-    unsigned const promise = usable > 4 ? 2 : 1;
-    if (usable > 2) {
-        Redundancy const coded{static_cast<u8>(std::min<usize>(usable - promise, 16)), static_cast<u8>(promise)};
-        fitting += " or " + coded.to_string();
-    }
-    return fail(Code::kInvalid,
-                message + " Use " + fitting + ", or add " + std::to_string(width - usable) + " more.");
 }
 
 }  // namespace corelet::mesh

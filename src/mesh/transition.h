@@ -38,9 +38,9 @@ struct CoreletDown {
     CoreletId id;
     Incarnation incarnation;
 };
-// Given up. `automatic` ones are refused (kUnavailable) unless it is down and no more than a third of the storage
-// corelets that are not out is down. One at whose address another is up does not count: it was replaced, and says
-// nothing of the network.
+// Given up; a spare, if there is one that suits, takes its part (spares.h). `automatic` ones are refused
+// (kUnavailable) unless it is down and no more than a third of the storage corelets that are not out is down. One
+// at whose address another is up does not count: it was replaced, and says nothing of the network.
 struct CoreletOut {
     CoreletId id;
     bool automatic = false;
@@ -49,6 +49,11 @@ struct CoreletOut {
 struct DutyChanged {
     CoreletId id;
     Duty duty = Duty::kServe;
+};
+// Nothing new goes there, and nothing moves off; or that is over.
+struct CordonChanged {
+    CoreletId id;
+    bool cordoned = false;
 };
 // Forget it. kUnavailable unless it is out or no table names it, or `force`.
 struct CoreletRemoved {
@@ -71,10 +76,11 @@ struct LocationChanged {
     CoreletId id;
     Location location;
 };
-// kExists: the name is taken. kInvalid: the spec makes no sense, or is wider than the mesh; the message says what
-// would do.
+// kExists: the name is taken. kInvalid: the spec makes no sense, or is wider than the mesh, or does not survive
+// what it shall; the message says what would do.
 struct PoolCreated {
     PoolSpec spec;
+    std::optional<Level> survive{};  // the loss of any one domain of this level, by the mesh as it is
 };
 // That nothing uses it is the caller's to know.
 struct PoolRemoved {
@@ -88,10 +94,16 @@ struct SlotsClean {
     MapEpoch table_epoch;
     u64 table_hash = 0;
 };
+// Rows that the pool's repair threshold calls thin get others for members that are down (thin_rows.h).
+// kUnavailable: too many are down for that to be a loss, as for CoreletOut; or the pool keeps too many tables
+// already.
+struct ThinRowsFilled {
+    PoolId pool;
+};
 
-using MapEvent =
-    std::variant<CoreletJoined, CoreletUp, CoreletDown, CoreletOut, DutyChanged, CoreletRemoved, CoreletReplaced,
-                 WeightChanged, LocationChanged, PoolCreated, PoolRemoved, SlotsClean>;
+using MapEvent = std::variant<CoreletJoined, CoreletUp, CoreletDown, CoreletOut, DutyChanged, CordonChanged,
+                              CoreletRemoved, CoreletReplaced, WeightChanged, LocationChanged, PoolCreated,
+                              PoolRemoved, SlotsClean, ThinRowsFilled>;
 
 // kNotFound: the corelet or pool it names is not in the map.
 [[nodiscard]] Result<Map> apply_event(const Map& map, const MapEvent& event);
@@ -104,8 +116,5 @@ using MapEvent =
 
 // No table of any pool names it: its drain is complete.
 [[nodiscard]] bool is_drained(const Map& map, CoreletId id);
-
-// Whether a pool of this spec can be created, and if not why, and which ones can.
-[[nodiscard]] Result<> check_fits(const Map& map, const PoolSpec& spec);
 
 }  // namespace corelet::mesh

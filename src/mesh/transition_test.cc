@@ -294,45 +294,10 @@ TEST(Transition, SlotsGrowWithTheMesh) {
 TEST(Transition, RandomHistoriesKeepTheMapValid) {
     for (u64 seed = 0; seed < 6; ++seed) {
         Prng rng(seed);
-        Map map = with_pool(
-            make_map(6, [](u64 id) { return "z" + std::to_string(id % 3) + "/r/c" + std::to_string(id); }),
-            "ec:2+1", Level::kZone);
+        Map map = with_pool(make_map(6, [](u64 id) { return zone_of(id, 3); }), "ec:2+1", Level::kZone);
         u64 next = 100;
         for (int step = 0; step < 120; ++step) {
-            const Corelet& target = map.corelets[rng.below(map.corelets.size())];
-            CoreletId const id = target.id;
-            Incarnation const incarnation = target.incarnation;
-            MapEvent event;
-            switch (rng.below(9)) {
-                case 0:
-                    event = CoreletJoined{make_corelet(next, "z" + std::to_string(next % 3) + "/r/x")}, ++next;
-                    break;
-                case 1:
-                    event = CoreletUp{id, incarnation, {}};
-                    break;
-                case 2:
-                    event = CoreletUp{id, incarnation.next(), {}};
-                    break;
-                case 3:
-                    event = CoreletDown{id, incarnation};
-                    break;
-                case 4:
-                    event = CoreletOut{id, true};
-                    break;
-                case 5:
-                    event = DutyChanged{id, rng.chance(1, 3) ? Duty::kDrain : Duty::kServe};
-                    break;
-                case 6:
-                    event = CoreletRemoved{id, false};
-                    break;
-                case 7:
-                    event = CoreletReplaced{id, make_corelet(next++)};
-                    break;
-                default: {
-                    const SlotTable& table = map.pools[0].current();
-                    event = SlotsClean{map.pools[0].id, id, table.epoch(), table.hash()};
-                }
-            }
+            MapEvent const event = random_event(map, rng, next);
             MapEpoch const before = map.epoch;
             if (auto changed = apply_event(map, event)) map = *std::move(changed);
             ASSERT_LE(map.epoch.v, before.v + 1);
@@ -344,6 +309,23 @@ TEST(Transition, RandomHistoriesKeepTheMapValid) {
             if (map.corelets.size() < 2) break;
         }
     }
+}
+
+TEST(Transition, ACordonMovesNothing) {
+    Map map = all_clean(with_pool(make_map(5), "rep:2"));
+    u64 const before = map.pools[0].current().hash();
+    map = after(map, CordonChanged{CoreletId(2), true});
+    EXPECT_TRUE(map.find(CoreletId(2))->cordoned);
+    EXPECT_EQ(map.find(CoreletId(2))->state(), State::kUp);
+    EXPECT_FALSE(map.find(CoreletId(2))->takes_new());
+    EXPECT_EQ(map.pools[0].current().hash(), before);
+    EXPECT_EQ(after(map, CordonChanged{CoreletId(2), true}).epoch, map.epoch);
+    map = after(map, CoreletDown{CoreletId(2), Incarnation(1)});
+    map = after(map, CoreletUp{CoreletId(2), Incarnation(2), {}});
+    EXPECT_TRUE(map.find(CoreletId(2))->cordoned) << "it survives a restart";
+    map = after(map, CordonChanged{CoreletId(2), false});
+    EXPECT_TRUE(map.find(CoreletId(2))->takes_new());
+    EXPECT_EQ(error_of(map, CordonChanged{CoreletId(9), true}), Code::kNotFound);
 }
 
 }  // namespace

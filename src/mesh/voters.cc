@@ -14,6 +14,11 @@ bool may_vote(const Corelet& corelet) {
     return corelet.has_media() && corelet.presence != Presence::kOut && corelet.duty != Duty::kFailing;
 }
 
+// Votes on until there is somebody else, and the mesh is to do without it.
+bool leaves(const Corelet& corelet) {
+    return corelet.duty == Duty::kDrain;
+}
+
 // Lower is better: fewer that are no witnesses, then evenness (sum of squares) over zones, racks, chassis.
 struct Quality {
     usize no_witness = 0;
@@ -57,7 +62,7 @@ class Chooser {
             bool const votes = std::find(voters.begin(), voters.end(), corelet.id) != voters.end();
             if (!votes && corelet.is_up() && corelet.duty == Duty::kServe && may_vote(corelet))
                 candidates_.push_back(&corelet);
-            media_ += corelet.has_media();
+            media_ += corelet.has_media() && !leaves(corelet);
         }
         wanted_ = std::max(voters_wanted(map), voters.size() >= 3 ? least() : 1);
     }
@@ -106,7 +111,9 @@ class Chooser {
     // A draining voter, or a worse one, goes for a better one: first the newcomer, then (as there is one too many)
     // the worst.
     [[nodiscard]] std::optional<VoterChange> exchange() const {
-        if (good_.size() != wanted_ || wanted_ < 3) return std::nullopt;
+        if (good_.size() != wanted_) return std::nullopt;
+        bool const one_leaves = std::any_of(good_.begin(), good_.end(), [](auto voter) { return leaves(*voter); });
+        if (wanted_ < 3 && !one_leaves) return std::nullopt;
         for (const Corelet* voter : good_) {
             if (!voter->is_up()) return std::nullopt;  // wait until it is back or out
         }
@@ -118,8 +125,7 @@ class Chooser {
         after.good_ = larger;
         const Corelet* leaving = after.worst_voter();
         if (leaving == best) return std::nullopt;
-        bool const drains = leaving->duty == Duty::kDrain;
-        if (!drains && !(quality_without(larger, leaving) < quality(good_))) return std::nullopt;
+        if (!leaves(*leaving) && !(quality_without(larger, leaving) < quality(good_))) return std::nullopt;
         return VoterChange{VoterChange::Kind::kAdd, best->id};
     }
 
@@ -137,7 +143,7 @@ class Chooser {
 usize voters_wanted(const Map& map) {
     usize media = 0;
     for (const Corelet& corelet : map.corelets)
-        media += may_vote(corelet) && corelet.presence != Presence::kJoining;
+        media += may_vote(corelet) && !leaves(corelet) && corelet.presence != Presence::kJoining;
     usize promise = 2;
     for (const Pool& pool : map.pools) promise = std::max<usize>(promise, pool.spec.redundancy.m);
     usize const most = std::min({media, 2 * promise + 1, k_voters_max});

@@ -11,7 +11,8 @@ namespace corelet::mesh {
 
 inline constexpr usize k_voters_max = 7;
 
-// The largest odd number up to: corelets with media that are not out; 2 x max(2, largest promise of a pool) + 1; 7.
+// The largest odd number up to: corelets with media that are neither out nor to leave; 2 x max(2, largest promise
+// of a pool) + 1; 7.
 [[nodiscard]] usize voters_wanted(const Map& map);
 
 struct VoterChange {

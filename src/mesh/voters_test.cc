@@ -34,10 +34,6 @@ std::set<std::string> zones(const Map& map, const std::vector<CoreletId>& voters
     return out;
 }
 
-std::string zone_of(u64 id, u64 count) {
-    return "z" + std::to_string(id % count) + "/r/c" + std::to_string(id);
-}
-
 TEST(Voters, HowMany) {
     EXPECT_EQ(voters_wanted(first_map(MeshId(1))), 0u);
     EXPECT_EQ(voters_wanted(make_map(1)), 1u);
@@ -129,6 +125,20 @@ TEST(Voters, ADrainingOneHandsOn) {
     auto const settled = settle(map, voters, 3);
     EXPECT_EQ(std::count(settled.begin(), settled.end(), voters[0]), 0);
     EXPECT_EQ(settled.size(), 3u);
+}
+
+TEST(Voters, WhoLeavesDoesNotCountForHowMany) {
+    Map map = make_map(5);
+    auto voters = settle(map, {CoreletId(1)});
+    ASSERT_EQ(voters.size(), 5u);
+    map = after(map, DutyChanged{voters[2], Duty::kDrain});
+    auto const settled = settle(map, voters);
+    EXPECT_EQ(std::count(settled.begin(), settled.end(), voters[2]), 0);
+    EXPECT_EQ(settled.size(), 3u) << "as many as a mesh of four has";
+    // Down to the last one.
+    Map two = make_map(2);
+    auto const last = settle(after(two, DutyChanged{CoreletId(1), Duty::kDrain}), {CoreletId(1)});
+    EXPECT_EQ(last, std::vector{CoreletId(2)});
 }
 
 TEST(Voters, AlwaysSettle) {

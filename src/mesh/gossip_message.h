@@ -1,4 +1,4 @@
-// The gossip message: a sign of life, and what its sender knows and hears of the others.
+// The gossip message: a sign of life, and what its sender knows of the others.
 #pragma once
 
 #include <vector>
@@ -34,30 +34,43 @@ struct PeerMemory {
     }
 };
 
-// So many fit a datagram of 1,400 bytes; of more peers the silent ones come first, the others take turns.
-inline constexpr usize k_observations_max = 32;
+// So many of each fit a datagram of 1,400 bytes.
+inline constexpr usize k_observations_max = 20;
+inline constexpr usize k_probes_max = 8;
+inline constexpr usize k_gossip_bytes_max = 1400;
+inline constexpr usize k_gossip_deltas_max = 8;
 
+// One corelet's word on another.
 struct Observation {
     CoreletId peer;
     PeerMemory memory;
-    u32 silence_ms = 0;  // since the sender of the heartbeat heard `peer` itself
+    u32 silence_ms = 0;    // since the observer last reached `peer` itself, or began to try; or k_not_probed
+    CoreletId observer{};  // zero: the sender of the message
+    u32 age_ms = 0;        // since the observer said so
     friend bool operator==(const Observation&, const Observation&) = default;
 };
+inline constexpr u32 k_not_probed = UINT32_MAX;  // it says nothing of whether the peer can be reached
 
-struct Heartbeat {
+struct GossipMessage {
     MeshId mesh;
     CoreletId from;
     PeerMemory self;
     MapEpoch map_epoch;
-    u64 beat = 0;  // grows by one with each message of a boot
-    bool wants_answer = false;
+    u64 number = 0;  // grows by one with each message of a boot
+    bool wants_ack = false;
+    u64 acks = 0;  // the number of the ping that this answers; 0: none
+    std::vector<CoreletId> probe;
     std::vector<Observation> observations;
-    friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
+    // How the sender's map came about, lately (map_delta.h, not looked into here), as far as there is room; each
+    // from where the one before it led.
+    std::vector<std::vector<u8>> map_deltas{};
+    friend bool operator==(const GossipMessage&, const GossipMessage&) = default;
 };
 
+[[nodiscard]] usize gossip_bytes(const GossipMessage& message);
 // Not sealed: whoever sends it over a network authenticates it.
-[[nodiscard]] std::vector<u8> encode_heartbeat(const Heartbeat& heartbeat);
+[[nodiscard]] std::vector<u8> encode_gossip(const GossipMessage& message);
 // kInvalid for anything that is none, or is beyond its bounds.
-[[nodiscard]] Result<Heartbeat> decode_heartbeat(Bytes bytes);
+[[nodiscard]] Result<GossipMessage> decode_gossip(Bytes bytes);
 
 }  // namespace corelet::mesh
