@@ -36,18 +36,21 @@ Result<ec::Codec*> MeshChunks::codec(mesh::Redundancy redundancy) {
     return slot.get();
 }
 
-// All but one, those to ask first last. Among equals data comes first: it needs no arithmetic.
+// All but one, those to ask first last. Among equals the least loaded, then data come first: they need no
+// arithmetic.
 std::vector<u8> MeshChunks::positions_by_rank(const mesh::Map& map, const mesh::Pool& pool, const Wanted& wanted,
                                               u8 but) const {
-    std::vector<std::pair<unsigned, u8>> ranked;
+    std::vector<std::tuple<unsigned, u32, u8>> ranked;  // rank, load, position
     for (u8 position = 0; position < pool.spec.redundancy.width(); ++position) {
         if (position == but) continue;
-        auto const holders = in_order(map, pool.holders(wanted.chunk, position), wanted.except);
-        ranked.emplace_back(holders.empty() ? 4 : rank(map, holders.front()), position);
+        auto const holders = in_order(map, pool.holders(wanted.chunk, position), wanted);
+        bool const none = holders.empty();
+        ranked.emplace_back(none ? 5 : rank(map, holders.front()), none ? 0 : load(holders.front(), wanted.traffic),
+                            position);
     }
     std::stable_sort(ranked.begin(), ranked.end());
     std::vector<u8> positions;
-    for (auto each = ranked.rbegin(); each != ranked.rend(); ++each) positions.push_back(each->second);
+    for (auto each = ranked.rbegin(); each != ranked.rend(); ++each) positions.push_back(std::get<u8>(*each));
     return positions;
 }
 
@@ -94,19 +97,20 @@ Task<Result<MeshChunks::Piece>> MeshChunks::decode_piece(Wanted wanted, u8 posit
     ++stats_.degraded_gets;
     auto const gather = std::make_shared<Gather>();
     gather->untried = positions_by_rank(*map, *pool, wanted, position);
+    bool const hurried = wanted.traffic == TrafficClass::kClient || wanted.traffic == TrafficClass::kControl;
+    // The first k that come are decoded from; the pool says how many race. Who rebuilds is in no hurry.
+    usize const at_once = hurried ? std::max<usize>(pool->spec.reads_at_once(), redundancy.k) : redundancy.k;
     Instant company{};
     {
         Scope reads(env_.executor);
         while (gather->have.size() < redundancy.k) {
             bool const late = !gather->untried.empty() && gather->running != 0 && env_.clock.now() >= company;
-            if (!gather->untried.empty() && (late || gather->running + gather->have.size() < redundancy.k)) {
+            if (!gather->untried.empty() && (late || gather->running + gather->have.size() < at_once)) {
                 u8 const next = gather->untried.back();
                 gather->untried.pop_back();
                 ++gather->running;
                 reads.spawn(gather_one(wanted, next, gather));
-                auto const holders = in_order(*map, pool->holders(wanted.chunk, next), wanted.except);
-                bool const hurried =
-                    wanted.traffic == TrafficClass::kClient || wanted.traffic == TrafficClass::kControl;
+                auto const holders = in_order(*map, pool->holders(wanted.chunk, next), wanted);
                 Duration patience = hurried ? options_.peers.least : options_.peers.most;
                 if (hurried && !holders.empty()) patience = peers_.patience(holders.front(), wanted.length);
                 company = std::max(company, env_.clock.now() + patience);
@@ -158,9 +162,9 @@ Task<void> MeshChunks::gather_strays(Wanted wanted, mesh::Redundancy redundancy,
     std::vector<CoreletId> asked;
     std::vector<Task<Result<u32>>> asks;
     for (const mesh::Corelet& corelet : map->corelets) {
-        bool const holds = corelet.role == mesh::Role::kStorage || corelet.role == mesh::Role::kSpare;
+        bool const holds = mesh::may_store(corelet.role);
         // Also whoever asks: it may have another position than the one it lacks.
-        if (!holds) continue;
+        if (!holds || (wanted.except_strays && corelet.id == wanted.except)) continue;
         if (corelet.presence == mesh::Presence::kOut) {
             gather->findings->out.insert(corelet.id);
             continue;

@@ -57,9 +57,13 @@ Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, Wanted w
     options.checks_payload = true;
     // What waits behind clients by its class says nothing of the peer.
     std::optional<PeerBook::Question> question;
+    WatchedRequest watched(is_urgent(wanted.traffic) ? observer_ : nullptr, from, RequestNeed::kDevice, sent);
     if (is_urgent(wanted.traffic)) question.emplace(peers_, from, wanted.length, sent);
+    std::optional<SourceBook::Reading> reading;
+    if (!is_urgent(wanted.traffic)) reading.emplace(sources_, from);
     auto reply = co_await rpc_.call(from, chunk_method::k_read, encode_message(message), {}, options);
     Instant const now = env_.clock.now();
+    watched.ended(request_end(reply), now);
     if (!reply) {
         bool const unheard = reply.error().code == Code::kReset || reply.error().code == Code::kTimeout;
         if (question && unheard) question->failed(now);
@@ -73,6 +77,7 @@ Task<Result<MeshChunks::Piece>> MeshChunks::read_direct(CoreletId from, Wanted w
         CO_TRY(auto answer, decode_message<pb::ReadFragmentReply>(reply->body));
         expected.assign(answer.block_crcs().begin(), answer.block_crcs().end());
         piece.chunk_bytes = answer.chunk_bytes();
+        note_strain(from, answer.strain());
         if (expected.size() != wanted.length / k_block_bytes)
             co_return fail(Code::kCorrupt, "a fragment read came without its checksums");
     }
@@ -110,21 +115,35 @@ Task<void> MeshChunks::send_report(CoreletId holder, Buffer body) {
 // --- its holders
 // -----------------------------------------------------------------------------------------------------
 
-// Whom to ask first: oneself, those that answer, those that lately did not, those that the map has as down (it may
-// be wrong).
+// Whom to ask first: oneself, those that answer, slow ones, those that lately did not, those that the map has as
+// down (it may be wrong).
 unsigned MeshChunks::rank(const mesh::Map& map, CoreletId holder) const {
-    if (holder == rpc_.id()) return 0;
-    if (!map.is_up(holder)) return 3;
-    return peers_.is_suspect(holder, env_.clock.now()) ? 2 : 1;
+    bool const slow = peers_.is_slow(holder);
+    if (holder == rpc_.id()) return slow ? 2 : 0;
+    if (!map.is_up(holder)) return 4;
+    return peers_.is_suspect(holder, env_.clock.now()) ? 3 : slow ? 2 : 1;
+}
+
+// Clients go by what they have seen of a peer; who heals, by how much it asks of each.
+u32 MeshChunks::load(CoreletId holder, TrafficClass traffic) const {
+    return is_urgent(traffic) ? 0 : sources_.load(holder, env_.clock.now());
+}
+
+void MeshChunks::note_strain(CoreletId source, u32 permille) {
+    if (permille == 0) return;
+    sources_.told(source, permille, env_.clock.now());
+    if (strain_listener_) strain_listener_(source, permille);
 }
 
 std::vector<CoreletId> MeshChunks::in_order(const mesh::Map& map, std::vector<CoreletId> holders,
-                                            CoreletId except) const {
-    std::erase(holders, except);
+                                            const Wanted& wanted) const {
+    std::erase(holders, wanted.except);
     if (holders.size() < 2) return holders;
     // Ranked once each: time, and with it who is suspect, may go on while they are compared.
-    std::vector<std::pair<unsigned, CoreletId>> ranked;
-    for (CoreletId holder : holders) ranked.emplace_back(rank(map, holder), holder);
+    using Rank = std::pair<unsigned, u32>;
+    std::vector<std::pair<Rank, CoreletId>> ranked;
+    for (CoreletId holder : holders)
+        ranked.emplace_back(Rank{rank(map, holder), load(holder, wanted.traffic)}, holder);
     std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     for (usize i = 0; i < ranked.size(); ++i) holders[i] = ranked[i].second;
     return holders;
@@ -140,7 +159,7 @@ Task<Result<MeshChunks::Piece>> MeshChunks::read_holders(Wanted wanted, u8 posit
         co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
     Error last{Code::kUnknown, false, 0, "nobody holds the fragment"};
     bool corrupt = false, silent = false;
-    auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted.except);
+    auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted);
     for (CoreletId holder : holders) {
         const mesh::Corelet* const corelet = map->find(holder);
         if (!corelet || corelet->presence == mesh::Presence::kOut) {
@@ -180,7 +199,7 @@ Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 posit
     if (!pool)
         co_return fail(Code::kUnavailable, "pool " + std::to_string(wanted.pool.v) + " is not in the map here");
     auto const race = std::make_shared<Race>();
-    auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted.except);
+    auto const holders = in_order(*map, pool->holders(wanted.chunk, position), wanted);
     CoreletId const holder = holders.empty() ? CoreletId{} : holders.front();
     Instant const began = env_.clock.now();
     bool asked = !holder.is_zero() && map->is_up(holder) && peers_.try_now(holder, began);
@@ -195,9 +214,9 @@ Task<Result<MeshChunks::Piece>> MeshChunks::hedged_piece(Wanted wanted, u8 posit
             (void)co_await race->changed.wait_until(env_.clock, patience);
             Instant const now = env_.clock.now();
             if (race->direct || now < patience) continue;
-            // Not more than one read of ten is sent twice; beyond that only what its holder probably will not
-            // answer.
-            hedge = now >= give_up || peers_.is_suspect(holder, now) || hedges_.take() ||
+            // Not more than one read of twenty-five is sent twice; beyond that only what its holder probably will
+            // not answer, or is known to take long for.
+            hedge = now >= give_up || peers_.is_suspect(holder, now) || peers_.is_slow(holder) || hedges_.take() ||
                     FAULT_POINT("chunk.hedge_early");
             patience = std::min(patience + k_reconsider, give_up);
         }
@@ -224,7 +243,7 @@ u8 MeshChunks::pick_copy(const mesh::Map& map, const mesh::Pool& pool, ChunkId c
     u8 best = static_cast<u8>(chunk.seq % row.size());
     for (usize step = 0; step < row.size(); ++step) {
         auto const position = static_cast<u8>((chunk.seq + step) % row.size());
-        if (row[position] == rpc_.id()) return position;
+        if (row[position] == rpc_.id() && !peers_.is_slow(rpc_.id())) return position;
         if (!row[position].is_zero() && (row[best].is_zero() || rank(map, row[position]) < rank(map, row[best])))
             best = position;
     }

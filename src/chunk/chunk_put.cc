@@ -54,33 +54,6 @@ std::vector<Buffer> encode_parity(const ec::Codec& coder, const std::vector<Buff
 }
 }  // namespace
 
-// One chunk on its way to its homes. Fragments that are durable somewhere stay so when the table changes under the
-// put: only places that have it not yet are written, and what lies elsewhere by then is a stray.
-struct MeshChunks::Spread {
-    PoolId pool;
-    ChunkId chunk;
-    mesh::Redundancy redundancy;
-    u64 chunk_bytes = 0;
-    ChunkPutOptions options;
-    std::vector<BufferChain> fragments;  // one for all copies of a replicated chunk
-    std::vector<std::vector<u32>> crcs;
-    std::set<std::pair<u8, CoreletId>> durable;
-    std::set<std::pair<u8, CoreletId>> refused;  // full, or its device fails: not waited for
-    Error last{Code::kUnavailable, false, 0, "no member of the slot was asked"};
-
-    [[nodiscard]] usize piece(u8 position) const { return fragments.size() == 1 ? 0 : position; }
-};
-
-// Where a put stands by the present map.
-struct MeshChunks::Standing {
-    MapEpoch epoch;
-    u32 durable = 0;
-    u32 waited_for = 0;  // members that are up and could still take it
-    u32 least = 0;       // of durable ones, for success
-    bool in_service = false;
-    bool all_in_service = true;  // the pool's quorum is: everybody in service
-};
-
 bool MeshChunks::can_put(PoolId pool_id) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
@@ -126,7 +99,6 @@ MeshChunks::Standing MeshChunks::standing_of(const Spread& spread) const {
     const mesh::Pool* const pool = map->find(spread.pool);
     if (!pool) return standing;
     standing.least = pool->spec.put_min();
-    standing.all_in_service = pool->spec.write_quorum == 0;
     u32 const slot = pool->slot(spread.chunk);
     standing.in_service = map->members_in_service(*pool, slot) >= standing.least;
     for (u8 position = 0; position < pool->current().width(); ++position) {
@@ -141,35 +113,40 @@ MeshChunks::Standing MeshChunks::standing_of(const Spread& spread) const {
     return standing;
 }
 
-// The quorum that a pool names, or everybody in service and at least min(k + 1, k + m). Whoever is in service and
-// does not answer is asked again until it does, or the map has it as down: data are let go from the log only when
-// that much is durable.
+// The quorum that a pool names, or everybody in service and at least min(k + 1, k + m).
 Task<Result<ChunkPutResult>> MeshChunks::put(PoolId pool_id, ChunkId chunk, BufferChain data, std::vector<u32> crcs,
                                              ChunkPutOptions options) {
     CORELET_ASSERT(data.size() % k_block_bytes == 0 && crcs.size() == data.size() / k_block_bytes);
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
     if (!pool) co_return fail(Code::kUnavailable, "pool " + std::to_string(pool_id.v) + " is not in the map here");
-    u64 const bytes = data.size();
     CO_TRY(std::shared_ptr<Spread> const spread, cut_up(*pool, chunk, std::move(data), std::move(crcs)));
     spread->options = options;
-    Instant const patience = env_.clock.now() + options_.put_patience;
+    spread->patience = env_.clock.now() + options_.put_patience;
+    auto put = may_put_behind(*pool, *spread) ? co_await put_ahead(spread) : co_await put_to_all(spread);
+    if (put) {
+        put->by_quorum = pool->spec.puts_behind();
+        ++stats_.puts;
+        stats_.put_bytes += spread->chunk_bytes;
+    }
+    co_return put;
+}
+
+// Whoever is in service and does not answer is asked again until it does, or the map has it as down: data are let
+// go from the log only when that much is durable.
+Task<Result<ChunkPutResult>> MeshChunks::put_to_all(std::shared_ptr<Spread> spread) {
     for (Duration pause = k_round_least;; pause = std::min(pause * 2, k_round_most)) {
         if (!standing_of(*spread).in_service)
-            co_return fail(Code::kUnavailable, "chunk " + to_string(chunk) +
+            co_return fail(Code::kUnavailable, "chunk " + to_string(spread->chunk) +
                                                    ": its slot has fewer members in service than a put needs");
         CO_TRY_VOID(co_await put_round(spread));
         Standing const standing = standing_of(*spread);
-        bool const enough = standing.least != 0 && standing.durable >= standing.least;
-        bool const waits =
-            (standing.all_in_service || !enough) && standing.waited_for != 0 && env_.clock.now() < patience;
-        if (!waits && !enough) co_return std::unexpected(with_context(spread->last, "chunk " + to_string(chunk)));
-        if (!waits) {
-            ++stats_.puts;
-            stats_.put_bytes += bytes;
+        bool const waits = standing.waited_for != 0 && env_.clock.now() < spread->patience && !spread->abandoned;
+        if (!waits && !standing.is_enough())
+            co_return std::unexpected(with_context(spread->last, "chunk " + to_string(spread->chunk)));
+        if (!waits)
             co_return ChunkPutResult{standing.epoch, standing.durable,
                                      standing.durable == spread->redundancy.width()};
-        }
         co_await env_.clock.sleep(pause);
     }
 }
@@ -187,19 +164,12 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread) {
         CoreletId const member = table->at(slot, position);
         if (member.is_zero() || !map->is_up(member)) continue;
         if (spread->durable.contains({position, member}) || spread->refused.contains({position, member})) continue;
-        usize const piece = spread->piece(position);
         asked.emplace_back(position, member);
-        puts.push_back(put_fragment(
-            member, FragmentPut{spread->pool, FragmentId{spread->chunk, position}, table, spread->redundancy,
-                                spread->chunk_bytes, spread->fragments[piece], spread->crcs[piece],
-                                spread->options.traffic, spread->options.room, false}));
+        puts.push_back(put_one(spread, position, member, table));
     }
     auto const results = co_await join_all<Result<void>>(std::move(puts));
     for (usize i = 0; i < results.size(); ++i) {
-        if (results[i]) {
-            spread->durable.insert(asked[i]);
-            continue;
-        }
+        if (results[i]) continue;
         const Error& error = results[i].error();
         spread->last = error;
         if (error.code == Code::kExists || error.code == Code::kInvalid)
@@ -210,6 +180,24 @@ Task<Result<void>> MeshChunks::put_round(std::shared_ptr<Spread> spread) {
         if (cannot) spread->refused.insert(asked[i]);
     }
     co_return {};
+}
+
+// Counts as soon as it is durable: who waits for a quorum does not wait for the round.
+Task<Result<void>> MeshChunks::put_one(std::shared_ptr<Spread> spread, u8 position, CoreletId member,
+                                       mesh::TablePtr table) {
+    usize const piece = spread->piece(position);
+    FragmentPut put{spread->pool,         FragmentId{spread->chunk, position},
+                    std::move(table),     spread->redundancy,
+                    spread->chunk_bytes,  spread->fragments[piece],
+                    spread->crcs[piece],  spread->options.traffic,
+                    spread->options.room, false};
+    auto const done = co_await put_fragment(member, std::move(put));
+    if (done) {
+        spread->durable.insert({position, member});
+        behind_.learn(spread->chunk, member, 1U << position);
+        spread->changed.notify_all();
+    }
+    co_return done;
 }
 
 Task<Result<void>> MeshChunks::put_fragment(CoreletId at, FragmentPut put) {
@@ -253,6 +241,7 @@ Task<Result<void>> MeshChunks::remove(PoolId pool_id, std::vector<ChunkId> chunk
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
     if (!pool) co_return fail(Code::kUnavailable, "the pool is not in the map here");
+    for (ChunkId chunk : chunks) behind_.forget(chunk);
     std::map<CoreletId, pb::RemoveChunks> messages;
     for (ChunkId chunk : chunks)
         for (const mesh::TablePtr& table : pool->tables)

@@ -74,10 +74,13 @@ class ChunkWorld {
     using Extra = std::function<std::shared_ptr<void>(Holder&)>;
     // Corelets with the ids 1..n, in a map of that many with one pool.
     ChunkWorld(u64 seed, usize corelets, std::string_view redundancy, Extra extra = {},
-               MeshChunks::Options options = {})
+               MeshChunks::Options options = {}, const mesh::PoolSpec& quorums = {})
         : world_(seed, quiet()), extra_(std::move(extra)), options_(options), members_(corelets) {
-        mesh::Map const map =
-            mesh::testing::with_pool(mesh::testing::make_map(corelets), redundancy, mesh::Level::kCorelet);
+        mesh::PoolSpec spec = quorums;
+        spec.name = "main";
+        spec.redundancy = mesh::Redundancy::parse(redundancy).value();
+        spec.level = mesh::Level::kCorelet;
+        mesh::Map const map = mesh::testing::after(mesh::testing::make_map(corelets), mesh::PoolCreated{spec});
         map_ = std::make_shared<const mesh::Map>(map);
         for (usize i = 0; i < corelets; ++i) {
             members_[i].machine = &world_.add_node(name(i));

@@ -24,6 +24,9 @@ struct ChunkPutResult {
     MapEpoch map_epoch;         // the table it was put by
     u32 fragments_durable = 0;  // of k + m; at least the pool's write quorum
     bool complete = false;      // all k + m durable on corelets that are up
+    bool by_quorum = false;     // the pool names a write quorum, which is; the rest is put behind
+    // As much as the pool's write policy asks for before what refers to it may be acknowledged.
+    [[nodiscard]] bool is_enough() const { return complete || by_quorum; }
 };
 
 class Chunks {
@@ -48,6 +51,13 @@ class Chunks {
     // Drops the fragments of chunks that the caller, owner of their space at `epoch`, has proven dead (protocols
     // 8). Best effort: what is not reached is found by inventories later.
     [[nodiscard]] virtual Task<Result<void>> remove(PoolId pool, std::vector<ChunkId> chunks, Epoch epoch) = 0;
+
+    // Returns when of what was put into the space so far, by anybody who is known here, everybody in service has
+    // its fragments, or had ten seconds for it: before a checkpoint refers to it, and the log lets go of what is in
+    // it. At once where puts wait for everybody in any case.
+    [[nodiscard]] virtual Task<void> settle(SpaceId /*space*/) { co_return; }
+    // A chunk that the log names, put by a former owner.
+    virtual void watch(PoolId /*pool*/, ChunkId /*chunk*/) {}
 
     // Bytes on media for `bytes` of data in the pool, and whether at least the write quorum is in service now.
     [[nodiscard]] virtual bool can_put(PoolId pool) const = 0;

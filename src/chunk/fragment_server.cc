@@ -113,7 +113,8 @@ Task<Result<Reply>> FragmentServer::put(Request request) {
     if (stored) co_return Reply{};
     // Either what came is bad, or what is here: then it is rebuilt.
     if (stored.error().code == Code::kCorrupt && store_.fragment_info(id))
-        if (auto const here = co_await store_.verify_fragment(id, options.io); !here) note_damage(id, here.error());
+        if (auto const here = co_await store_.verify_fragment(id, options.io); !here)
+            note_damage(id, here.error(), options.io);
     co_return std::unexpected(stored.error());
 }
 
@@ -128,10 +129,15 @@ Task<Result<Reply>> FragmentServer::read(Request request) {
     options.io = io_class(request.traffic);
     auto data = co_await store_.read_fragment(id, message.offset(), message.length(), options);
     if (!data) {
-        note_damage(id, data.error());
+        note_damage(id, data.error(), options.io);
         co_return std::unexpected(data.error());
     }
+    bytes_read_ += data->data.size();
     pb::ReadFragmentReply reply;
+    if (options.io == IoClass::kHeal) {
+        ++heal_reads_;
+        reply.set_strain(strain_);
+    }
     // Unverified: whoever reads has the checksums of the blocks and compares, here and on the way alike.
     u32 payload_crc = 0;
     if (options.verify) {
@@ -153,7 +159,7 @@ Task<Result<Reply>> FragmentServer::stat(Request request) {
         if (!info) continue;
         auto const header = co_await store_.read_fragment_header(id, io_class(request.traffic));
         if (!header) {
-            note_damage(id, header.error());
+            note_damage(id, header.error(), io_class(request.traffic));
             continue;
         }
         auto* const out = reply.add_fragments();
@@ -192,13 +198,14 @@ Task<Result<Reply>> FragmentServer::report(Request request) {
     if (name.position() >= mesh::k_width_max) co_return fail(Code::kInvalid, "fragment position out of bounds");
     FragmentId const id{ChunkId{SpaceId(name.space()), name.seq()}, static_cast<u8>(name.position())};
     auto const verified = co_await store_.verify_fragment(id, io_class(request.traffic));
-    if (!verified) note_damage(id, verified.error());
+    // Only readers of clients report.
+    if (!verified) note_damage(id, verified.error(), IoClass::kClient);
     co_return Reply{};
 }
 
-void FragmentServer::note_damage(FragmentId id, const Error& error) const {
+void FragmentServer::note_damage(FragmentId id, const Error& error, IoClass io) const {
     bool const damaged = error.code == Code::kCorrupt || error.code == Code::kIo;
-    if (damaged && damaged_) damaged_(id);
+    if (damaged && damaged_) damaged_(id, io);
 }
 
 }  // namespace corelet

@@ -40,8 +40,15 @@ class FragmentServer {
     // Puts now under way that were admitted under a table older than `epoch` (protocols 9.1: a slot is clean only
     // when none is left).
     [[nodiscard]] usize puts_before(MapEpoch epoch) const;
+    // Of fragments, sent out on reads since this corelet started.
+    [[nodiscard]] u64 bytes_read() const { return bytes_read_; }
     // Called with fragments that are here and do not verify, or cannot be read; maybe more than once.
-    void on_damaged(std::function<void(FragmentId)> listener) { damaged_ = std::move(listener); }
+    // With whose read, or look, it was found.
+    void on_damaged(std::function<void(FragmentId, IoClass)> listener) { damaged_ = std::move(listener); }
+    // What clients feel here, in permille of the usual (0: there are none): who reads for healing is told.
+    void set_strain(u32 permille) { strain_ = permille; }
+    // Reads for healing that were answered.
+    [[nodiscard]] u64 heal_reads() const { return heal_reads_; }
 
   private:
     [[nodiscard]] Task<Result<Reply>> put(Request request);
@@ -51,13 +58,16 @@ class FragmentServer {
     [[nodiscard]] Task<Result<Reply>> report(Request request);
     [[nodiscard]] Result<void> check_place(PoolId pool, FragmentId fragment, MapEpoch table_epoch,
                                            u64 table_hash) const;
-    void note_damage(FragmentId id, const Error& error) const;
+    void note_damage(FragmentId id, const Error& error, IoClass io) const;
 
     Store& store_;
     RpcNode& rpc_;
     mesh::MapSource& maps_;
     DeleteAuthority* authority_;
-    std::function<void(FragmentId)> damaged_;
+    std::function<void(FragmentId, IoClass)> damaged_;
+    u32 strain_ = 0;
+    u64 heal_reads_ = 0;
+    u64 bytes_read_ = 0;
     std::map<MapEpoch, usize> puts_under_way_;  // by the epoch of the table they were admitted under
 };
 

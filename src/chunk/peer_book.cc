@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <vector>
 
 namespace corelet {
 
@@ -63,7 +64,19 @@ Duration PeerBook::patience(CoreletId id, u64 bytes) const {
     if (found == peers_.end()) return options_.unknown;
     const RecentLatency& took = found->second.took[size_class(bytes)];
     if (took.count() == 0) return options_.unknown;
-    return std::clamp(took.p95(), options_.least, options_.most);
+    Duration const own = std::clamp(took.p95(), options_.least, options_.most);
+    Duration const others = is_slow(id) ? usual(size_class(bytes)) : Duration{};
+    return others.ns == 0 ? own : std::min(own, std::max(others, options_.least));
+}
+
+Duration PeerBook::usual(usize size) const {
+    std::vector<Duration> took;
+    for (auto const& [id, known] : peers_)
+        if (!is_slow(id) && known.took[size].count() != 0) took.push_back(known.took[size].p95());
+    if (took.empty()) return {};
+    auto const middle = took.begin() + static_cast<std::ptrdiff_t>(took.size() / 2);
+    std::nth_element(took.begin(), middle, took.end());
+    return *middle;
 }
 
 bool PeerBook::is_silent(const Peer& known, Instant now) const {

@@ -2,8 +2,10 @@
 // to be waited for now. And how many reads it may send twice. Pure: time comes in, nothing is drawn.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 
 #include "base/time.h"
 
@@ -43,8 +45,11 @@ class PeerBook {
     PeerBook& operator=(const PeerBook&) = delete;
 
     // How long to wait for an answer of `bytes` before somebody else is asked too: its p95, at least 2 ms, at most
-    // 500 ms.
+    // 500 ms. With a slow one no longer than with others: it would always have as long as it takes.
     [[nodiscard]] Duration patience(CoreletId peer, u64 bytes) const;
+    // Whose devices the mesh holds to be slow: others are asked first, where there is a choice.
+    void set_slow(std::set<CoreletId> slow) { slow_ = std::move(slow); }
+    [[nodiscard]] bool is_slow(CoreletId peer) const { return slow_.contains(peer); }
     // It failed lately, or owes answers and has given none for longer than it ever takes: others first.
     [[nodiscard]] bool is_suspect(CoreletId peer, Instant now) const;
     // True if it is to be asked as usual. Of one whose time as a suspect is over, the first caller is told so, the
@@ -82,23 +87,27 @@ class PeerBook {
     [[nodiscard]] static usize size_class(u64 bytes) { return bytes <= 128 * k_kib ? 0 : 1; }
     [[nodiscard]] bool is_silent(const Peer& peer, Instant now) const;
     [[nodiscard]] Peer& peer(CoreletId id);
+    // The middle one of what those that are not slow take; zero if none was asked.
+    [[nodiscard]] Duration usual(usize size) const;
     Options options_;
     std::map<CoreletId, Peer> peers_;
+    std::set<CoreletId> slow_;
 };
 
-// Reads that may be sent twice: one for ten, and a few at once.
+// Reads that may be sent twice: one for twenty-five, and a few at once.
 class HedgeBudget {
   public:
-    void read_begins() { tenths_ = std::min(tenths_ + 1, k_tenths_max); }
+    static constexpr u32 k_reads_each = 25;
+    void read_begins() { earned_ = std::min(earned_ + 1, k_earned_max); }
     [[nodiscard]] bool take() {
-        if (tenths_ < 10) return false;
-        tenths_ -= 10;
+        if (earned_ < k_reads_each) return false;
+        earned_ -= k_reads_each;
         return true;
     }
 
   private:
-    static constexpr u32 k_tenths_max = 160;
-    u32 tenths_ = k_tenths_max;
+    static constexpr u32 k_earned_max = 16 * k_reads_each;
+    u32 earned_ = k_earned_max;
 };
 
 }  // namespace corelet

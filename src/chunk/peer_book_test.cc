@@ -113,7 +113,28 @@ TEST(PeerBook, SuspicionGrowsWithFailuresButReadsTogetherAreOne) {
     EXPECT_GE(last, 4_s);
 }
 
-TEST(HedgeBudget, OneReadOfTenIsSentTwice) {
+TEST(PeerBook, WithASlowOneNoLongerThanWithOthers) {
+    PeerBook book({});
+    Instant now{};
+    for (int i = 0; i < 100; ++i) answer(book, 4096, 50_ms, now);
+    EXPECT_GE(book.patience(k_peer, 4096), 50_ms);
+    book.set_slow({k_peer});
+    EXPECT_TRUE(book.is_slow(k_peer));
+    EXPECT_GE(book.patience(k_peer, 4096), 50_ms) << "nobody else was asked yet";
+    for (u64 id : {11U, 12U, 13U})
+        for (int i = 0; i < 100; ++i) {
+            PeerBook::Question question(book, CoreletId(id), 4096, now);
+            now = now + 8_ms;
+            question.answered(now);
+        }
+    EXPECT_LT(book.patience(k_peer, 4096), 10_ms);
+    EXPECT_GE(book.patience(k_peer, 4096), 8_ms);
+    EXPECT_FALSE(book.is_suspect(k_peer, now)) << "it is asked all the same";
+    book.set_slow({});
+    EXPECT_GE(book.patience(k_peer, 4096), 50_ms);
+}
+
+TEST(HedgeBudget, OneReadOfTwentyFiveIsSentTwice) {
     HedgeBudget budget;
     int taken = 0;
     while (budget.take()) ++taken;
@@ -122,7 +143,7 @@ TEST(HedgeBudget, OneReadOfTenIsSentTwice) {
         budget.read_begins();
         if (budget.take()) ++taken;
     }
-    EXPECT_EQ(taken, 16 + 100);
+    EXPECT_EQ(taken, 16 + 40);
 }
 
 }  // namespace
