@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <tuple>
 
 #include "base/checksum.h"
 #include "stream/owner_core.h"

@@ -66,10 +66,16 @@ class LogPlacement {
     // In a replicated pool, where a chunk of this name belongs, in the slot's order; empty otherwise. A segment
     // that lies there becomes a chunk without being written again.
     [[nodiscard]] virtual std::vector<CoreletId> homes(PoolId pool, SegmentId segment) const = 0;
+    // Whether a new chunk of this name would lie where it should: with corelets that are there, near its owner. A
+    // matter of taste only: any name will do.
+    [[nodiscard]] virtual bool suits(PoolId pool, ChunkId chunk) const = 0;
     // All corelets that fail together with this one, by the pool's failure domain; itself among them.
     [[nodiscard]] virtual std::vector<CoreletId> domain_of(PoolId pool, CoreletId corelet) const = 0;
     // Not down, failing or out by the map's word, and heard of here.
     [[nodiscard]] virtual bool is_up(CoreletId corelet) const = 0;
+    // It is to leave the mesh, and is there until nothing needs it: what it has is as good as any other's, and what
+    // is open there goes elsewhere, where that can be had.
+    [[nodiscard]] virtual bool is_leaving(CoreletId /*corelet*/) const { return false; }
     // Confirmed dead (down or out): recovery does not wait for it.
     [[nodiscard]] virtual bool is_confirmed_dead(CoreletId corelet) const = 0;
     // Bytes of log the pool's packed form of a segment may take, reserved where a segment is prepared.

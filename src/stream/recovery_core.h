@@ -3,6 +3,7 @@
 // stream_recovery.h.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "stream/record.h"

@@ -2,6 +2,8 @@
 // what must be durable (records, fences) the shell makes durable before it answers.
 #pragma once
 
+#include <algorithm>
+
 #include "stream/record.h"
 #include "stream/segment.h"
 

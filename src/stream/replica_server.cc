@@ -381,6 +381,12 @@ Task<Result<void>> await_append(Task<Result<Reply>> call) {
 }
 }  // namespace
 
+Task<Result<void>> RpcReplicaPort::watched(WatchedRequest request, Task<Result<void>> call) {
+    auto const answer = co_await std::move(call);
+    request.ended(request_end(answer), clock_.now());
+    co_return answer;
+}
+
 // All appends of a segment travel in one lane, and a call takes its place in it now, so that they arrive in order.
 // The record carries its own checksums.
 Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record,
@@ -393,8 +399,9 @@ Task<Result<void>> RpcReplicaPort::append(CoreletId replica, SegmentId segment, 
     options.deadline = clock_.now() + 10_s;
     options.lane = Lane::kPrompt;
     options.payload_crc = record_crc;
-    return await_append(
-        rpc_.call(replica, stream_method::k_append, encode_message(message), std::move(record), options));
+    return watched(WatchedRequest(observer_, replica, RequestNeed::kDevice, clock_.now()),
+                   await_append(rpc_.call(replica, stream_method::k_append, encode_message(message),
+                                          std::move(record), options)));
 }
 
 Task<Result<void>> RpcReplicaPort::heartbeat(CoreletId replica, SegmentId segment, Epoch epoch) {
@@ -402,7 +409,8 @@ Task<Result<void>> RpcReplicaPort::heartbeat(CoreletId replica, SegmentId segmen
     message.set_space(segment.space.v);
     message.set_seq(segment.seq);
     message.set_epoch(epoch.v);
-    return simple(replica, stream_method::k_heartbeat, encode_message(message), 2_s);
+    return watched(WatchedRequest(observer_, replica, RequestNeed::kLoop, clock_.now()),
+                   simple(replica, stream_method::k_heartbeat, encode_message(message), 2_s));
 }
 
 Task<Result<void>> RpcReplicaPort::release(CoreletId replica, SegmentId segment, Epoch epoch) {
@@ -437,8 +445,11 @@ Task<Result<Buffer>> RpcReplicaPort::read(CoreletId replica, SegmentId segment, 
     options.deadline = clock_.now() + 2_s;
     options.reply_bytes_expected = static_cast<u32>(length);
     options.checks_payload = true;  // by the records' and the page entries' checksums
-    CO_TRY(Reply reply, co_await rpc_.call(replica, stream_method::k_read, encode_message(message), {}, options));
-    co_return reply.payload.empty() ? Buffer{} : reply.payload.flatten();
+    WatchedRequest watched(observer_, replica, RequestNeed::kDevice, clock_.now());
+    auto reply = co_await rpc_.call(replica, stream_method::k_read, encode_message(message), {}, options);
+    watched.ended(request_end(reply), clock_.now());
+    if (!reply) co_return std::unexpected(reply.error());
+    co_return reply->payload.empty() ? Buffer{} : reply->payload.flatten();
 }
 
 Task<Result<void>> RpcReplicaPort::seal(CoreletId replica, SegmentId segment, u64 end_bytes) {

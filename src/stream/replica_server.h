@@ -9,6 +9,7 @@
 #include "rt/env.h"
 #include "stream/ports.h"
 #include "stream/replica_core.h"
+#include "wire/request_observer.h"
 #include "wire/rpc.h"
 
 namespace corelet {
@@ -77,6 +78,8 @@ class ReplicaServer {
 class RpcReplicaPort final : public ReplicaPort {
   public:
     RpcReplicaPort(RpcNode& rpc, Clock& clock) : rpc_(rpc), clock_(clock) {}
+    // Told of appends, heartbeats and reads. Outlives this.
+    void set_observer(RequestObserver* observer) { observer_ = observer; }
     [[nodiscard]] Task<Result<void>> prepare(CoreletId replica, PrepareRequest request) override;
     [[nodiscard]] Task<Result<void>> append(CoreletId replica, SegmentId segment, u64 offset, BufferChain record,
                                             u32 record_crc) override;
@@ -92,8 +95,10 @@ class RpcReplicaPort final : public ReplicaPort {
 
   private:
     [[nodiscard]] Task<Result<void>> simple(CoreletId replica, Method method, Buffer body, Duration timeout);
+    [[nodiscard]] Task<Result<void>> watched(WatchedRequest request, Task<Result<void>> call);
     RpcNode& rpc_;
     Clock& clock_;
+    RequestObserver* observer_ = nullptr;
 };
 
 }  // namespace corelet

@@ -50,6 +50,9 @@ Task<usize> SegmentSweeper::sweep() {
     }
     suspects_ = std::move(suspects);
     usize dropped = 0;
+    if (dead.empty()) co_return dropped;
+    auto const recovery = co_await catalog_.get(k_recovery_key, env_.clock.now() + 5_s);
+    if (!recovery || *recovery) co_return dropped;
     for (const auto& [space, segments] : dead) {
         auto const found = co_await catalog_.get(stream_key(space), env_.clock.now() + 5_s);
         pb::Stream stream;

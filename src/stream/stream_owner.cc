@@ -338,11 +338,13 @@ Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, 
         return rank(a) < rank(b);
     });
     Error last{Code::kUnknown, false, 0, "segment " + to_string(segment) + " has no replicas"};
+    std::optional<Error> no_answer;  // who gave none may have it
     for (CoreletId replica : order) {
         auto const bytes = co_await deps_.replicas.read(replica, segment, u64{first_block} * k_block_bytes,
                                                         u64{blocks} * k_block_bytes);
         if (!bytes) {
             last = bytes.error();
+            if (last.is_retryable() && last.code != Code::kUnknown) no_answer = last;
             continue;
         }
         BufferChain chain(*bytes);
@@ -351,7 +353,7 @@ Task<Result<BufferChain>> StreamOwner::read(SegmentId segment, u32 first_block, 
                     [&] { return to_string(segment) + " on " + to_string(replica); });
         last = Error{Code::kCorrupt, false, 0, "segment " + to_string(segment) + ": no copy verifies"};
     }
-    co_return std::unexpected(last);
+    co_return std::unexpected(no_answer.value_or(last));
 }
 
 bool StreamOwner::lists(u64 seq) const {
@@ -362,10 +364,6 @@ bool StreamOwner::lists(u64 seq) const {
 
 // --- the rest
 // -------------------------------------------------------------------------------------------------------
-
-ChunkId StreamOwner::new_chunk_id() {
-    return ChunkId{record_->space(), make_seq(epoch(), next_counter_++)};
-}
 
 void StreamOwner::request_roll() {
     if (stopped_.is_set()) return;

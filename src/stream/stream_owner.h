@@ -153,6 +153,8 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] StandbyWish at_home(StandbyWish wish);
     [[nodiscard]] Task<Result<void>> withdraw_bad_standbys();
     [[nodiscard]] bool must_withdraw(const pb::Segment& segment) const;
+    [[nodiscard]] bool must_leave(CoreletId corelet) const;
+    void roll_away_from_the_leaving();
     [[nodiscard]] Task<Result<void>> activate_dormant();
     [[nodiscard]] Task<Result<void>> list_standby(StandbyWish wish);
     [[nodiscard]] Task<Result<void>> prepare_everywhere(ReplicaPort::PrepareRequest request);

@@ -433,6 +433,24 @@ TEST(StreamOwner, ReadsAreServedOnlyUnderTheLease) {
     ASSERT_TRUE(rig.await(rig.owner(2).wait_readable()));
 }
 
+TEST(StreamOwner, WhoGivesNoAnswerMayHaveWhatNoOtherCopyHas) {
+    StreamRig rig(181, 5);
+    ASSERT_TRUE(rig.take_now(1));
+    ASSERT_TRUE(rig.append_now(1, 7));
+    pb::Segment const segment = rig.record().segments(0);
+    auto const read_others = [&] {
+        SegmentId const id{SpaceId(rig.record().space()), segment.seq()};
+        return rig.await(rig.owner(1).read(id, 0, 1, {0xBAD})).error();
+    };
+    EXPECT_EQ(read_others().code, Code::kCorrupt) << "all have said what they have";
+    for (u64 replica : segment.replicas()) {
+        if (replica == 1) continue;
+        rig.replicas.host(CoreletId(replica)).silent = true;
+        EXPECT_TRUE(read_others().is_retryable()) << read_others().to_string();
+        rig.replicas.host(CoreletId(replica)).silent = false;
+    }
+}
+
 TEST(StreamOwner, HandOverIsQuickAndTheLastWord) {
     StreamRig rig(19, 5);
     ASSERT_TRUE(rig.take_now(1));

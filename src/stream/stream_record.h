@@ -18,6 +18,9 @@ inline constexpr usize k_stream_record_bytes_max = 512 * k_kib;
 static_assert(k_stream_record_bytes_max < k_catalog_transaction_bytes_max);
 
 [[nodiscard]] std::string stream_key(SpaceId space);
+// There while the catalog is one that was recovered and nobody has agreed to it yet: nothing is deleted
+// (protocols 8.3).
+inline constexpr const char* k_recovery_key = "recovery";
 // Present while the corelet has a session; attached to its lease.
 [[nodiscard]] std::string session_key(CoreletId corelet);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <cstring>
 
 #include "base/checksum.h"
 #include "sim/world.h"

@@ -44,6 +44,7 @@ Task<bool> StreamOwner::tend_standbys() {
             OwnerEffects effects;
             core_.widen(now(), effects);
             execute(std::move(effects));
+            roll_away_from_the_leaving();
             auto wish = next_wish();
             if (!wish) co_return true;
             step = co_await list_standby(*std::move(wish));
@@ -94,8 +95,33 @@ bool StreamOwner::must_withdraw(const pb::Segment& segment) const {
     bool const usable = segment.state() == pb::Segment::DORMANT ||
                         std::any_of(core_.standbys().begin(), core_.standbys().end(),
                                     [&](const LogSegment& standby) { return standby.id.seq == segment.seq(); });
-    return !usable || std::any_of(segment.replicas().begin(), segment.replicas().end(),
-                                  [&](u64 id) { return !deps_.placement.is_up(CoreletId(id)); });
+    return !usable || std::any_of(segment.replicas().begin(), segment.replicas().end(), [&](u64 id) {
+        return !deps_.placement.is_up(CoreletId(id)) || must_leave(CoreletId(id));
+    });
+}
+
+// It is to leave the mesh, and without it there are corelets enough.
+bool StreamOwner::must_leave(CoreletId corelet) const {
+    return deps_.placement.is_leaving(corelet) && choose({corelet}).size() >= deps_.placement.policy(pool()).width;
+}
+
+// The open segment goes on in a standby that does without: as if that replica had failed, but only where a standby
+// of full width is there for it.
+void StreamOwner::roll_away_from_the_leaving() {
+    if (is_stuck()) return;
+    usize const width = deps_.placement.policy(pool()).width;
+    for (CoreletId replica : core_.open_segment()->replicas) {
+        if (!must_leave(replica)) continue;
+        bool const covered = std::ranges::any_of(core_.standbys(), [&](const LogSegment& standby) {
+            return standby.replicas.size() >= width && avoids(standby.replicas, {replica});
+        });
+        if (!covered) continue;
+        OwnerEffects effects;
+        core_.failed(core_.open_segment()->id, replica, Error{Code::kReset, false, 0, "it leaves the mesh"}, now(),
+                     effects);
+        execute(std::move(effects));
+        return;
+    }
 }
 
 // A standby with a lost replica is never used again, from before its delisting is proposed.
@@ -387,6 +413,15 @@ Task<Result<void>> StreamOwner::list_standby(StandbyWish wish) {
     execute(std::move(effects));
     tick_wanted_.notify_one();
     co_return {};
+}
+
+// Names that would lie badly are left out, as long as there are better ones near.
+ChunkId StreamOwner::new_chunk_id() {
+    constexpr int k_tries = 64;
+    for (int i = 0;; ++i) {
+        ChunkId const id{record_->space(), make_seq(epoch(), next_counter_++)};
+        if (i == k_tries || deps_.placement.suits(pool(), id)) return id;
+    }
 }
 
 }  // namespace corelet

@@ -158,6 +158,7 @@ class MemoryPlacement final : public LogPlacement {
     [[nodiscard]] std::vector<CoreletId> homes(PoolId, SegmentId segment) const override {
         return homes_of ? homes_of(segment) : std::vector<CoreletId>{};
     }
+    [[nodiscard]] bool suits(PoolId, ChunkId) const override { return true; }
     [[nodiscard]] std::vector<CoreletId> domain_of(PoolId, CoreletId corelet) const override;
     [[nodiscard]] bool is_up(CoreletId corelet) const override { return up.contains(corelet); }
     [[nodiscard]] bool is_confirmed_dead(CoreletId corelet) const override { return !up.contains(corelet); }

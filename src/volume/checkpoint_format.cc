@@ -8,7 +8,7 @@ namespace corelet {
 namespace {
 
 constexpr u32 k_root_magic = 0x544F5256;  // "VROT"
-constexpr u16 k_version = 1;
+constexpr u16 k_checkpoint_version = 1;
 constexpr usize k_table_header_bytes = 16;
 constexpr usize k_map_chunk_bytes = 24;
 constexpr usize k_segment_header_bytes = 16;
@@ -40,7 +40,7 @@ bool is_sane(const PageRef& ref) {
 std::string encode_root(const CheckpointRoot& root) {
     Writer out;
     out.put(k_root_magic)
-        .put(k_version)
+        .put(k_checkpoint_version)
         .put(u16{0})
         .put(root.size_bytes)
         .put(root.mapped_blocks)
@@ -70,7 +70,8 @@ Result<CheckpointRoot> decode_root(std::string_view text) {
     u16 const version = in.get<u16>();
     (void)in.get<u16>();
     if (magic != k_root_magic) return corrupt("this is no root");
-    if (version != k_version) return fail(Code::kUnsupported, "volume checkpoint of another version", version);
+    if (version != k_checkpoint_version)
+        return fail(Code::kUnsupported, "volume checkpoint of another version", version);
     if (tail.get<u32>() != crc32c(bytes.first(bytes.size() - 4))) return corrupt("root's checksum");
     CheckpointRoot root;
     root.size_bytes = in.get<u64>();

@@ -147,6 +147,9 @@ Task<Result<void>> Checkpointer::checkpoint() {
     PageWriter writer(core_, count_pages(cut));
     CO_TRY(CheckpointRoot root, co_await write(&cut, &writer));
     CO_TRY_VOID(co_await writer.finish());
+    // With the commit the log lets go of what the chunks hold, and their entries end: what is put behind is settled
+    // first, or nobody would know of it any more.
+    co_await core_.chunks.settle();
     CO_TRY_VOID(co_await commit(&cut, root));
     auto const condemned = cut.condemned;
     install(std::move(cut), std::move(root), writer);

@@ -9,7 +9,7 @@ namespace {
 
 constexpr u32 k_data_magic = 0x58444956;  // "VIDX"
 constexpr u32 k_map_magic = 0x504D4956;   // "VIMP"
-constexpr u16 k_version = 1;
+constexpr u16 k_index_version = 1;
 constexpr u16 k_flag_of_segment = 1;
 constexpr usize k_header_bytes = 32;
 constexpr usize k_crc_offset = 24;
@@ -25,7 +25,7 @@ struct Header {
 };
 
 void put_header(Writer& out, u32 magic, const Header& header) {
-    out.put(magic).put(k_version).put(header.flags).put(header.chunk).put(header.count).put(header.blocks);
+    out.put(magic).put(k_index_version).put(header.flags).put(header.chunk).put(header.count).put(header.blocks);
     out.put(u32{0}).put(u32{0});
     CORELET_ASSERT(out.size() == k_header_bytes);
 }
@@ -41,7 +41,7 @@ Result<Header> get_header(Bytes bytes, u32 magic, u64 chunk) {
     header.blocks = in.get<u32>();
     header.crc = in.get<u32>();
     if (in.failed() || found != magic) return fail(Code::kCorrupt, "no index at the head of the chunk", chunk);
-    if (version != k_version) return fail(Code::kUnsupported, "chunk index of another version", version);
+    if (version != k_index_version) return fail(Code::kUnsupported, "chunk index of another version", version);
     if (header.chunk != chunk) return fail(Code::kCorrupt, "index of another chunk", header.chunk);
     return header;
 }

@@ -33,13 +33,13 @@ Task<Result<void>> ChunkIo::put(u64 seq, BufferChain data, std::vector<u32> crcs
     }
 }
 
-Task<Result<bool>> ChunkIo::put_whole(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
+Task<Result<bool>> ChunkIo::put_enough(u64 seq, BufferChain data, std::vector<u32> crcs, TrafficClass traffic) {
     u64 const bytes = data.size();
     auto const put = co_await chunks_.put(pool_, {space_, seq}, std::move(data), std::move(crcs),
                                           ChunkPutOptions{traffic, SpaceClass::kClient});
     if (!put) co_return std::unexpected(put.error());
     bytes_put_ += bytes;
-    co_return put->complete;
+    co_return put->is_enough();
 }
 
 Task<Result<BufferChain>> ChunkIo::get(u64 seq, u64 chunk_blocks, u64 first, u64 count,

@@ -120,12 +120,12 @@ Task<Result<bool>> DirectWriter::place(const Batch* batch) {
     co_return placed;
 }
 
-// False: not all fragments are durable.
+// False: fewer fragments are durable than the pool's write policy asks for.
 Task<Result<bool>> DirectWriter::put(u64 chunk, BufferChain data, std::vector<u32> crcs) {
     Instant const deadline = core_.now() + k_put_patience;
     auto const whole = co_await with_deadline<bool>(
         core_.deps.clock, deadline,
-        core_.chunks.put_whole(chunk, std::move(data), std::move(crcs), TrafficClass::kClient));
+        core_.chunks.put_enough(chunk, std::move(data), std::move(crcs), TrafficClass::kClient));
     if (!whole) log_info(core_.deps.log, "volume.direct_failed", [&] { return whole.error().to_string(); });
     co_return whole.has_value() && *whole;
 }
@@ -145,7 +145,7 @@ Task<Result<bool>> DirectWriter::name(const Batch* batch, const ChunkIndex* inde
     std::sort(leaves.begin(), leaves.end());
     leaves.erase(std::unique(leaves.begin(), leaves.end()), leaves.end());
     auto const grant = co_await core_.state.map.budget().admit(DirtyBudget::cost_of(leaves));
-    CO_TRY(auto const pins, co_await core_.state.map.pin_leaves(std::move(leaves), true));
+    CO_TRY(auto const pins, co_await core_.ask_map([&] { return core_.state.map.pin_leaves(leaves, true); }));
     RangeLocks::Held lock;
     // All of them by one lock: several, taken one after the other, could wait for each other.
     if (!locks_.idle()) co_await locks_.lock(lock, Extent{low, static_cast<u32>(high - low)});

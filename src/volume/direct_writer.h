@@ -2,10 +2,10 @@
 // pool's redundancy, they need no copy in the log and no packing.
 //
 // Writes that are under way together share a chunk, so that chunks stay as large as packing makes them; what would
-// make a small one goes by the log. A write counts when all k + m fragments are durable and the entry that names
-// the chunk is acknowledged: then it is as safe as a packed one. Where that cannot be had (a member is away or
-// slow, the pool is full) it goes by the log, as if nothing had been tried, and the chunk that was begun is given
-// up: an entry says so, and it is deleted like any other dead chunk.
+// make a small one goes by the log. A write counts when all k + m fragments are durable, or the write quorum that
+// the pool names, and the entry that names the chunk is acknowledged: then it is as safe as a packed one. Where
+// that cannot be had (a member is away or slow, the pool is full) it goes by the log, as if nothing had been tried,
+// and the chunk that was begun is given up: an entry says so, and it is deleted like any other dead chunk.
 #pragma once
 
 #include <deque>

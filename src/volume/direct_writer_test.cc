@@ -79,6 +79,20 @@ TEST(DirectWriter, ReplicatedPoolsWriteTheLogAlone) {
     EXPECT_EQ(rig.volume->stats().unpacked_bytes, 8 * k_write_bytes);
 }
 
+// A pool that names a write quorum takes that for enough.
+TEST(DirectWriter, TheQuorumThatThePoolNamesIsEnough) {
+    VolumeRig rig(14, direct_options());
+    rig.attach();
+    rig.world.puts_incomplete = rig.world.puts_behind = true;
+    write_together(rig, 16, 300);
+    EXPECT_GE(rig.volume->stats().chunks_placed, 2U);
+    expect_together(rig, 16, 300);
+    rig.crash();
+    rig.attach();
+    EXPECT_GE(rig.world.watched.size(), 2U) << "the next owner looks after them";
+    expect_together(rig, 16, 300);
+}
+
 TEST(DirectWriter, WithoutTheWholeRedundancyItIsTheLog) {
     VolumeRig rig(4, direct_options());
     rig.attach();

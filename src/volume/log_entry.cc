@@ -6,7 +6,7 @@ namespace corelet {
 
 namespace {
 
-constexpr u8 k_version = 1;
+constexpr u8 k_entry_version = 1;
 enum class Kind : u8 {
     kWrite = 1,
     kClear = 2,
@@ -18,7 +18,7 @@ enum class Kind : u8 {
 };
 
 void begin(Writer& out, Kind kind) {
-    out.put(k_version).put(static_cast<u8>(kind));
+    out.put(k_entry_version).put(static_cast<u8>(kind));
 }
 
 void put_extents(Writer& out, const std::vector<Extent>& extents) {
@@ -149,7 +149,7 @@ Result<VolumeEntry> decode_volume_entry(Bytes meta) {
     u8 const version = in.get<u8>();
     Kind const kind = static_cast<Kind>(in.get<u8>());
     if (in.failed()) return malformed("too short");
-    if (version != k_version) return fail(Code::kUnsupported, "volume log entry of another version", version);
+    if (version != k_entry_version) return fail(Code::kUnsupported, "volume log entry of another version", version);
     auto entry = decode_body(kind, in);
     if (entry && in.failed()) return malformed("too short");
     return entry;

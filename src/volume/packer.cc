@@ -171,6 +171,7 @@ Task<Result<bool>> Packer::adopt(u64 seq) {
         core_.state.puts_in_flight.erase(index.chunk);
         co_return std::unexpected(put.error());
     }
+    co_await core_.chunks.settle();
     volume_entry::Adopted entry{seq, blocks, index.chunk, static_cast<u32>(bytes.size() / k_block_bytes)};
     for (u32 attempt = 0;; ++attempt) {
         auto const appended = co_await core_.append(entry, {}, {}, true);
@@ -298,6 +299,8 @@ Task<Result<void>> Packer::put_chunk(std::vector<IndexEntry> entries, Buffer dat
         core_.state.puts_in_flight.erase(index.chunk);
         co_return put;
     }
+    // Nobody waits for it but the log, which has the blocks in more copies than a write quorum may leave of them.
+    co_await core_.chunks.settle();
     PackingNote const note(core_, index);
     for (u32 attempt = 0;; ++attempt) {
         auto const appended = co_await core_.append(packed, {}, {}, true);

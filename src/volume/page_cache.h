@@ -8,6 +8,7 @@
 // directory pages that a checkpoint rewrites leave an eighth of the bound, and there is always something to evict.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 

@@ -114,6 +114,8 @@ Task<Result<void>> Volume::replay(Replayed event) {
     std::optional<ChunkIndex> index;
     if (auto const chunk = indexed_chunk(event.entry)) {
         CO_TRY(index, co_await core_.chunks.get_index(chunk->seq, chunk->blocks, TrafficClass::kClient));
+        // Acknowledged by its quorum; what is packed has settled before there is an entry.
+        if (std::holds_alternative<volume_entry::Placed>(event.entry)) core_.chunks.watch(chunk->seq);
     }
     bool const create = !std::holds_alternative<volume_entry::Packed>(event.entry) &&
                         !(std::holds_alternative<volume_entry::Clear>(event.entry) &&

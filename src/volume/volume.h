@@ -17,6 +17,17 @@
 
 namespace corelet {
 
+// Blocks of a volume that lie one after the other in one container, or of which none has data.
+struct MappedRun {
+    u64 lba = 0;
+    u64 blocks = 0;
+    BlockEntry first;  // of the first one
+    // Of the container; empty if there is no data, or it is gone since.
+    std::optional<ContainerKind> kind;
+    u32 container_blocks = 0;
+    [[nodiscard]] bool goes_on_with(const BlockEntry& entry) const;
+};
+
 class Volume final : public BlockDevice, public LogSink {
   public:
     Volume(VolumeDeps deps, VolumeOptions options);
@@ -58,6 +69,8 @@ class Volume final : public BlockDevice, public LogSink {
     // (protocols 8.2 to 8.4).
     [[nodiscard]] Task<Result<void>> bury(std::vector<u64> seqs, u64 horizon);
     [[nodiscard]] VolumeStats stats() const { return core_.stats(); }
+    // Where the blocks from `lba` on lie now, at most up to `end`: consecutive runs, at least one, at most `limit`.
+    [[nodiscard]] Task<Result<std::vector<MappedRun>>> runs(u64 lba, u64 end, usize limit);
     // For tests and tools that look into it.
     [[nodiscard]] VolumeCore& core() { return core_; }
 
@@ -87,7 +100,6 @@ class Volume final : public BlockDevice, public LogSink {
     // volume_read.cc
     [[nodiscard]] Task<Result<std::vector<BlockEntry>>> look_up(Extent extent);
     [[nodiscard]] Task<Result<BufferChain>> read_blocks(Extent extent);
-    [[nodiscard]] Task<Result<void>> wait_readable();
     // volume_attach.cc
     [[nodiscard]] Task<Result<void>> replay(Replayed event);
 

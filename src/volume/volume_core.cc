@@ -26,6 +26,17 @@ Task<Result<void>> VolumeCore::append(VolumeEntry entry, BufferChain blocks, std
     co_return std::unexpected(error);
 }
 
+Task<Result<void>> VolumeCore::wait_readable() {
+    while (!stream->may_serve()) {
+        auto const readable = co_await stream->wait_readable();
+        if (readable) continue;
+        if (readable.error().code == Code::kFenced || readable.error().code == Code::kShutdown)
+            stop(readable.error());
+        co_return readable;
+    }
+    co_return Result<void>{};
+}
+
 void VolumeCore::stop(Error reason) {
     if (stop_reason) return;
     log_info(deps.log, "volume.stopped", [&] { return reason.to_string(); });

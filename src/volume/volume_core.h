@@ -77,6 +77,18 @@ class VolumeCore {
     // Appends and waits until it is applied. Errors of the stream that end this owner stop the volume.
     [[nodiscard]] Task<Result<void>> append(VolumeEntry entry, BufferChain blocks, std::vector<u32> crcs,
                                             bool system);
+    // Until the lease holds (again); an error that ends this owner stops the volume.
+    [[nodiscard]] Task<Result<void>> wait_readable();
+    // What `ask` finds in the map. An owner that has been replaced names what the next one may have let go of long
+    // ago: only while it may serve is a page that nobody has a loss.
+    template <class Ask>
+    [[nodiscard]] std::invoke_result_t<Ask> ask_map(Ask ask) {
+        for (;;) {
+            auto found = co_await ask();
+            if (found || stream->may_serve()) co_return found;
+            CO_TRY_VOID(co_await wait_readable());
+        }
+    }
     // No request is served from now on; the first reason counts.
     void stop(Error reason);
     [[nodiscard]] bool is_stopped() const { return stop_reason.has_value(); }

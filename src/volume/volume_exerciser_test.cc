@@ -1,6 +1,7 @@
 // A volume under random requests, crashes, and failures of the log and the pool, against a model.
 #include <gtest/gtest.h>
 
+#include "base/sanitized_testing.h"
 #include "volume/volume_model_testing.h"
 #include "volume/volume_testing.h"
 
@@ -267,7 +268,7 @@ TEST(VolumeExerciser, WithoutFaults) {
 
 TEST(VolumeExerciser, FaultsAndCrashes) {
     usize orphans = 0;
-    for (u64 seed = 100; seed < 140 && !HasFailure(); ++seed) {
+    for (u64 seed = 100; seed < 100 + testing::seeds_here(40) && !HasFailure(); ++seed) {
         Exerciser exerciser({.seed = seed});
         exerciser.run();
         orphans += exerciser.orphans;
@@ -276,7 +277,7 @@ TEST(VolumeExerciser, FaultsAndCrashes) {
 }
 
 TEST(VolumeExerciser, AFewHotBlocks) {
-    for (u64 seed = 300; seed < 330 && !HasFailure(); ++seed) {
+    for (u64 seed = 300; seed < 300 + testing::seeds_here(30) && !HasFailure(); ++seed) {
         Exerciser exerciser({.seed = seed, .clients = 16, .operations = 800, .crashes = 1, .hot = true});
         exerciser.run();
     }
@@ -285,7 +286,7 @@ TEST(VolumeExerciser, AFewHotBlocks) {
 // Never more than is there, refusals, cleaning under pressure, and crashes in between.
 TEST(VolumeExerciser, NearlyFull) {
     u64 acknowledged = 0, refused = 0;
-    for (u64 seed = 400; seed < 420 && !HasFailure(); ++seed) {
+    for (u64 seed = 400; seed < 400 + testing::seeds_here(20) && !HasFailure(); ++seed) {
         Exerciser exerciser(
             {.seed = seed, .operations = 600, .crashes = 2, .capacity_bytes = (10 + seed % 3 * 4) * k_mib});
         exerciser.run();
@@ -298,7 +299,7 @@ TEST(VolumeExerciser, NearlyFull) {
 
 TEST(VolumeExerciser, AdoptedInPlace) {
     u64 adopted = 0;
-    for (u64 seed = 200; seed < 220 && !HasFailure(); ++seed) {
+    for (u64 seed = 200; seed < 200 + testing::seeds_here(20) && !HasFailure(); ++seed) {
         Exerciser exerciser({.seed = seed, .adopts = true});
         exerciser.run();
         adopted += exerciser.stats.segments_adopted;
@@ -309,30 +310,30 @@ TEST(VolumeExerciser, AdoptedInPlace) {
 // Beside small ones, parts of blocks, cleaning, refusals and crashes.
 TEST(VolumeExerciser, StraightToChunks) {
     u64 placed = 0, orphans = 0;
-    for (u64 seed = 500; seed < 540 && !HasFailure(); ++seed) {
+    for (u64 seed = 500; seed < 500 + testing::seeds_here(40) && !HasFailure(); ++seed) {
         Exerciser exerciser({.seed = seed, .clients = 12, .direct = true});
         exerciser.run();
         placed += exerciser.stats.chunks_placed;
         orphans += exerciser.orphans;
     }
-    EXPECT_GT(placed, 500U);
+    EXPECT_GT(placed, 12 * testing::seeds_here(40));
     EXPECT_GT(orphans, 0U) << "no crash ever fell between a put and its record: the test is too tame";
 }
 
 TEST(VolumeExerciser, StraightToChunksOnAFewHotBlocks) {
     u64 placed = 0;
-    for (u64 seed = 600; seed < 630 && !HasFailure(); ++seed) {
+    for (u64 seed = 600; seed < 600 + testing::seeds_here(30) && !HasFailure(); ++seed) {
         Exerciser exerciser(
             {.seed = seed, .clients = 16, .operations = 800, .crashes = 1, .direct = true, .hot = true});
         exerciser.run();
         placed += exerciser.stats.chunks_placed;
     }
-    EXPECT_GT(placed, 100U);
+    EXPECT_GT(placed, 3 * testing::seeds_here(30));
 }
 
 TEST(VolumeExerciser, StraightToChunksNearlyFull) {
     u64 placed = 0, refused = 0;
-    for (u64 seed = 700; seed < 720 && !HasFailure(); ++seed) {
+    for (u64 seed = 700; seed < 700 + testing::seeds_here(20) && !HasFailure(); ++seed) {
         Exerciser exerciser({.seed = seed,
                              .clients = 12,
                              .operations = 600,

@@ -12,17 +12,6 @@ constexpr usize k_status_leaves_max = 256;  // looked at for one answer
 constexpr usize k_status_extents_max = 1024;
 }  // namespace
 
-Task<Result<void>> Volume::wait_readable() {
-    while (!core_.stream->may_serve()) {
-        auto const readable = co_await core_.stream->wait_readable();
-        if (readable) continue;
-        if (readable.error().code == Code::kFenced || readable.error().code == Code::kShutdown)
-            core_.stop(readable.error());
-        co_return readable;
-    }
-    co_return Result<void>{};
-}
-
 Task<Result<BufferChain>> Volume::read(u64 offset, u32 length) {
     CORELET_ASSERT(offset % 512 == 0 && length % 512 == 0 && length <= size_bytes() &&
                    offset <= size_bytes() - length);
@@ -49,7 +38,8 @@ Task<Result<std::vector<BlockEntry>>> Volume::look_up(Extent extent) {
     entries.reserve(extent.count);
     for (u64 lba = extent.lba; lba < extent.end();) {
         u64 const end = std::min(extent.end(), (leaf_of(lba) + 1) * k_leaf_entries);
-        CO_TRY(PagePin const page, co_await core_.state.map.pin_leaf(leaf_of(lba), false));
+        CO_TRY(PagePin const page,
+               co_await core_.ask_map([&] { return core_.state.map.pin_leaf(leaf_of(lba), false); }));
         for (; lba < end; ++lba) entries.push_back(page ? page.page().entry(slot_of(lba)) : BlockEntry{});
     }
     co_return entries;
@@ -59,19 +49,15 @@ Task<Result<BufferChain>> Volume::read_blocks(Extent extent) {
     std::vector<BlockEntry> before;  // of a try that met an unknown container
     u64 generation = 0;
     for (;;) {
-        auto const found = co_await look_up(extent);
-        bool const lost = found && !before.empty() && *found == before && generation == core_.checkpoint_generation;
-        if (!found || lost) {
-            // An owner that has been replaced names what the next one may have let go of long ago.
-            if (!core_.stream->may_serve()) {
-                CO_TRY_VOID(co_await wait_readable());
-                before.clear();
-                continue;
-            }
-            if (!found) co_return std::unexpected(found.error());
-            co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
+        CO_TRY(std::vector<BlockEntry> const entries, co_await look_up(extent));
+        if (!before.empty() && entries == before && generation == core_.checkpoint_generation) {
+            // As for pages of the map: only who may serve knows.
+            if (core_.stream->may_serve())
+                co_return fail(Code::kLost, "nobody has a block that the volume names", extent.lba);
+            CO_TRY_VOID(co_await core_.wait_readable());
+            before.clear();
+            continue;
         }
-        const std::vector<BlockEntry>& entries = *found;
         generation = core_.checkpoint_generation;
         if (FAULT_POINT("volume.read_late")) co_await core_.deps.clock.sleep(100_ms);
         auto blocks = co_await core_.reader.read(entries, extent.count <= k_keep_blocks_max, TrafficClass::kClient);
@@ -84,7 +70,7 @@ Task<Result<BufferChain>> Volume::read_blocks(Extent extent) {
         // The entries were read before this: if the lease holds now, no later owner had acknowledged anything then,
         // or let anything go that is missed here.
         if (core_.stream->may_serve()) co_return blocks;
-        CO_TRY_VOID(co_await wait_readable());
+        CO_TRY_VOID(co_await core_.wait_readable());
     }
 }
 
@@ -115,19 +101,19 @@ Task<Result<std::vector<BlockStatusExtent>>> Volume::block_status(u64 offset, u6
     for (usize leaves = 0;
          at < offset + length && leaves < k_status_leaves_max && out.size() < k_status_extents_max; ++leaves) {
         u64 const leaf = leaf_of(at / k_block_bytes);
-        CO_TRY(u64 const present, co_await map.next_present(leaf, leaf_end));
+        CO_TRY(u64 const present, co_await core_.ask_map([&] { return map.next_present(leaf, leaf_end); }));
         if (present > leaf) {
             add(present * k_leaf_entries * k_block_bytes, true, true);
             continue;
         }
-        CO_TRY(PagePin const page, co_await map.pin_leaf(leaf, false));
+        CO_TRY(PagePin const page, co_await core_.ask_map([&] { return map.pin_leaf(leaf, false); }));
         u64 const end = std::min((leaf + 1) * k_leaf_entries * k_block_bytes, offset + length);
         while (at < end) {
             BlockEntry const entry = page ? page.page().entry(slot_of(at / k_block_bytes)) : BlockEntry{};
             add(round_down(at, k_block_bytes) + k_block_bytes, entry.is_hole(), !entry.has_data());
         }
     }
-    CO_TRY_VOID(co_await wait_readable());
+    CO_TRY_VOID(co_await core_.wait_readable());
     co_return out;
 }
 

@@ -188,6 +188,34 @@ TEST(VolumeLoss, NorThatItHasRotted) {
     EXPECT_EQ(rig.await(rig.volume->read(0, 4096)).error().code, Code::kFenced);
 }
 
+// The pages of the map are chunks, too.
+void lose_map(VolumeRig& rig) {
+    ASSERT_NO_FATAL_FAILURE(lose_first_chunk(rig));
+    ASSERT_TRUE(rig.await(rig.volume->checkpoint()));
+    rig.crash();
+    rig.attach();
+    rig.world.chunks.clear();
+}
+
+TEST(VolumeLoss, NorThatItsMapIsLost) {
+    VolumeRig rig(18, without_block_cache());
+    ASSERT_NO_FATAL_FAILURE(lose_map(rig));
+    BufferChain const block(Buffer::zeroed(4096));
+    EXPECT_EQ(rig.await(rig.volume->write(0, block, false)).error().code, Code::kLost);
+    EXPECT_EQ(rig.await(rig.volume->trim(0, 64 * k_kib, false)).error().code, Code::kLost);
+    EXPECT_EQ(rig.await(rig.volume->block_status(0, 64 * k_kib)).error().code, Code::kLost);
+    rig.stream->fence();
+    EXPECT_EQ(rig.await(rig.volume->block_status(0, 64 * k_kib)).error().code, Code::kFenced);
+    for (bool trims : {false, true}) {
+        VolumeRig again(19, without_block_cache());
+        ASSERT_NO_FATAL_FAILURE(lose_map(again));
+        again.stream->fence();
+        auto const done =
+            again.await(trims ? again.volume->trim(0, 64 * k_kib, false) : again.volume->write(0, block, false));
+        EXPECT_EQ(done.error().code, Code::kFenced) << trims;
+    }
+}
+
 TEST(VolumeLoss, AChunkThatCannotBeCleanedDoesNotStopCleaning) {
     VolumeOptions tight = options();
     tight.block_cache_bytes = 0;

@@ -118,6 +118,55 @@ TEST(Volume, ReplayAppliesRelocationsFromTheChunksIndex) {
     for (u64 i = 1; i < 32; ++i) rig.expect(i * 64 * k_kib, 64 * k_kib, i + 1);
 }
 
+// What is put behind is settled before an entry says that it is packed: until then the log keeps what it holds.
+TEST(Volume, PackingWaitsForWhatIsPutBehind) {
+    VolumeRig rig(15, small_options());
+    rig.attach();
+    for (u64 i = 0; i < 32; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
+    rig.stream->roll();
+    rig.write(4096, 4096, 500);
+    rig.world.settled_at = rig.clock.now() + 8_s;
+    rig.run_for(7_s);
+    EXPECT_GT(rig.world.puts, 0U);
+    EXPECT_EQ(rig.volume->stats().chunks_packed, 0U);
+    EXPECT_EQ(rig.volume->stats().segments_released, 0U);
+    EXPECT_TRUE(rig.world.root.empty()) << "nor has a checkpoint named the chunks of its pages";
+    rig.run_for(30_s);
+    EXPECT_GT(rig.volume->stats().chunks_packed, 0U);
+    EXPECT_GT(rig.volume->stats().checkpoints, 0U);
+    EXPECT_GT(rig.volume->stats().segments_released, 0U);
+    rig.expect(4096, 4096, 500);
+}
+
+// A checkpoint of what nothing was packed of: its own chunks are put behind as well.
+TEST(Volume, ACheckpointWaitsForWhatIsPutBehind) {
+    VolumeRig rig(16, small_options());
+    rig.attach();
+    rig.write(0, 64 * k_kib, 1);
+    rig.world.settled_at = rig.clock.now() + 8_s;
+    Instant const began = rig.clock.now();
+    ASSERT_TRUE(rig.await(rig.volume->checkpoint()));
+    EXPECT_GE(rig.clock.now() - began, 8_s);
+    ASSERT_TRUE(rig.await(rig.volume->checkpoint()));
+    EXPECT_LT(rig.clock.now() - began, 9_s);
+}
+
+// What is packed was settled before there was an entry: the next owner need not ask who has it.
+TEST(Volume, ReplayOfPackedChunksWatchesNothing) {
+    VolumeRig rig(17, small_options());
+    rig.options.idle_checkpoint = 1000_s;
+    rig.options.checkpoint_log_bytes = 1 * k_gib;
+    rig.attach();
+    for (u64 i = 0; i < 32; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
+    rig.stream->roll();
+    rig.write(4096, 4096, 500);
+    rig.run_for(1_s);
+    ASSERT_GT(rig.volume->stats().chunks_packed, 0U);
+    rig.crash();
+    rig.attach();
+    EXPECT_TRUE(rig.world.watched.empty());
+}
+
 TEST(Volume, DetachLeavesNothingToReplay) {
     VolumeRig rig(6, small_options());
     rig.attach();

@@ -68,7 +68,7 @@ Task<Result<ChunkPutResult>> FakeWorld::put(PoolId, ChunkId chunk, BufferChain d
     chunks[chunk.seq] = Buffer::copy_of(data.flatten());
     co_await delay();
     if (failing) co_return fail(Code::kTimeout, "answer lost");
-    co_return ChunkPutResult{MapEpoch(1), 6, !puts_incomplete};
+    co_return ChunkPutResult{MapEpoch(1), 6, !puts_incomplete, puts_behind};
 }
 
 Task<Result<BufferChain>> FakeWorld::get(PoolId, ChunkId chunk, u64 chunk_bytes, u64 offset, u64 length,
@@ -96,6 +96,10 @@ Buffer FakeWorld::Segment::whole() const {
     for (const auto& [block, bytes] : data)
         std::memcpy(out.mutable_data() + block * k_block_bytes, bytes.data(), k_block_bytes);
     return out;
+}
+
+Task<void> FakeWorld::settle(SpaceId) {
+    if (settled_at && clock.now() < *settled_at) co_await clock.sleep(*settled_at - clock.now());
 }
 
 Task<Result<void>> FakeWorld::remove(PoolId, std::vector<ChunkId> ids, Epoch by) {

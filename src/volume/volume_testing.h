@@ -72,6 +72,8 @@ class FakeWorld final : public Chunks {
                                                 std::vector<u32> expected_crcs, TrafficClass traffic) override;
     [[nodiscard]] Task<Result<void>> remove(PoolId pool, std::vector<ChunkId> ids, Epoch epoch) override;
     [[nodiscard]] bool can_put(PoolId) const override { return pool_up; }
+    [[nodiscard]] Task<void> settle(SpaceId space) override;
+    void watch(PoolId, ChunkId chunk) override { watched.insert(chunk.seq); }
 
     [[nodiscard]] u64 bytes_used() const;
     // Room for client data, what is reserved for the packed form of the log and a tenth for the system aside.
@@ -84,7 +86,10 @@ class FakeWorld final : public Chunks {
     Prng prng;
     FakeFaults faults;
     bool pool_up = true;
-    bool puts_incomplete = false;  // a member of every slot is away
+    bool puts_incomplete = false;       // a member of every slot is away
+    bool puts_behind = false;           // and the pool names a write quorum, which has it
+    std::optional<Instant> settled_at;  // what is put behind
+    std::set<u64> watched;
     u64 capacity_bytes = UINT64_MAX;
 
     std::deque<Entry> log;            // acknowledged, after the checkpoint

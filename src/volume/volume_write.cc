@@ -93,7 +93,7 @@ Task<Result<void>> Volume::try_write(u64 offset, BufferChain data, std::vector<u
     std::vector<u64> leaves;
     append_leaves(extent, leaves);
     auto const grant = co_await core_.state.map.budget().admit(DirtyBudget::cost_of(leaves));
-    CO_TRY(auto const pins, co_await core_.state.map.pin_leaves(leaves, true));
+    CO_TRY(auto const pins, co_await core_.ask_map([&] { return core_.state.map.pin_leaves(leaves, true); }));
     RangeLocks::Held lock;
     bool const partial = !is_whole(offset, data.size());
     if (partial || !locks_.idle()) co_await locks_.lock(lock, extent);
@@ -145,11 +145,13 @@ Task<Result<Buffer>> Volume::newest(u64 lba) {
             co_await core_.reader.read(std::vector<BlockEntry>(1, entry), true, TrafficClass::kClient);
         if (block) co_return block->flatten();
         bool const same = core_.state.map.entry(lba) == entry && core_.checkpoint_generation == generation;
-        if (block.error().code != Code::kUnknown) co_return std::unexpected(block.error());
-        if (!same) continue;
+        bool const unknown = block.error().code == Code::kUnknown;
+        if (unknown && !same) continue;
         // As for a read: an owner that has been replaced does not know.
-        if (core_.stream->may_serve()) co_return fail(Code::kLost, "nobody has a block that the volume names", lba);
-        CO_TRY_VOID(co_await wait_readable());
+        if (core_.stream->may_serve())
+            co_return unknown ? fail(Code::kLost, "nobody has a block that the volume names", lba)
+                              : std::unexpected(block.error());
+        CO_TRY_VOID(co_await core_.wait_readable());
     }
 }
 
@@ -204,7 +206,7 @@ Task<Result<void>> Volume::clear(u64 first, u64 end, bool keep_allocated) {
         usize cost = 0;
         while (leaf < leaf_end) {
             if (!keep_allocated) {
-                CO_TRY(leaf, co_await map.next_present(leaf, leaf_end));
+                CO_TRY(leaf, co_await core_.ask_map([&] { return map.next_present(leaf, leaf_end); }));
             }
             usize const more = DirtyBudget::cost_of_next(leaves, leaf);
             bool const full = cost + more > map.budget().request_cost_max() ||
@@ -220,7 +222,7 @@ Task<Result<void>> Volume::clear(u64 first, u64 end, bool keep_allocated) {
     }
     // That the rest reads as zeros already is what a read would have said: only under the lease is it so
     // (protocols 6.4).
-    if (first < end && recorded != end - first) co_return co_await wait_readable();
+    if (first < end && recorded != end - first) co_return co_await core_.wait_readable();
     co_return Result<void>{};
 }
 
@@ -228,7 +230,7 @@ Task<Result<void>> Volume::clear(u64 first, u64 end, bool keep_allocated) {
 Task<Result<u64>> Volume::clear_leaves(std::vector<u64> leaves, u64 first, u64 end, bool keep_allocated) {
     BlockMap& map = core_.state.map;
     auto const grant = co_await map.budget().admit(DirtyBudget::cost_of(leaves));
-    CO_TRY(auto const pins, co_await map.pin_leaves(leaves, keep_allocated));
+    CO_TRY(auto const pins, co_await core_.ask_map([&] { return map.pin_leaves(leaves, keep_allocated); }));
     BlockEntry const cleared = keep_allocated ? k_zero_entry : BlockEntry{};
     volume_entry::Clear entry{0, keep_allocated, {}};
     u64 blocks = 0;
