@@ -10,7 +10,8 @@ namespace {
 constexpr u64 k_slice =
     512 * k_kib;  // of a fragment, read and decoded at a time: what a client may find before its own on a link
 constexpr usize k_fates_at_once = 4096;
-constexpr usize k_failures_told = 3;  // a round
+constexpr usize k_failures_told = 3;           // a round
+constexpr u64 k_rate_bytes_least = 1 * k_mib;  // less says nothing of how fast it goes
 }  // namespace
 
 void Healer::Left::take(const Missing& missing) {
@@ -101,6 +102,7 @@ Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Mi
     bool hopeless = store_.is_failing() || store_.has_forgotten();
     Scope rebuilds(env_.executor);
     for (const Missing& each : missing) {
+        while (ordered_ != 0) co_await orders_done_.wait();
         co_await slots_.acquire(1);
         u64 const memory = std::min(each.bytes(), memory_.total());
         co_await memory_.acquire(memory);
@@ -133,6 +135,27 @@ Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u
                  [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
 }
 
+Task<void> Healer::keep_pace(u64 bytes) {
+    for (Duration wait = pace_.take(bytes, env_.clock.now()); wait.ns != 0;
+         wait = pace_.take(bytes, env_.clock.now()))
+        co_await env_.clock.sleep(wait);
+}
+
+Task<Result<Healer::Made>> Healer::make_fragment(PoolId pool, FragmentId fragment, u64 bytes, CoreletId except) {
+    Made made;
+    bool const here = except == rpc_.id();
+    for (u64 at = 0; at < bytes; at += k_slice) {
+        u64 const length = std::min(k_slice, bytes - at);
+        co_await keep_pace(length);
+        MeshChunks::Wanted const wanted{pool, fragment.chunk, at, length, TrafficClass::kHeal, except, !here};
+        CO_TRY(auto piece, co_await chunks_.read_piece(wanted, fragment.position, {}));
+        made.data.append(std::move(piece.bytes));
+        made.crcs.insert(made.crcs.end(), piece.crcs.begin(), piece.crcs.end());
+        made.chunk_bytes = std::max(made.chunk_bytes, piece.chunk_bytes);
+    }
+    co_return made;
+}
+
 // Copies the fragment if a holder of it is alive, else decodes it, slice by slice; it counts only after a verified
 // read-back (protocols 9.5).
 Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Missing missing) {
@@ -141,19 +164,9 @@ Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Mis
     if (!pool) co_return fail(Code::kUnavailable, "the pool is gone");
     mesh::Redundancy const redundancy = pool->spec.redundancy;
     u64 const bytes = missing.bytes();
-    if (options_.bytes_per_second != 0)
-        co_await env_.clock.sleep(Duration{static_cast<i64>(bytes * 1'000'000'000 / options_.bytes_per_second)});
+    CO_TRY(Made made, co_await make_fragment(pool_id, missing.fragment, bytes, rpc_.id()));
     FragmentHeader header;
-    BufferChain data;
-    std::vector<u32> crcs;
-    for (u64 at = 0; at < bytes; at += k_slice) {
-        MeshChunks::Wanted const wanted{
-            pool_id, missing.fragment.chunk, at, std::min(k_slice, bytes - at), TrafficClass::kHeal, rpc_.id()};
-        CO_TRY(auto piece, co_await chunks_.read_piece(wanted, missing.fragment.position, {}));
-        data.append(std::move(piece.bytes));
-        crcs.insert(crcs.end(), piece.crcs.begin(), piece.crcs.end());
-        header.chunk_data_bytes = std::max(header.chunk_data_bytes, piece.chunk_bytes);
-    }
+    header.chunk_data_bytes = made.chunk_bytes;
     CO_TRY(auto const geometry, ec::ChunkGeometry::make(header.chunk_data_bytes, redundancy.k));
     if (geometry.fragment_bytes() != bytes)
         co_return fail(Code::kCorrupt, "survivors of the chunk are not of one size");
@@ -164,12 +177,16 @@ Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Mis
     options.space = SpaceClass::kPacking;
     options.io = IoClass::kHeal;
     options.repair = true;
-    CO_TRY_VOID(co_await store_.put_fragment(missing.fragment, header, std::move(data), std::move(crcs), options));
+    CO_TRY_VOID(co_await store_.put_fragment(missing.fragment, header, std::move(made.data), std::move(made.crcs),
+                                             options));
     CO_TRY_VOID(co_await store_.verify_fragment(missing.fragment, IoClass::kHeal));
-    damaged_.erase(missing.fragment);
+    status_.repaired += damaged_.erase(missing.fragment);
     status_.bytes_done += bytes;
     ++status_.fragments_rebuilt;
     rate_.done(bytes, env_.clock.now());
+    if (auto const time = rate_.time_for(k_gib, env_.clock.now()); time && status_.bytes_done >= k_rate_bytes_least)
+        status_.measured_bytes_per_second =
+            static_cast<u64>(u128{k_gib} * 1'000'000'000 / static_cast<u64>(std::max<i64>(time->ns, 1)));
     left_[pool_id].take(missing);
     auto& rows = degraded_[pool_id];
     if (auto const row = rows.find(missing.holders); row != rows.end() && --row->second == 0) rows.erase(row);

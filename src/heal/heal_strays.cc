@@ -128,6 +128,7 @@ Task<Result<void>> Healer::offer(MapPtr map, PoolId pool_id, CoreletId member, F
     CO_TRY(FragmentHeader header, co_await store_.read_fragment_header(stray, IoClass::kHeal));
     auto const info = store_.fragment_info(stray);
     if (!info) co_return fail(Code::kUnknown, "it is gone");
+    co_await keep_pace(info->bytes);
     ReadOptions read;
     read.io = IoClass::kHeal;
     CO_TRY(FragmentData data, co_await store_.read_fragment(stray, 0, info->bytes, read));
@@ -164,7 +165,7 @@ Task<Result<Reply>> Healer::on_confirm(Request request) {
         if (!store_.fragment_info(id)) continue;
         auto const verified = co_await store_.verify_fragment(id, IoClass::kHeal);
         if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
-            damaged(id);
+            damaged(id, FoundBy::kRebuild);
         auto const info = store_.fragment_info(id);
         if (!verified || !info || damaged_.contains(id) || removing_.contains(id)) continue;
         auto* const confirmed = reply.add_confirmed();

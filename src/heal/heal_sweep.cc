@@ -4,8 +4,8 @@
 namespace corelet {
 
 namespace {
-constexpr usize k_batch = 1024;
-constexpr u64 k_scrub_a_round = 16 * k_mib;
+constexpr usize k_sweep_batch = 1024;
+constexpr Duration k_save_least = 30_s;  // between two savings of how far scrubbing has got
 }  // namespace
 
 // Nobody counts on it from here on, whatever comes of it.
@@ -39,8 +39,8 @@ Task<void> Healer::drop_space(SpaceId space) {
     std::optional<FragmentId> after;
     if (space.v != 0) after = FragmentId{ChunkId{SpaceId(space.v - 1), ~u64{0}}, 255};
     for (bool more = true; more;) {
-        auto const batch = store_.list_fragments(after, k_batch);
-        more = batch.size() == k_batch;
+        auto const batch = store_.list_fragments(after, k_sweep_batch);
+        more = batch.size() == k_sweep_batch;
         for (const FragmentInfo& info : batch) {
             after = info.id;
             more = more && info.id.chunk.space == space;
@@ -75,31 +75,42 @@ Task<void> Healer::drop_dead() {
     }
 }
 
-// Re-reads everything in time, at a rate that nobody feels.
-Task<void> Healer::scrub() {
-    Duration const since = env_.clock.now() - scrubbed_at_;
-    u64 const budget =
-        std::min(k_scrub_a_round, static_cast<u64>(since.ms()) * options_.scrub_bytes_per_second / 1000);
-    u64 read = 0;
-    while (read < budget && !status_.paused) {
-        auto const next = store_.list_fragments(scrubbed_, 1);
+// Re-reads everything in time, beside whatever else healing does.
+Task<void> Healer::scrub_on() {
+    Instant last = env_.clock.now(), saved = last;
+    for (;;) {
+        Duration const every = options_.round_every;
+        Duration const jitter{static_cast<i64>(env_.random.below(static_cast<u64>(every.ns / 4)))};
+        co_await env_.clock.sleep(every + jitter);
+        Instant const now = env_.clock.now();
+        Duration const since = now - std::exchange(last, now);
+        if (!status_.paused) co_await scrub(since);
+        if (!scrub_.is_worth_saving() || env_.clock.now() - saved < k_save_least) continue;
+        saved = env_.clock.now();
+        (void)co_await store_.put_note(ScrubSchedule::k_note, scrub_.save());
+    }
+}
+
+// What is due for that time. What was read beyond it is saved up for the next.
+Task<void> Healer::scrub(Duration since) {
+    u64 const rate = scrub_.bytes_per_second(store_.space().used_bytes, env_.clock.wall_now());
+    u64 const earned = static_cast<u64>(static_cast<u128>(std::max<i64>(since.ms(), 0)) * rate / 1000);
+    scrub_credit_ = std::min(scrub_credit_ + earned, std::max(earned, k_fragment_bytes_max) * 2);
+    while (!status_.paused) {
+        auto const next = store_.list_fragments(scrub_.position(), 1);
         if (next.empty()) {
-            scrubbed_.reset();
+            if (scrub_.position()) scrub_.pass_ended(env_.clock.wall_now());
             break;
         }
-        if (read + next.front().bytes > budget && budget < k_scrub_a_round) {
-            if (read == 0) co_return;  // saved up until there is enough for all of it
-            break;
-        }
+        if (next.front().bytes > scrub_credit_) break;  // saved up until there is enough for all of it
+        scrub_credit_ -= next.front().bytes;
         FragmentId const id = next.front().id;
-        scrubbed_ = id;
-        read += next.front().bytes;
         auto const verified = co_await store_.verify_fragment(id, IoClass::kScrub);
         if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
-            damaged(id);
+            damaged(id, FoundBy::kScrub);
+        scrub_.done(id, next.front().bytes);
+        status_.scrubbed_bytes += next.front().bytes;
     }
-    status_.scrubbed_bytes += read;
-    scrubbed_at_ = env_.clock.now();
 }
 
 }  // namespace corelet

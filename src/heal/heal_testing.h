@@ -23,6 +23,7 @@ struct HandNode {
     std::set<SpaceId> proven_deleted;
     std::set<u64> listed_segments;
     Healer::Options options;
+    std::vector<std::pair<CoreletId, std::string>> audits_failed;
 };
 
 struct HealRig final : HealPort {
@@ -44,6 +45,10 @@ struct HealRig final : HealPort {
     }
     [[nodiscard]] Task<Result<std::set<u64>>> listed_segments(SpaceId) override { co_return node.listed_segments; }
 
+    void audit_failed(CoreletId holder, FragmentId, std::string why) override {
+        node.audits_failed.emplace_back(holder, std::move(why));
+    }
+
     HandNode& node;
     CoreletId id;
     HandSpaces spaces;
@@ -53,7 +58,7 @@ struct HealRig final : HealPort {
 class HealWorld {
   public:
     HealWorld(u64 seed, usize corelets, std::string_view redundancy, Healer::Options options = {})
-        : node{{}, {}, {}, {}, options},
+        : node{{}, {}, {}, {}, options, {}},
           chunks(seed, corelets, redundancy, [this](Holder& holder) -> std::shared_ptr<void> {
               auto rig = std::make_shared<HealRig>(holder, node);
               rigs[holder.rpc->id()] = rig;

@@ -1,11 +1,14 @@
 #include "heal/healer.h"
 
+#include "wire/message.h"
+
 namespace corelet {
 
 namespace {
 constexpr usize k_damaged_max = 4096;  // beyond, they are found again
 constexpr u64 k_guessed_rate = 64 * k_mib;
 constexpr Duration k_gather = 200_ms;
+constexpr u32 k_word_holds_max_ms = 600'000;
 }  // namespace
 
 Healer::Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, MeshChunks& chunks,
@@ -22,18 +25,38 @@ Healer::Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, Mesh
       inventory_(store),
       slots_(options.rebuilds_at_once),
       memory_(options.rebuild_memory),
+      pace_(options.pace),
+      scrub_({options.scrub_pass, options.scrub_bytes_per_second}, store.note(ScrubSchedule::k_note),
+             env.clock.wall_now()),
       scope_(env.executor) {
-    scrubbed_at_ = env_.clock.now();
+    pace_.limit({options.bytes_per_second, 0});
     store_.on_fragment_change([this](const FragmentId& id, bool here) { fragment_changed(id, here); });
-    fragments_.on_damaged([this](FragmentId id) { damaged(id); });
+    fragments_.on_damaged([this](FragmentId id, IoClass io) {
+        damaged(id, io == IoClass::kClient ? FoundBy::kRead
+                    : io == IoClass::kHeal ? FoundBy::kRebuild
+                                           : FoundBy::kAudit);
+    });
+    chunks_.on_strain(
+        [this](CoreletId source, u32 permille) { words_.strained(source, permille, env_.clock.now()); });
     rpc_.register_handler(heal_method::k_compare, [this](Request r) { return on_compare(std::move(r)); });
     rpc_.register_handler(heal_method::k_confirm, [this](Request r) { return on_confirm(std::move(r)); });
+    rpc_.register_handler(heal_method::k_word, [this](Request r) { return take_word(this, std::move(r)); });
+    rpc_.register_handler(heal_method::k_audit, [this](Request r) { return on_audit(std::move(r)); });
+    HandlerOptions const whole{.detached = true};
+    rpc_.register_handler(heal_method::k_loads, [this](Request r) { return on_loads(std::move(r)); });
+    rpc_.register_handler(heal_method::k_look, [this](Request r) { return on_look(std::move(r)); });
+    rpc_.register_handler(heal_method::k_mend, [this](Request r) { return on_mend(std::move(r)); }, whole);
+    rpc_.register_handler(heal_method::k_hand_on, [this](Request r) { return on_hand_on(std::move(r)); }, whole);
     scope_.spawn(run());
+    scope_.spawn(scrub_on());
+    if (options_.audit_every.ns != 0) scope_.spawn(audit_on());
 }
 
 Healer::~Healer() {
-    rpc_.unregister_handler(heal_method::k_compare);
-    rpc_.unregister_handler(heal_method::k_confirm);
+    for (Method method : {heal_method::k_compare, heal_method::k_confirm, heal_method::k_word, heal_method::k_audit,
+                          heal_method::k_loads, heal_method::k_look, heal_method::k_mend, heal_method::k_hand_on})
+        rpc_.unregister_handler(method);
+    chunks_.on_strain({});
     fragments_.on_damaged({});
     store_.on_fragment_change({});
 }
@@ -48,11 +71,33 @@ void Healer::fragment_changed(const FragmentId& id, bool here) {
     if (!here) damaged_.erase(id);
 }
 
-void Healer::damaged(const FragmentId& id) {
+void Healer::damaged(const FragmentId& id, FoundBy found_by) {
     if (damaged_.size() >= k_damaged_max || !store_.fragment_info(id) || !damaged_.insert(id).second) return;
+    ++status_.found_damaged[static_cast<usize>(found_by)];
     log_warning(env_.log, "heal.damaged",
                 [&] { return to_string(id.chunk) + "." + std::to_string(id.position) + " does not verify here"; });
     wake();
+}
+
+// What a peer says of itself. From outside: how long it holds is bounded.
+void Healer::on_word(const Request& request) {
+    auto const word = decode_message<pb::HealWord>(request.body);
+    if (!word || !maps_.current()->find(request.from->corelet)) return;
+    Instant const now = env_.clock.now();
+    Duration const holds{static_cast<i64>(std::min<u32>(word->holds_ms(), k_word_holds_max_ms)) * 1'000'000};
+    words_.rebuilding(request.from->corelet, word->bytes_left(), holds, now);
+    if (word->strain() != 0) words_.strained(request.from->corelet, word->strain(), now);
+}
+
+Task<Result<Reply>> Healer::take_word(Healer* healer, Request request) {
+    healer->on_word(request);
+    co_return Reply{};
+}
+
+u64 Healer::bytes_left() const {
+    u64 left = 0;
+    for (auto const& [pool, of_pool] : left_) left += of_pool.bytes;
+    return left;
 }
 
 HealStatus Healer::status() const {
@@ -63,6 +108,14 @@ HealStatus Healer::status() const {
         status.bytes_left += left.bytes;
     }
     status.damaged = damaged_.size();
+    u64 const held = store_.space().used_bytes;
+    status.scrub_bytes_per_second = scrub_.bytes_per_second(held, env_.clock.wall_now());
+    status.scrub_permille = scrub_.permille(held);
+    status.scrub_last_ended = scrub_.last_ended();
+    status.bytes_per_second = rate_.bytes_per_second(env_.clock.now());
+    status.allowed_bytes_per_second = pace_.rate();
+    status.pace_reason = pace_.reason();
+    status.pace_of = pace_.whose();
     Duration const guess{static_cast<i64>(status.bytes_left * 1'000'000'000 / k_guessed_rate)};
     status.eta = rate_.time_for(status.bytes_left, env_.clock.now()).value_or(guess);
     const auto map = maps_.current();
@@ -101,7 +154,6 @@ Task<bool> Healer::round() {
     std::erase_if(left_, [&](const auto& left) { return maps_.current()->find(left.first) == nullptr; });
     co_await drop_deleted_spaces();
     co_await drop_dead();
-    co_await scrub();
     co_return clean;
 }
 

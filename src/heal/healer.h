@@ -10,7 +10,9 @@
 #include "chunk/mesh_chunks.h"
 #include "heal/heal.pb.h"
 #include "heal/inventory.h"
+#include "heal/pace.h"
 #include "heal/rate_meter.h"
+#include "heal/scrub_schedule.h"
 
 namespace corelet {
 
@@ -18,7 +20,16 @@ namespace heal_method {
 inline constexpr Method k_compare{0x0601};
 inline constexpr Method k_fates{0x0602};
 inline constexpr Method k_confirm{0x0603};
+inline constexpr Method k_word{0x0610};
+inline constexpr Method k_audit{0x0611};
+inline constexpr Method k_loads{0x0920};
+inline constexpr Method k_look{0x0921};
+inline constexpr Method k_mend{0x0922};
+inline constexpr Method k_hand_on{0x0923};
 }  // namespace heal_method
+
+// Who met a fragment that does not verify.
+enum class FoundBy : u8 { kScrub, kRead, kAudit, kRebuild };
 
 struct HealStatus {
     // A chunk that n corelets miss a fragment of counts 5040 / n at each of them, so that the sum over the mesh,
@@ -34,9 +45,21 @@ struct HealStatus {
     u64 strays_dropped = 0;  // confirmed elsewhere
     u64 dead_dropped = 0;    // proven dead by the owner of their space
     u64 scrubbed_bytes = 0;
+    u64 scrub_bytes_per_second = 0;
+    u32 scrub_permille = 0;                    // of the present pass
+    std::optional<WallTime> scrub_last_ended;  // the last full pass
+    std::array<u64, 4> found_damaged{};        // by FoundBy, since this corelet started
+    u64 repaired = 0;                          // of these
+    u64 audits = 0;                            // of others, answered as it should be
+    u64 audits_failed = 0;                     // it lacks the bytes, or has others, twice in a row
+    u64 bytes_per_second = 0;                  // rebuilt lately
+    u64 allowed_bytes_per_second = 0;          // 0: as fast as it goes
+    PaceReason pace_reason = PaceReason::kFree;
+    CoreletId pace_of;  // whose clients are given way to; zero: those here
     Duration eta{};  // by the rate of the last half minute, or a guess while nothing is rebuilt yet; zero: nothing
                      // is left
     bool paused = false;
+    u64 measured_bytes_per_second = 0;  // rebuilt, as last measured; 0: never yet
 };
 
 // What the owner of a space says of some of its chunks. Of those it does not name it says that they live.
@@ -66,6 +89,8 @@ class HealPort {
     [[nodiscard]] virtual Task<Result<bool>> is_space_deleted(SpaceId space) = 0;
     // The numbers of all segments that the stream of the space lists, by a linearizable read.
     [[nodiscard]] virtual Task<Result<std::set<u64>>> listed_segments(SpaceId space) = 0;
+    // A member of a slot did not have the bytes that it should have, when it was asked twice.
+    virtual void audit_failed(CoreletId /*holder*/, FragmentId /*fragment*/, std::string /*why*/) {}
 };
 
 class Healer {
@@ -74,9 +99,12 @@ class Healer {
         Duration round_every = 5_s;
         usize rebuilds_at_once = 4;
         u64 rebuild_memory = 64 * k_mib;  // of fragments being rebuilt; one goes on in any case
-        u64 bytes_per_second = 0;         // rebuilt at most; 0: only class scheduling limits
-        u64 scrub_bytes_per_second = 1 * k_mib;
-        usize garbage_batch = 2048;  // fragments whose life is asked for, a round
+        u64 bytes_per_second = 0;         // rebuilt at most; 0: as the pace says
+        Pace::Options pace{};
+        Duration scrub_pass = ScrubSchedule::Options{}.full_pass;  // at most
+        u64 scrub_bytes_per_second = 1 * k_mib;                    // at least
+        Duration audit_every{};                                    // of somebody, on average; zero: none
+        usize garbage_batch = 2048;                                // fragments whose life is asked for, a round
         usize chunks_a_reply = 2048;
         usize chunks_a_round = 65'536;  // missing ones taken in at once
     };
@@ -92,6 +120,10 @@ class Healer {
     // As of the last round, less what was rebuilt since; those with the fewest holders first, at most `limit`.
     [[nodiscard]] std::vector<DegradedChunks> degraded(usize limit) const;
     [[nodiscard]] const Inventory& inventory() const { return inventory_; }
+    // For whoever knows what clients feel (node/heal_pacer.h).
+    [[nodiscard]] Pace& pace() { return pace_; }
+    [[nodiscard]] HealWords& words() { return words_; }
+    [[nodiscard]] u64 bytes_left() const;
 
   private:
     using MapPtr = std::shared_ptr<const mesh::Map>;
@@ -120,7 +152,9 @@ class Healer {
     [[nodiscard]] Task<bool> round();  // true: nothing is missing and everybody was asked
     [[nodiscard]] Task<bool> heal_pool(MapPtr map, PoolId pool);
     [[nodiscard]] Task<void> report_clean(MapPtr map, PoolId pool);
-    void damaged(const FragmentId& id);
+    void damaged(const FragmentId& id, FoundBy found_by);
+    void on_word(const Request& request);
+    [[nodiscard]] static Task<Result<Reply>> take_word(Healer* healer, Request request);
     void fragment_changed(const FragmentId& id, bool here);
 
     // heal_compare.cc
@@ -137,7 +171,24 @@ class Healer {
     [[nodiscard]] Task<void> rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u64 memory, usize* failed,
                                      bool* hopeless);
     [[nodiscard]] Task<Result<void>> rebuild_one(PoolId pool, mesh::TablePtr table, Missing missing);
+    struct Made {
+        BufferChain data;
+        std::vector<u32> crcs;
+        u64 chunk_bytes = 0;
+    };
+    // All of a fragment, from others than `except`, in slices and no faster than the pace.
+    [[nodiscard]] Task<Result<Made>> make_fragment(PoolId pool, FragmentId fragment, u64 bytes, CoreletId except);
+    [[nodiscard]] Task<void> keep_pace(u64 bytes);
     [[nodiscard]] bool still_wanted(PoolId pool, const mesh::SlotTable& table) const;
+
+    // heal_order.cc: what somebody orders, rather than finds by itself
+    [[nodiscard]] Task<Result<Reply>> on_loads(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_look(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_mend(Request request);
+    [[nodiscard]] Task<Result<Reply>> on_hand_on(Request request);
+    [[nodiscard]] Task<void> look_at(ChunkId chunk, bool verify, pb::ChunkLook* look);
+    [[nodiscard]] Task<void> mend(PoolId pool, mesh::TablePtr table, Missing missing, pb::MendChunksReply* reply,
+                                  int index);
 
     // heal_strays.cc
     [[nodiscard]] Task<void> hand_on(MapPtr map, PoolId pool);
@@ -153,8 +204,28 @@ class Healer {
     [[nodiscard]] Task<void> drop_deleted_spaces();
     [[nodiscard]] Task<void> drop_space(SpaceId space);
     [[nodiscard]] Task<void> drop_dead();
-    [[nodiscard]] Task<void> scrub();
+    [[nodiscard]] Task<void> scrub_on();
+    [[nodiscard]] Task<void> scrub(Duration since);
     [[nodiscard]] Task<void> remove(FragmentId id);
+
+    // heal_audit.cc
+    struct Challenge {
+        PoolId pool;
+        MapEpoch table;
+        CoreletId holder;
+        FragmentId fragment;
+        u64 fragment_bytes = 0, offset = 0, length = 0;
+    };
+    enum class Verdict : u8 { kPassed, kLacks, kLies, kOpen };
+    [[nodiscard]] Task<void> audit_on();
+    [[nodiscard]] std::optional<Challenge> draw_challenge();
+    [[nodiscard]] std::optional<Challenge> challenge_in(const mesh::Map& map, const mesh::Pool& pool, u32 slot);
+    [[nodiscard]] Task<void> audit(Challenge challenge);
+    [[nodiscard]] Task<Verdict> examine(Challenge challenge);
+    [[nodiscard]] bool still_holds(const Challenge& challenge) const;
+    [[nodiscard]] Task<bool> is_alive(ChunkId chunk);
+    [[nodiscard]] Task<Result<void>> repair_at(Challenge challenge);
+    [[nodiscard]] Task<Result<Reply>> on_audit(Request request);
 
     Env& env_;
     Store& store_;
@@ -177,10 +248,17 @@ class Healer {
     Semaphore slots_;
     Semaphore memory_;
     Notify wanted_;
+    usize ordered_ = 0;  // repairs that somebody waits for: rounds stand back
+    Notify orders_done_;
     std::set<FragmentId> damaged_;   // here, and do not verify
     std::set<FragmentId> removing_;  // on their way out: not to be counted on by anybody
-    std::optional<FragmentId> swept_, scrubbed_;
-    Instant scrubbed_at_{};
+    std::optional<FragmentId> swept_;
+    Pace pace_;
+    HealWords words_;
+    ScrubSchedule scrub_;
+    u64 scrub_credit_ = 0;    // bytes that may be read by now
+    CoreletId suspect_;       // failed an audit: is asked again before others
+    u32 suspect_audits_ = 0;  // so often
     Scope scope_;
 };
 

@@ -8,7 +8,7 @@
 namespace corelet {
 
 namespace {
-constexpr usize k_batch = 1024;
+constexpr usize k_walk_batch = 1024;
 }
 
 void ChunkDigest::add(ChunkId chunk) {
@@ -59,9 +59,9 @@ Task<void> Inventory::bring_up(std::shared_ptr<const mesh::Map> map, const Space
     next_ = empty_state(*map, spaces->version());
     walked_.reset();
     for (;;) {
-        auto const batch = store_.list_fragments(walked_, k_batch);
+        auto const batch = store_.list_fragments(walked_, k_walk_batch);
         for (const FragmentInfo& info : batch) apply(*next_, info.id, true);
-        if (batch.size() < k_batch) break;
+        if (batch.size() < k_walk_batch) break;
         walked_ = batch.back().id;
         co_await yield();
     }

@@ -24,18 +24,28 @@ void RateMeter::done(u64 bytes, Instant now) {
     bytes_[static_cast<usize>(last_) % k_seconds] += bytes;
 }
 
-std::optional<Duration> RateMeter::time_for(u64 bytes, Instant now) const {
-    if (bytes == 0) return Duration{};
-    if (!began_) return std::nullopt;
+RateMeter::Done RateMeter::lately(Instant now) const {
+    if (!began_) return {};
     RateMeter rolled = *this;
     rolled.roll_to(second_of(now));
     u64 done = 0;
     for (u64 each : rolled.bytes_) done += each;
-    if (done == 0) return std::nullopt;
     // Of the oldest second in the window only a part may belong to the work.
     Instant const window{(second_of(now) - static_cast<i64>(k_seconds) + 1) * 1'000'000'000};
-    Duration const spent = std::max(now - std::max(*began_, window), 1_ms);
-    return Duration{static_cast<i64>(static_cast<u128>(bytes) * static_cast<u64>(spent.ns) / done)};
+    return {done, std::max(now - std::max(*began_, window), 1_ms)};
+}
+
+std::optional<Duration> RateMeter::time_for(u64 bytes, Instant now) const {
+    if (bytes == 0) return Duration{};
+    Done const done = lately(now);
+    if (done.bytes == 0) return std::nullopt;
+    return Duration{static_cast<i64>(static_cast<u128>(bytes) * static_cast<u64>(done.spent.ns) / done.bytes)};
+}
+
+u64 RateMeter::bytes_per_second(Instant now) const {
+    Done const done = lately(now);
+    if (done.bytes == 0) return 0;
+    return static_cast<u64>(static_cast<u128>(done.bytes) * 1'000'000'000 / static_cast<u64>(done.spent.ns));
 }
 
 }  // namespace corelet
