@@ -1,34 +1,24 @@
 // The commands of the command line, as the corelet carries them out.
 
-#include <nlohmann/json.hpp>
-
 #include "base/codec.h"
+#include "base/json.h"
+#include "base/mac.h"
 #include "mesh/survival.h"
 #include "node/admin_arguments.h"
+#include "node/admin_commands.h"
 #include "node/export_place.h"
+#include "node/health_report.h"
 #include "node/loss_budget.h"
-#include "node/node_services.h"
+#include "node/plan.h"
 #include "node/status.h"
+#include "node/volume_care.h"
 #include "stream/stream_record.h"
 #include "wire/message.h"
 
 namespace corelet {
 
-namespace {
-
-using Json = nlohmann::json;
-
-constexpr Duration k_catalog_patience = 8_s;  // a command that needs the catalog ends within 10 s without quorum
-
-Instant patience(NodeServices& node) {
-    return node.env.clock.now() + k_catalog_patience;
-}
-
-// A corelet that has just begun learns the map within moments; a new mesh has somebody in it.
-Task<void> await_map(NodeServices& node) {
-    Instant const until = patience(node);
-    while (node.maps->current()->corelets.empty() && node.env.clock.now() < until)
-        co_await node.env.clock.sleep(20_ms);
+Instant admin_patience(const NodeServices& node) {
+    return node.env.clock.now() + 8_s;
 }
 
 Error no_quorum(Error error) {
@@ -38,18 +28,32 @@ Error no_quorum(Error error) {
     return error;
 }
 
+namespace {
+
+Instant patience(const NodeServices& node) {
+    return admin_patience(node);
+}
+
+// A corelet that has just begun learns the map within moments; a new mesh has somebody in it.
+Task<void> await_map(NodeServices& node) {
+    Instant const until = patience(node);
+    while (node.maps->current()->corelets.empty() && node.env.clock.now() < until)
+        co_await node.env.clock.sleep(20_ms);
+}
+
 // --- pools
 // ------------------------------------------------------------------------------------------------------------------
 
 Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
-    CO_TRY(mesh::PoolSpec const spec, pool_wish(arguments));
-    auto const changed = co_await node.maps->change(mesh::PoolCreated{spec}, patience(node));
+    CO_TRY(PoolWish const wish, pool_wish(arguments));
+    const mesh::PoolSpec& spec = wish.spec;
+    auto const changed = co_await node.maps->change(mesh::PoolCreated{spec, wish.survive}, patience(node));
     if (!changed) co_return std::unexpected(no_quorum(changed.error()));
     auto const map = node.maps->current();
     const mesh::Pool* const pool = map->find_pool(spec.name);
     if (!pool) co_return fail(Code::kUnavailable, "the pool was created; its table is not here yet");
     // In fact, not only by the pool's fragments: the log and the catalog go with it.
-    PoolPromise const promise = pool_promise(*map, *pool);
+    PoolPromise const promise = pool_promise(*map, *pool, node.raft != nullptr);
     mesh::Survival const survives = mesh::survival(*map, *pool);
     co_return Json{{"name", spec.name},
                    {"id", pool->id.v},
@@ -226,7 +230,12 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
         const mesh::Corelet* const chosen = node.maps->current()->find(at);
         if (chosen->role != mesh::Role::kStorage)
             co_return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
-        if (!chosen->is_up() || chosen->duty == mesh::Duty::kFailing)
+        if (!chosen->takes_new())
+            co_return fail(Code::kUnavailable,
+                           "corelet " + wanted + " is " +
+                               (chosen->cordoned ? "cordoned" : mesh::state_name(chosen->state())) +
+                               " and takes no volume; `corelet status` says which ones are up");
+        if (!chosen->is_up())
             co_return fail(Code::kUnavailable, "corelet " + wanted + " is " + mesh::state_name(chosen->state()) +
                                                    " and serves nothing; `corelet status` says which ones are up");
     }
@@ -315,22 +324,15 @@ Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
     }
 }
 
-// Takes as long for every key of that length, so that an answer's time tells nothing about it.
-bool same_key(std::string_view one, std::string_view other) {
-    if (one.size() != other.size()) return false;
-    unsigned difference = 0;
-    for (usize i = 0; i < one.size(); ++i)
-        difference |= static_cast<unsigned>(static_cast<u8>(one[i]) ^ static_cast<u8>(other[i]));
-    return difference == 0;
-}
-
 }  // namespace
 
 Result<void> admit_command(const NodeConfig& config, const Request& request, const pb::AdminRequest& message) {
     if (request.vouched_for) return {};
-    // What corelets ask each other for `status`; it changes nothing.
-    if (message.command() == "info" && request.from->role == PeerRole::kCorelet) return {};
-    if (!config.admin_key.empty() && same_key(config.admin_key, message.key())) return {};
+    // What corelets ask each other for `status`, `events`, and what a volume refers to; it changes nothing.
+    bool const asks = message.command() == "info" || message.command() == "events.own" ||
+                      message.command() == "volume.runs.own" || message.command() == "volume.chunks.own";
+    if (asks && request.from->role == PeerRole::kCorelet) return {};
+    if (!config.admin_key.empty() && same_secret(as_bytes(config.admin_key), as_bytes(message.key()))) return {};
     std::string const why =
         message.key().empty()
             ? "commands over TCP need the admin key of the corelet's directory, and none was presented"
@@ -340,12 +342,46 @@ Result<void> admit_command(const NodeConfig& config, const Request& request, con
                                    "HOST:PORT ..., or use the corelet's own socket");
 }
 
+namespace {
+// Looking after volumes, and looking ahead.
+Task<Result<Json>> run_care_command(NodeServices& node, std::string name, Json arguments) {
+    if (name == "volume.map") co_return co_await volume_map(node, std::move(arguments));
+    if (name == "volume.check") co_return co_await volume_check(node, std::move(arguments));
+    if (name == "volume.mend") co_return co_await volume_mend(node, std::move(arguments));
+    if (name == "volume.runs.own") co_return co_await own_volume_runs(node, std::move(arguments));
+    if (name == "volume.chunks.own") co_return own_volume_chunks(node, arguments);
+    if (name == "plan") co_return co_await plan_change(node, std::move(arguments));
+    co_return fail(Code::kUnsupported, "there is no command '" + name + "'");
+}
+
+Task<Result<Json>> run_mesh_command(NodeServices& node, std::string name, Json arguments) {
+    if (name == "corelet.drain") co_return co_await corelet_drain(node, std::move(arguments));
+    if (name == "corelet.undrain") co_return co_await corelet_undrain(node, std::move(arguments));
+    if (name == "corelet.departure") co_return co_await corelet_departure(node, std::move(arguments));
+    if (name == "corelet.remove") co_return co_await corelet_remove(node, std::move(arguments));
+    if (name == "corelet.cordon") co_return co_await corelet_cordon(node, std::move(arguments), true);
+    if (name == "corelet.uncordon") co_return co_await corelet_cordon(node, std::move(arguments), false);
+    if (name == "healing.pause") co_return co_await healing_pause(node, std::move(arguments));
+    if (name == "healing.resume") co_return co_await healing_resume(node);
+    if (name == "healing.limit") co_return co_await healing_limit(node, std::move(arguments));
+    if (name == "token.create") co_return co_await token_create(node, std::move(arguments));
+    if (name == "catalog.export") co_return co_await catalog_export(node);
+    if (name == "catalog.check") co_return co_await catalog_check(node);
+    if (name == "catalog.accept") co_return co_await catalog_accept(node);
+    co_return co_await run_care_command(node, std::move(name), std::move(arguments));
+}
+}  // namespace
+
 Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string encoded) {
     CO_TRY(Json arguments, parse_arguments(encoded));
-    if (name != "info" && name != "status") co_await await_map(node);
-    Result<Json> result = fail(Code::kUnsupported, "there is no command '" + name + "'");
+    if (name != "info" && name != "status" && name != "events.own") co_await await_map(node);
+    Result<Json> result = Json();
     if (name == "info") {
         co_return node_info(node).dump();
+    } else if (name == "events.own") {
+        co_return own_events(node, arguments).dump();
+    } else if (name == "events") {
+        result = co_await mesh_events(node, std::move(arguments));
     } else if (name == "status") {
         result = co_await mesh_status(node);
     } else if (name == "volume.info") {
@@ -362,6 +398,8 @@ Task<Result<std::string>> run_command(NodeServices& node, std::string name, std:
         result = co_await volume_detach(node, std::move(arguments));
     } else if (name == "volume.rm") {
         result = co_await volume_remove(node, std::move(arguments));
+    } else {
+        result = co_await run_mesh_command(node, name, std::move(arguments));
     }
     if (!result) co_return std::unexpected(result.error());
     co_return result->dump();

@@ -1,14 +1,13 @@
 #include "node/admin_arguments.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "mesh/redundancy.h"
+#include "mesh/strategy.h"
 #include "volume/map_format.h"
 
 namespace corelet {
-
-using Json = nlohmann::json;
 
 namespace {
 
@@ -28,6 +27,100 @@ Result<void> check_socket(const std::string& path, const std::string& volume) {
     return fail(Code::kInvalid, "the socket '" + path + "' has a path of " + std::to_string(path.size()) +
                                     " bytes, and the kernel takes at most " +
                                     std::to_string(k_unix_path_bytes_max) + "; choose a shorter one");
+}
+
+Result<mesh::Level> level_named(const std::string& name) {
+    auto const level = mesh::parse_level(name);
+    if (level) return *level;
+    return fail(Code::kInvalid, "'" + name + "' is no failure domain; choose corelet, chassis, rack or zone");
+}
+
+Result<std::optional<mesh::Level>> level_argument(const Json& arguments, const char* key) {
+    std::string const name = text_argument(arguments, key);
+    if (name.empty()) return std::nullopt;
+    TRY(mesh::Level const level, level_named(name));
+    return level;
+}
+
+// {"zone": 2, "rack": 1}
+Result<std::array<u8, mesh::k_level_count>> caps_wish(const Json& arguments) {
+    std::array<u8, mesh::k_level_count> caps{};
+    auto const found = arguments.find("max_per");
+    if (found == arguments.end()) return caps;
+    if (!found->is_object()) return fail(Code::kInvalid, "max_per names levels and numbers");
+    for (auto const& [name, value] : found->items()) {
+        TRY(mesh::Level const level, level_named(name));
+        u64 const most = number_argument(*found, name.c_str());
+        if (most < 1 || most > mesh::k_width_max)
+            return fail(Code::kInvalid, "at most " + value.dump() + " fragments in one " + name +
+                                            " makes no sense; choose 1 to " + std::to_string(mesh::k_width_max));
+        caps[static_cast<usize>(level)] = static_cast<u8>(most);
+    }
+    return caps;
+}
+
+Result<void> take_strategy(const Json& arguments, mesh::PoolSpec& spec) {
+    std::string const name = text_argument(arguments, "strategy");
+    if (name.empty()) return {};
+    const mesh::Strategy* const strategy = mesh::find_strategy(name);
+    if (!strategy) {
+        std::string known;
+        for (const mesh::Strategy& each : mesh::strategies())
+            known += (known.empty() ? "" : ", ") + std::string(each.name) + " (" + std::string(each.summary) + ")";
+        return fail(Code::kInvalid, "there is no placement strategy '" + name + "'; there are " + known);
+    }
+    spec.strategy = name;
+    spec.locality = strategy->locality;
+    return {};
+}
+
+// A profile is a redundancy with its quorums, under a name; what is named beside it counts more.
+struct PoolProfile {
+    std::string_view name;
+    mesh::Redundancy redundancy;
+    u8 write_quorum, read_quorum, repair_threshold;
+};
+constexpr std::array k_pool_profiles{PoolProfile{"datacenter", {10, 4}, 11, 10, 12}};
+
+Result<> take_redundancy(const Json& arguments, mesh::PoolSpec& spec) {
+    std::string const profile = text_argument(arguments, "profile"), named = text_argument(arguments, "redundancy");
+    if (profile.empty()) {
+        TRY(spec.redundancy, mesh::Redundancy::parse(named));
+        return {};
+    }
+    auto const found = std::ranges::find(k_pool_profiles, profile, &PoolProfile::name);
+    if (found == k_pool_profiles.end())
+        return fail(Code::kInvalid, "there is no profile '" + profile +
+                                        "'; there is datacenter: ec:10+4, write quorum 11, "
+                                        "read quorum 10, repair threshold 12");
+    if (!named.empty() && named != found->redundancy.to_string())
+        return fail(Code::kInvalid, "profile " + profile + " is " + found->redundancy.to_string() +
+                                        "; leave --redundancy out, or name the quorums without a profile");
+    spec.redundancy = found->redundancy;
+    spec.write_quorum = found->write_quorum;
+    spec.read_quorum = found->read_quorum;
+    spec.repair_threshold = found->repair_threshold;
+    return {};
+}
+
+Result<> take_number(const Json& arguments, const char* key, u64 least, u64 most, u8& out) {
+    if (!arguments.contains(key)) return {};
+    u64 const wanted = number_argument(arguments, key);
+    if (wanted < least || wanted > most)
+        return fail(Code::kInvalid, std::string(key) + " is from " + std::to_string(least) + " to " +
+                                        std::to_string(most) + " with this redundancy, not " +
+                                        std::to_string(wanted));
+    out = static_cast<u8>(wanted);
+    return {};
+}
+
+Result<> take_quorums(const Json& arguments, mesh::PoolSpec& spec) {
+    u64 const k = spec.redundancy.k, width = spec.redundancy.width();
+    TRY_VOID(take_number(arguments, "write_quorum", std::min(k + 1, width), width, spec.write_quorum));
+    TRY_VOID(take_number(arguments, "read_quorum", k, width, spec.read_quorum));
+    if (arguments.contains("repair_threshold") && spec.redundancy.m == 0)
+        return fail(Code::kInvalid, "without parity nothing can be repaired: leave repair_threshold out");
+    return take_number(arguments, "repair_threshold", k, width - 1, spec.repair_threshold);
 }
 
 }  // namespace
@@ -52,27 +145,34 @@ u64 number_argument(const Json& arguments, const char* key) {
     return static_cast<u64>(std::max<i64>(found->get<i64>(), 0));
 }
 
-Result<mesh::PoolSpec> pool_wish(const Json& arguments) {
-    mesh::PoolSpec spec;
+Result<PoolWish> pool_wish(const Json& arguments) {
+    PoolWish wish;
+    mesh::PoolSpec& spec = wish.spec;
     spec.name = text_argument(arguments, "name");
-    TRY(spec.redundancy, mesh::Redundancy::parse(text_argument(arguments, "redundancy")));
-    spec.level = mesh::Level::kCorelet;
-    if (std::string const domain = text_argument(arguments, "failure_domain"); !domain.empty()) {
-        auto const level = mesh::parse_level(domain);
-        if (!level)
-            return fail(Code::kInvalid,
-                        "'" + domain + "' is no failure domain; choose corelet, chassis, rack or zone");
-        spec.level = *level;
-    }
+    TRY_VOID(take_redundancy(arguments, spec));
+    TRY(auto const level, level_argument(arguments, "failure_domain"));
+    spec.level = level.value_or(mesh::Level::kCorelet);
+    TRY(wish.survive, level_argument(arguments, "survive"));
+    TRY(spec.caps, caps_wish(arguments));
+    TRY_VOID(take_strategy(arguments, spec));
+    spec.device_class = text_argument(arguments, "device_class");
     u64 const copies = number_argument(arguments, "min_copies");
     if (copies > spec.redundancy.m + 1U)
         return fail(Code::kInvalid, "min_copies of " + std::to_string(copies) + " can never be had: the log of " +
                                         spec.redundancy.to_string() + " has " +
                                         std::to_string(spec.redundancy.m + 1U) + " copies");
     spec.min_copies = static_cast<u8>(copies);
+    TRY_VOID(take_quorums(arguments, spec));
     if (u64 const chunk = number_argument(arguments, "chunk_bytes"); chunk != 0) spec.chunk_bytes = chunk;
     TRY_VOID(mesh::check_pool_spec(spec));
-    return spec;
+    return wish;
+}
+
+Json caps_of(const mesh::PoolSpec& spec) {
+    Json out = Json::object();
+    for (usize level = 0; level < mesh::k_level_count; ++level)
+        if (spec.caps[level] != 0) out[mesh::level_name(static_cast<mesh::Level>(level))] = spec.caps[level];
+    return out;
 }
 
 Result<VolumeWish> volume_wish(const Json& arguments) {

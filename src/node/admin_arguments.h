@@ -2,11 +2,11 @@
 // Pure. Errors are kInvalid, and say what would do.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/json_forward.h"
 #include "mesh/map.h"
 #include "rt/network.h"
 
@@ -15,20 +15,26 @@ namespace corelet {
 inline constexpr usize k_admin_arguments_bytes_max = 64 * k_kib;
 
 // An object; nothing at all counts as an empty one.
-[[nodiscard]] Result<nlohmann::json> parse_arguments(std::string_view encoded);
+[[nodiscard]] Result<Json> parse_arguments(std::string_view encoded);
 // Empty, or 0, where the argument is missing or of another kind.
-[[nodiscard]] std::string text_argument(const nlohmann::json& arguments, const char* key);
-[[nodiscard]] u64 number_argument(const nlohmann::json& arguments, const char* key);
+[[nodiscard]] std::string text_argument(const Json& arguments, const char* key);
+[[nodiscard]] u64 number_argument(const Json& arguments, const char* key);
 
+struct PoolWish {
+    mesh::PoolSpec spec;
+    std::optional<mesh::Level> survive;
+};
 // Of `pool create`; whether the mesh can hold it is not asked here.
-[[nodiscard]] Result<mesh::PoolSpec> pool_wish(const nlohmann::json& arguments);
+[[nodiscard]] Result<PoolWish> pool_wish(const Json& arguments);
+// {"zone": 2}: of each level that has one.
+[[nodiscard]] Json caps_of(const mesh::PoolSpec& spec);
 
 struct VolumeWish {
     std::string name;
     std::string pool;
     u64 size_bytes = 0;
 };
-[[nodiscard]] Result<VolumeWish> volume_wish(const nlohmann::json& arguments);
+[[nodiscard]] Result<VolumeWish> volume_wish(const Json& arguments);
 
 struct AttachWish {
     std::string name;
@@ -36,6 +42,6 @@ struct AttachWish {
     std::string listen;              // as asked for; empty: wherever it was
     std::optional<Address> address;  // the same
 };
-[[nodiscard]] Result<AttachWish> attach_wish(const nlohmann::json& arguments);
+[[nodiscard]] Result<AttachWish> attach_wish(const Json& arguments);
 
 }  // namespace corelet

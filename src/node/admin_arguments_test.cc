@@ -1,13 +1,10 @@
 #include "node/admin_arguments.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 namespace corelet {
 namespace {
-
-using Json = nlohmann::json;
 
 TEST(AdminArguments, AreAnObjectOfBoundedSize) {
     EXPECT_TRUE(parse_arguments("").has_value());
@@ -31,7 +28,9 @@ TEST(AdminArguments, PoolsThatMakeNoSenseAreRefused) {
     Json const good{{"name", "p"}, {"redundancy", "ec:4+2"}, {"failure_domain", "zone"}, {"min_copies", 3}};
     auto const spec = pool_wish(good);
     ASSERT_TRUE(spec) << spec.error().to_string();
-    EXPECT_EQ(spec->min_copies, 3);
+    EXPECT_EQ(spec->spec.min_copies, 3);
+    EXPECT_EQ(spec->spec.strategy, "balanced");
+    EXPECT_FALSE(spec->survive.has_value());
     auto const refused = [&](const char* key, const Json& value) {
         Json bad = good;
         bad[key] = value;
@@ -44,6 +43,45 @@ TEST(AdminArguments, PoolsThatMakeNoSenseAreRefused) {
     EXPECT_TRUE(refused("min_copies", 4));
     EXPECT_TRUE(refused("min_copies", 257));  // not 1
     EXPECT_TRUE(refused("chunk_bytes", 1000));
+}
+
+TEST(AdminArguments, ProfilesAndQuorums) {
+    auto const datacenter = pool_wish({{"name", "p"}, {"profile", "datacenter"}});
+    ASSERT_TRUE(datacenter) << datacenter.error().to_string();
+    EXPECT_EQ(datacenter->spec.redundancy.to_string(), "ec:10+4");
+    EXPECT_EQ(datacenter->spec.write_quorum, 11);
+    EXPECT_EQ(datacenter->spec.read_quorum, 10);
+    EXPECT_EQ(datacenter->spec.repair_threshold, 12);
+    auto const changed = pool_wish({{"name", "p"}, {"profile", "datacenter"}, {"write_quorum", 12}});
+    ASSERT_TRUE(changed) << "what is named beside a profile counts more";
+    EXPECT_EQ(changed->spec.write_quorum, 12);
+    auto const own =
+        pool_wish({{"name", "p"}, {"redundancy", "ec:4+2"}, {"write_quorum", 5}, {"repair_threshold", 4}});
+    ASSERT_TRUE(own) << own.error().to_string();
+    EXPECT_EQ(own->spec.write_quorum, 5);
+    EXPECT_EQ(own->spec.read_quorum, 0);
+    auto const refusal = [](Json request) {
+        request["name"] = "p";
+        auto const made = pool_wish(request);
+        return made ? std::string("it was made") : made.error().message;
+    };
+    EXPECT_NE(refusal({{"profile", "garage"}}).find("there is datacenter"), std::string::npos);
+    EXPECT_NE(refusal({{"profile", "datacenter"}, {"redundancy", "ec:4+2"}}).find("leave --redundancy out"),
+              std::string::npos);
+    Json const narrow{{"redundancy", "ec:4+2"}};
+    for (auto const& [key, value] : {std::pair{"write_quorum", 4},
+                                     {"write_quorum", 7},
+                                     {"read_quorum", 3},
+                                     {"read_quorum", 7},
+                                     {"repair_threshold", 3},
+                                     {"repair_threshold", 6},
+                                     {"write_quorum", 261}}) {
+        Json bad = narrow;
+        bad[key] = value;
+        EXPECT_NE(refusal(bad).find(std::string(key) + " is from "), std::string::npos) << key << " " << value;
+    }
+    EXPECT_NE(refusal({{"redundancy", "rep:1"}, {"repair_threshold", 1}}).find("nothing can be repaired"),
+              std::string::npos);
 }
 
 TEST(AdminArguments, VolumesThatMakeNoSenseAreRefused) {

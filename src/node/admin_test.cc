@@ -51,6 +51,9 @@ TEST(AdminKey, NoKeyOfItsOwnLetsNobodyIn) {
 
 TEST(AdminKey, CoreletsMayAskEachOtherHowTheyAreAndNoMore) {
     EXPECT_TRUE(attempt("info", {.role = PeerRole::kCorelet}));
+    EXPECT_TRUE(attempt("volume.runs.own", {.role = PeerRole::kCorelet}));
+    EXPECT_TRUE(attempt("volume.chunks.own", {.role = PeerRole::kCorelet}));
+    EXPECT_EQ(attempt("volume.mend", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("status", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("volume.rm", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
 }

@@ -17,16 +17,27 @@ bool same_host(const mesh::Corelet& a, const mesh::Corelet& b) {
     return false;
 }
 
+namespace {
+bool may_own(const mesh::Corelet& corelet) {
+    return corelet.role == mesh::Role::kStorage && corelet.duty == mesh::Duty::kServe &&
+           corelet.presence != mesh::Presence::kOut;
+}
+}  // namespace
+
+bool another_may_own(const mesh::Map& map, CoreletId self, const std::function<bool(CoreletId)>& has_session) {
+    return std::ranges::any_of(map.corelets, [&](const mesh::Corelet& corelet) {
+        return corelet.id != self && may_own(corelet) && has_session(corelet.id);
+    });
+}
+
 std::optional<usize> candidate_rank(const CandidateView& view, CoreletId self) {
     const mesh::Corelet* const attached = view.map.find(view.attached_to);
     auto const key = [&](const mesh::Corelet& corelet) {
         bool const near = attached && same_host(*attached, corelet);
-        return std::tuple(corelet.id != view.attached_to, !near, !view.holders.contains(corelet.id),
-                          hash64(view.space, corelet.id.v), corelet.id);
-    };
-    auto const may_own = [](const mesh::Corelet& corelet) {
-        return corelet.role == mesh::Role::kStorage && corelet.duty == mesh::Duty::kServe &&
-               corelet.presence != mesh::Presence::kOut;
+        // Clients find the next owner at the same path, so the host counts more.
+        return std::tuple(attached && !near, view.slow.contains(corelet.id), corelet.id != view.attached_to,
+                          corelet.cordoned, !view.holders.contains(corelet.id), hash64(view.space, corelet.id.v),
+                          corelet.id);
     };
     const mesh::Corelet* const own = view.map.find(self);
     bool const takes_back = view.named && own && own->role == mesh::Role::kStorage;

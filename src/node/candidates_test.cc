@@ -56,6 +56,19 @@ TEST(Candidates, WhoDrainsFailsOrIsAWitnessComesNever) {
     EXPECT_EQ(mesh.rank(9), std::nullopt) << "not in the map";
 }
 
+TEST(Candidates, WhoHasASlowDeviceComesAfterTheOthersOfItsHost) {
+    Mesh const mesh;
+    auto const rank = [&](u64 id, std::set<CoreletId> slow) {
+        return candidate_rank({mesh.map, mesh.attached, mesh.holders, 7,
+                               [&](CoreletId who) { return mesh.sessions.contains(who); }, std::move(slow)},
+                              CoreletId(id));
+    };
+    EXPECT_EQ(rank(2, {CoreletId(1)}), 0U);
+    EXPECT_EQ(rank(1, {CoreletId(1)}), 1U) << "clients find it there";
+    EXPECT_EQ(rank(1, {CoreletId(4)}), 0U);
+    EXPECT_EQ(rank(4, {CoreletId(4)}), 5U);
+}
+
 TEST(Candidates, EachHasARankOfItsOwnWhicheverVolumeItIs) {
     Mesh mesh;
     mesh.attached = CoreletId{};

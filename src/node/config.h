@@ -18,20 +18,28 @@ struct NodeConfig {
     MeshId mesh;
     std::string device_path;  // formatted for this mesh; never empty in this version
     mesh::Location location;
-    mesh::Role role = mesh::Role::kStorage;
-    std::vector<Address> listen;   // where peers reach it
-    std::vector<Address> seeds;    // whom to ask on the first start
+    mesh::Role role = mesh::Role::kStorage;  // of a newcomer; then the map says
+    std::string device_class;                // the same
+    std::vector<Address> listen;             // where peers reach it
+    std::vector<Address> seeds;              // whom to ask on the first start
+    // Where the catalog stands: `etcd:HOST:PORT[,HOST:PORT...]`; empty: among the corelets of the mesh.
+    std::string catalog;
     std::string export_directory;  // default NBD sockets: <directory>/<volume>.nbd
     bool bootstrap = false;        // first start of a new mesh: the only voter, the first map
     bool insecure = false;         // may listen beyond this host without TLS
     std::optional<u32> own_uid;
-    std::string admin_key;  // who presents it may give commands over TCP; empty: nobody may
+    // The mesh's secret: who presents it may give commands over TCP (empty: nobody may), and gossip is
+    // authenticated by a key that is made from it.
+    std::string admin_key;
     Duration out_after = 600_s;
     Duration session_ttl = 4_s;
     Duration session_renewal = 1300_ms;
     StreamTimes stream_times;
     Duration heal_round =
         5_s;  // how often a slot's members compare what they hold, when nothing calls for it sooner
+    Duration scrub_pass =
+        Duration{7LL * 24 * 3600 * 1'000'000'000};  // all that is held is read again within so long
+    Duration audit_every = 60_s;                    // somebody is challenged, on average
     u64 segment_target_bytes = 64 * k_mib;
     u64 stream_bytes_max = 64 * k_mib;  // taken in from a volume's writers and not acknowledged yet; the rest waits
     u64 cache_bytes = 256 * k_mib;      // of blocks, for each volume owned

@@ -1,6 +1,7 @@
 #include "node/gossip.h"
 
 #include "base/codec.h"
+#include "base/fault_point.h"
 
 namespace corelet {
 
@@ -92,18 +93,21 @@ pb::VoterGreeting PeerPolicy::own() const {
     return greeting;
 }
 
-Gossip::Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh,
-               Callbacks callbacks)
+Gossip::Gossip(Env& env, Store& store, MapService& maps, PeerPolicy& policy, MeshId mesh,
+               std::string_view mesh_secret, Callbacks callbacks)
     : env_(env),
-      rpc_(rpc),
       store_(store),
       maps_(maps),
       callbacks_(std::move(callbacks)),
       random_(env.random.fork("gossip")),
       membership_(mesh::MembershipConfig{}, mesh, store.identity(), own_memory(store)),
+      link_(
+          env, mesh, mesh_secret, [this](mesh::GossipMessage message) { receive(std::move(message)); },
+          [this](CoreletId peer, const Address& listening) {
+              if (callbacks_.moved) callbacks_.moved(peer, listening);
+          }),
       scope_(env.executor) {
     policy.attach(&maps, &membership_);
-    rpc_.register_handler(mesh_method::k_heartbeat, [this](Request r) { return on_heartbeat(std::move(r)); });
     if (auto const note = store_.note(k_note)) {
         Reader r(*note);
         while (r.remaining() != 0 && !r.failed()) {
@@ -121,51 +125,52 @@ Gossip::Gossip(Env& env, RpcNode& rpc, Store& store, MapService& maps, PeerPolic
     scope_.spawn(remember());
 }
 
-Gossip::~Gossip() {
-    rpc_.unregister_handler(mesh_method::k_heartbeat);
-}
-
 void Gossip::map_changed() {
     auto const map = maps_.current();
     mesh::MapChanged event;
     event.epoch = map->epoch;
-    for (const mesh::Corelet& corelet : map->corelets)
+    std::set<CoreletId> known;
+    for (const mesh::Corelet& corelet : map->corelets) {
         event.peers.push_back(mesh::PeerEntry{corelet.id, corelet.incarnation,
                                               corelet.presence == mesh::Presence::kDown,
                                               corelet.presence == mesh::Presence::kOut});
+        known.insert(corelet.id);
+        std::vector<Address> addresses;
+        for (const std::string& text : corelet.addresses)
+            if (auto address = Address::parse(text)) addresses.push_back(*std::move(address));
+        link_.set_addresses(corelet.id, std::move(addresses));
+    }
+    link_.forget_others(known);
+    if (!FAULT_POINT("map.delta_withheld"))
+        for (const auto* step :
+             maps_.history().last_small(mesh::k_gossip_deltas_max, mesh::MapNews::k_delta_bytes_max))
+            event.steps.push_back(*step);
     step(event);
 }
 
 void Gossip::step(const mesh::MembershipEvent& event) {
+    Instant const before = membership_.next_tick();
     for (const mesh::MembershipEffect& effect : membership_.step(event, env_.clock.now(), random_))
         std::visit([&](const auto& e) { carry_out(e); }, effect);
+    if (membership_.next_tick() < before) earlier_.notify_all();
 }
 
 Task<void> Gossip::tick_loop() {
     for (;;) {
-        co_await env_.clock.sleep_until(membership_.next_tick());
+        if (co_await earlier_.wait_until(env_.clock, membership_.next_tick())) continue;
         step(mesh::SequenceAdvanced{store_.durable_seq()});
         step(mesh::Tick{});
     }
 }
 
-void Gossip::carry_out(const mesh::SendHeartbeat& effect) {
-    if (silent_) return;
-    auto const bytes = mesh::encode_heartbeat(effect.heartbeat);
-    Buffer const body = Buffer::copy_of(bytes);
-    CallOptions options;
-    options.deadline = env_.clock.now() + 1_s;
-    options.traffic = TrafficClass::kControl;
-    for (CoreletId to : effect.to) rpc_.send(to, mesh_method::k_heartbeat, body, options);
+void Gossip::carry_out(const mesh::SendGossip& effect) {
+    if (!silent_) link_.send(effect.to, effect.message);
 }
 
-Task<Result<Reply>> Gossip::on_heartbeat(Request request) {
-    CO_TRY(auto heartbeat, mesh::decode_heartbeat(request.body));
-    if (heartbeat.from != request.from->corelet) co_return fail(Code::kDenied, "a heartbeat in another's name");
-    // What the others know of this corelet is held against what it has by now.
+// What the others know of this corelet is held against what it has by now.
+void Gossip::receive(mesh::GossipMessage message) {
     step(mesh::SequenceAdvanced{store_.durable_seq()});
-    step(mesh::HeartbeatReceived{std::move(heartbeat)});
-    co_return Reply{};
+    step(mesh::GossipReceived{std::move(message)});
 }
 
 void Gossip::carry_out(const mesh::PeerSuspected& effect) {
@@ -173,6 +178,12 @@ void Gossip::carry_out(const mesh::PeerSuspected& effect) {
     if (callbacks_.suspected) callbacks_.suspected(effect.peer);
 }
 
+void Gossip::carry_out(const mesh::PeerIndirect& effect) {
+    log_info(env_.log, "mesh.indirect", [&] {
+        return to_string(effect.peer) + " is reached by " + to_string(effect.via) + ", not from here";
+    });
+    if (callbacks_.indirect) callbacks_.indirect(effect.peer);
+}
 void Gossip::carry_out(const mesh::PeerConfirmedDown& effect) {
     log_info(env_.log, "mesh.confirmed_down", to_string(effect.peer));
     if (callbacks_.confirmed_down) callbacks_.confirmed_down(effect.peer);
@@ -201,6 +212,10 @@ Task<void> Gossip::propose(mesh::MapEvent event, std::string what) {
                 proposing_.erase(e.id);
         },
         event);
+}
+
+void Gossip::carry_out(const mesh::MapNewsHeard& effect) {
+    maps_.hear_news(effect.epoch, effect.peer, {effect.deltas.begin(), effect.deltas.end()});
 }
 
 void Gossip::carry_out(const mesh::NewerMapSeen& effect) {

@@ -1,6 +1,7 @@
 #include "node/log_placement.h"
 
 #include "base/hash.h"
+#include "mesh/slot_choice.h"
 
 namespace corelet {
 
@@ -9,6 +10,12 @@ LogPolicy MapLogPlacement::policy(PoolId id) const {
     const mesh::Pool* const pool = map->find(id);
     if (!pool) return {};
     return LogPolicy{pool->spec.redundancy.m + 1U, pool->spec.copies_min()};
+}
+
+void MapLogPlacement::set_avoided(std::set<CoreletId> avoided) {
+    if (avoided == avoided_) return;
+    avoided_ = std::move(avoided);
+    choices_.clear();
 }
 
 namespace {
@@ -46,7 +53,8 @@ std::vector<CoreletId> MapLogPlacement::choose(PoolId id, usize width, const std
     };
     while (chosen.size() < width && !candidates.empty()) {
         auto const rank = [&](const mesh::Corelet* corelet) {
-            return std::tuple(chosen.empty() && corelet->id != self_, crowding(*corelet),
+            // Fewer copies would be worse than one on a cordoned corelet.
+            return std::tuple(corelet->cordoned, chosen.empty() && corelet->id != self_, crowding(*corelet),
                               hash64(id.v, salt, corelet->id.v));
         };
         auto const best = std::min_element(candidates.begin(), candidates.end(),
@@ -77,6 +85,18 @@ std::vector<CoreletId> MapLogPlacement::homes(PoolId id, SegmentId segment) cons
     return whole ? row : std::vector<CoreletId>{};
 }
 
+bool MapLogPlacement::suits(PoolId id, ChunkId chunk) const {
+    auto const map = maps_.current();
+    const mesh::Pool* const pool = map->find(id);
+    if (!pool) return true;
+    auto& [epoch, choice] = choices_[id];
+    if (epoch != map->epoch) {
+        epoch = map->epoch;
+        choice = mesh::choice_of_slots(*map, *pool, self_, avoided_);
+    }
+    return choice[pool->slot(chunk)];
+}
+
 std::vector<CoreletId> MapLogPlacement::domain_of(PoolId id, CoreletId of) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(id);
@@ -93,8 +113,14 @@ bool MapLogPlacement::is_up(CoreletId corelet) const {
     const auto map = maps_.current();
     const mesh::Corelet* const found = map->find(corelet);
     // A failing device stores no fence any more (protocols 10.2): for a log it is lost.
-    if (!found || !found->is_up() || found->duty == mesh::Duty::kFailing) return false;
-    return corelet == self_ || !membership_ || membership_->health(corelet) == mesh::PeerHealth::kHeard;
+    if (!found || !found->is_up() || found->duty == mesh::Duty::kFailing || avoids(corelet)) return false;
+    return corelet == self_ || !membership_ || membership_->health(corelet) == mesh::PeerHealth::kReached;
+}
+
+bool MapLogPlacement::is_leaving(CoreletId id) const {
+    auto const map = maps_.current();
+    const mesh::Corelet* const corelet = map->find(id);
+    return corelet && corelet->duty == mesh::Duty::kDrain;
 }
 
 bool MapLogPlacement::is_confirmed_dead(CoreletId id) const {

@@ -76,7 +76,8 @@ class Budget {
 
     [[nodiscard]] Least losses(mesh::Level level) const {
         Least least;
-        catalog(level, least);
+        if (view_.own_catalog) catalog(level, least);
+        if (!view_.own_catalog) others_left(level, least);
         for (PoolId id : used_)
             if (const mesh::Pool* const pool = map_.find(id)) {
                 fragments(*pool, level, least);
@@ -114,7 +115,8 @@ class Budget {
         Least least;
         for (PoolId id : used_)
             if (const mesh::Pool* const pool = map_.find(id)) pool_limits(view_.map, *pool, least);
-        voter_limit(view_.map, least);
+        if (view_.own_catalog) voter_limit(view_.map, least);
+        least.limit(static_cast<int>(view_.map.corelets.size()) - 1, "a corelet that serves");
         return std::max(least.value, 0);
     }
 
@@ -146,6 +148,13 @@ class Budget {
         std::string what = "catalog: " + counted(view_.voters.size(), "voter");
         if (there < view_.voters.size()) what += ", " + std::to_string(there) + " of them there";
         least.limit(survivable(map_, voting, view_.voters.size() / 2 + 1, level), what);
+    }
+
+    // Who keeps no catalog needs one corelet only that still answers.
+    void others_left(mesh::Level level, Least& least) const {
+        std::vector<CoreletId> all;
+        for (const mesh::Corelet& corelet : map_.corelets) all.push_back(corelet.id);
+        least.limit(survivable(map_, all, 1, level), "a corelet that serves");
     }
 
     void fragments(const mesh::Pool& pool, mesh::Level level, Least& least) const {
@@ -193,11 +202,11 @@ LossBudget loss_budget(const LossView& view) {
     return out;
 }
 
-PoolPromise pool_promise(const mesh::Map& map, const mesh::Pool& pool) {
+PoolPromise pool_promise(const mesh::Map& map, const mesh::Pool& pool, bool own_catalog) {
     Least least;
     Budget::pool_limits(map, pool, least);
     least.limit(mesh::can_lose(map, pool, mesh::Level::kCorelet).losses, "pool " + pool.spec.name + ": fragments");
-    Budget::voter_limit(map, least);
+    if (own_catalog) Budget::voter_limit(map, least);
     return {std::max(least.value, 0), least.by};
 }
 

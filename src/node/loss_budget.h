@@ -35,6 +35,7 @@ struct LossView {
     std::vector<Degraded> degraded;
     // Came up, and have not yet compared what they hold with the others: nobody knows what they miss.
     std::set<std::pair<PoolId, CoreletId>> unproven;
+    bool own_catalog = true;  // kept by voters of the mesh; one that stands outside limits nothing here
 };
 
 struct LossBudget {
@@ -55,12 +56,12 @@ struct LossBudget {
 [[nodiscard]] LossBudget loss_budget(const LossView& view);
 
 // What a mesh of these corelets could lose if all of them were up and everything as redundant as the pool promises,
-// by the pool's tables, its log, and the voters that such a mesh has.
+// by the pool's tables, its log, and the voters that such a mesh has if it keeps its catalog itself.
 struct PoolPromise {
     int can_lose = 0;
     std::string limited_by;
 };
-[[nodiscard]] PoolPromise pool_promise(const mesh::Map& map, const mesh::Pool& pool);
+[[nodiscard]] PoolPromise pool_promise(const mesh::Map& map, const mesh::Pool& pool, bool own_catalog = true);
 
 // `unavailable`, `at_risk`, `degraded` or `ok`, as design section 14 defines them.
 struct HealthView {

@@ -164,6 +164,20 @@ TEST(LossBudget, APoolSaysWhatTheMeshCanLoseWithIt) {
     EXPECT_EQ(pool_promise(eight, eight.pools[0]).can_lose, 2);
 }
 
+TEST(LossBudget, ACatalogOutsideTheMeshIsNoTerm) {
+    mesh::Map const two = all_clean(with_pool(make_map(2), "rep:2"));
+    EXPECT_EQ(pool_promise(two, two.pools[0], false).can_lose, 1);
+    LossView view = view_of(two, {});
+    view.own_catalog = false;
+    EXPECT_EQ(loss_budget(view).can_lose, 1) << "nothing is stored, but somebody has to serve";
+    EXPECT_EQ(loss_budget(view).limited_by, "a corelet that serves");
+    view.streams.push_back(stream_on(ids({1, 2})));
+    EXPECT_EQ(loss_budget(view).can_lose, 1);
+    EXPECT_EQ(loss_budget(view).possible, 1);
+    view.lost = {CoreletId(1)};
+    EXPECT_EQ(loss_budget(view).can_lose, 0);
+}
+
 // --- exact over all subsets
 // -------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 #include "node/mesh_view.h"
 
+#include "base/json.h"
 #include "node/status.h"
 #include "rt/combine.h"
 #include "stream/stream_record.h"
@@ -8,8 +9,6 @@
 namespace corelet {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr Duration k_report_age_max = 10_s;
 constexpr Duration k_catalog_patience = 250_ms;
@@ -29,9 +28,10 @@ std::shared_ptr<ReportMemory> make_report_memory() {
     return std::make_shared<ReportMemory>();
 }
 
-Task<Result<Json>> ask_info(NodeServices& node, CoreletId peer) {
+Task<Result<Json>> ask_corelet(NodeServices& node, CoreletId peer, std::string command, Json arguments) {
     pb::AdminRequest message;
-    message.set_command("info");
+    message.set_command(std::move(command));
+    message.set_arguments(arguments.dump());
     CallOptions options;
     options.deadline = node.env.clock.now() + 500_ms;
     options.traffic = TrafficClass::kControl;
@@ -42,14 +42,17 @@ Task<Result<Json>> ask_info(NodeServices& node, CoreletId peer) {
     co_return parsed;
 }
 
+Task<Result<Json>> ask_info(NodeServices& node, CoreletId peer) {
+    return ask_corelet(node, peer, "info", Json::object());
+}
+
 namespace {
 
 // A corelet that has just started, or was cut off, remembers an old map and an old list of segments.
 Task<void> read_catalog(NodeServices& node, MeshView* view) {
-    auto const item = co_await node.catalog->get(MapService::k_key, node.env.clock.now() + k_catalog_patience);
-    if (item && *item) (void)node.maps->offer(as_bytes((*item)->value));
-    auto const streams = item ? co_await node.catalog->range("streams/", node.env.clock.now() + k_catalog_patience)
-                              : Result<RangeResult>(std::unexpected(item.error()));
+    auto const read = co_await node.maps->refresh(node.env.clock.now() + k_catalog_patience);
+    auto const streams = read ? co_await node.catalog->range("streams/", node.env.clock.now() + k_catalog_patience)
+                              : Result<RangeResult>(std::unexpected(read.error()));
     view->fresh = streams.has_value();
     view->streams = streams ? streams->items : node.catalog->local_range("streams/").items;
     view->map = node.maps->current();
@@ -75,7 +78,7 @@ Task<CoreletReports> ask_everybody(NodeServices& node, std::shared_ptr<const mes
             reports[asked[i]] = {std::move(*answers[i]), {}};
         } else if (auto const last = heard.find(asked[i]);
                    last != heard.end() && now - last->second.at <= k_report_age_max) {
-            if (node.gossip->membership().health(asked[i]) == mesh::PeerHealth::kHeard)
+            if (node.gossip->membership().health(asked[i]) == mesh::PeerHealth::kReached)
                 reports[asked[i]] = {last->second.info, now - last->second.at};
         }
     }
@@ -130,12 +133,12 @@ Task<MeshView> look_at_mesh(NodeServices& node) {
 }
 
 LossView loss_view(const NodeServices& node, const MeshView& mesh) {
-    LossView view{*mesh.map, node.catalog->voters(), {}, {}, {}, {}, {}};
+    LossView view{*mesh.map, node.catalog->voters(), {}, {}, {}, {}, {}, node.raft != nullptr};
     for (const mesh::Corelet& corelet : mesh.map->corelets) {
         if (!corelet.is_up()) continue;
         if (auto const report = mesh.reports.find(corelet.id); report != mesh.reports.end()) {
             add_report(report->second.info, corelet.id, *mesh.map, view);
-        } else if (node.gossip->membership().health(corelet.id) != mesh::PeerHealth::kHeard) {
+        } else if (node.gossip->membership().health(corelet.id) != mesh::PeerHealth::kReached) {
             view.lost.insert(corelet.id);
         } else {
             for (const mesh::Pool& pool : mesh.map->pools) view.unproven.insert({pool.id, corelet.id});

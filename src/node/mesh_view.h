@@ -2,16 +2,15 @@
 // themselves.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "node/loss_budget.h"
 #include "node/node_services.h"
 
 namespace corelet {
 
 struct CoreletReport {
-    nlohmann::json info;  // node_info() of that corelet
-    Duration age;         // zero: it answered just now
+    Json info;     // node_info() of that corelet
+    Duration age;  // zero: it answered just now
 };
 using CoreletReports = std::map<CoreletId, CoreletReport>;
 
@@ -27,8 +26,11 @@ struct MeshView {
 // seconds.
 [[nodiscard]] Task<MeshView> look_at_mesh(NodeServices& node);
 
+// What one corelet answers to a command that corelets may give each other, within half a second.
+[[nodiscard]] Task<Result<Json>> ask_corelet(NodeServices& node, CoreletId peer, std::string command,
+                                             Json arguments);
 // One corelet's own word, within half a second.
-[[nodiscard]] Task<Result<nlohmann::json>> ask_info(NodeServices& node, CoreletId peer);
+[[nodiscard]] Task<Result<Json>> ask_info(NodeServices& node, CoreletId peer);
 
 // Borrows the view's map.
 [[nodiscard]] LossView loss_view(const NodeServices& node, const MeshView& view);

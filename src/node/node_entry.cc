@@ -1,5 +1,6 @@
 // NodeServices: how a corelet comes into its mesh, and comes back to it when all it knew have gone.
 #include "base/codec.h"
+#include "node/catalog_keys.h"
 #include "node/node.pb.h"
 #include "node/node_services.h"
 #include "wire/message.h"
@@ -16,12 +17,15 @@ Task<Result<void>> NodeServices::ask_seed(Address seed) {
     options.traffic = TrafficClass::kControl;
     CO_TRY(Reply reply, co_await rpc->call(seed, node_method::k_introduce, {}, {}, options));
     CO_TRY(auto answer, decode_message<pb::IntroduceReply>(reply.body));
-    if (!answer.map().empty()) CO_TRY_VOID(maps->offer(as_bytes(answer.map())));
+    if (!answer.map().empty())
+        CO_TRY_VOID(maps->offer(as_bytes(answer.map())));
+    else
+        (void)co_await maps->fetch_from(seed);
     std::vector<CoreletId> voters;
     for (u64 voter : answer.voters()) voters.push_back(CoreletId(voter));
     // What one that is out of touch itself has heard is better than nothing, and than nothing else.
     if (!voters.empty() && (answer.catalog_available() || catalog->voters().empty()))
-        catalog->set_voter_hints(std::move(voters));
+        hint_voters(std::move(voters));
     co_return {};
 }
 
@@ -61,7 +65,7 @@ Task<void> NodeServices::enter_mesh() {
             return corelet && !corelet->addresses.empty();
         });
     };
-    while (!raft->is_member() && !knows_a_voter() && !config.seeds.empty()) {
+    while (raft && !raft->is_member() && !knows_a_voter() && !config.seeds.empty()) {
         auto const asked = co_await ask_seed(config.seeds[next++ % config.seeds.size()]);
         if (!asked) {
             log_info(env.log, "node.seed_not_reached", asked.error().to_string());
@@ -71,19 +75,33 @@ Task<void> NodeServices::enter_mesh() {
     co_await session->first_session().wait();
     for (;;) {
         auto const entered = co_await introduce_self();
-        if (entered) break;
+        if (entered || !own_trouble.empty()) break;
         log_info(env.log, "node.not_entered", entered.error().to_string());
         co_await env.clock.sleep(300_ms);
     }
 }
 
+// Removed by an operator, it does not come back as itself: what it holds is needed by nobody, and what it had
+// promised is not asked for any more.
+Task<void> NodeServices::look_whether_removed() {
+    auto const mark = co_await catalog->get(removed_key(store->identity()), env.clock.now() + 5_s);
+    if (!mark || !*mark || !own_trouble.empty()) co_return;
+    own_trouble =
+        "this corelet was removed from the mesh; stop it, or let its device join anew: corelet join ... --force";
+    log_warning(env.log, "node.removed", own_trouble);
+    if (raft) raft->step_down();
+    if (volumes) co_await volumes->retire();
+    co_await session->end();
+}
+
 // The map has this corelet, at this incarnation and these addresses, as up.
 Task<Result<void>> NodeServices::introduce_self() {
     Instant const deadline = env.clock.now() + 5_s;
-    CO_TRY(auto item, co_await catalog->get(MapService::k_key, deadline));
-    if (item) CO_TRY_VOID(maps->offer(as_bytes(item->value)));
+    CO_TRY_VOID(co_await maps->refresh(deadline));
     std::vector<std::string> addresses;
     for (const Address& address : listening) addresses.push_back(address.to_string());
+    if (!maps->current()->find(store->identity())) co_await look_whether_removed();
+    if (!own_trouble.empty()) co_return fail(Code::kDenied, own_trouble);
     const mesh::Corelet* const known = maps->current()->find(store->identity());
     if (!known || known->presence == mesh::Presence::kOut) {
         mesh::Corelet self;
@@ -92,6 +110,7 @@ Task<Result<void>> NodeServices::introduce_self() {
         self.addresses = addresses;
         self.location = config.location;
         self.role = config.role;
+        self.device_class = config.device_class;
         self.capacity_bytes = store->space().capacity_bytes;
         // A new identity at the location of a lost one takes its place and fills (hot swap).
         const mesh::Corelet* lost = nullptr;
@@ -114,6 +133,7 @@ Task<Result<void>> NodeServices::introduce_self() {
 Task<void> NodeServices::remember_voters() {
     std::vector<CoreletId> remembered;
     Instant in_touch = env.clock.now();
+    bool was_in_map = false;
     for (usize turn = 0;;) {
         auto const voters = catalog->voters();
         if (voters != remembered && !voters.empty()) {
@@ -129,11 +149,12 @@ Task<void> NodeServices::remember_voters() {
         // A corelet that the map has as down although it runs says so.
         const auto map = maps->current();
         const mesh::Corelet* const self = map->find(store->identity());
+        was_in_map = was_in_map || self;
+        if (!self && was_in_map && own_trouble.empty()) co_await look_whether_removed();
         if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() && !renewing_ &&
             session->first_session().is_set()) {
             if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation()) {
-                if (std::exchange(renewing_, true)) continue;
-                co_await renew_life("the map has this corelet as out");
+                life_is_over("the map has this corelet as out");
             } else {
                 (void)co_await introduce_self();
             }

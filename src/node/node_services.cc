@@ -2,14 +2,17 @@
 
 #include "base/codec.h"
 #include "heal/heal.pb.h"
+#include "node/health_service.h"
 #include "node/node.pb.h"
-#include "stream/stream.pb.h"
+#include "node/token_service.h"
+#include "stream/stream_record.h"
 #include "wire/message.h"
 
 namespace corelet {
 
 namespace {
 constexpr Duration k_body_gone_after = 10_s;
+constexpr usize k_admin_reply_body_max = 64 * k_kib;  // a longer one goes as a payload
 }  // namespace
 
 // --- spaces
@@ -71,12 +74,41 @@ void NodeServices::start_gossip() {
     callbacks.two_bodies = [this] {
         if (!other_body_seen_) log_warning(env.log, "node.other_body", "the same device image is mounted twice");
         other_body_seen_ = env.clock.now();
-        raft->bar(raft::Bar::kTwoBodies);
+        vote_no_more(raft::Bar::kTwoBodies);
     };
     callbacks.confirmed_down = [this](CoreletId id) {
         if (volumes) volumes->corelet_lost(id);
     };
-    gossip = std::make_unique<Gossip>(env, *rpc, *store, *maps, *policy, config.mesh, std::move(callbacks));
+    callbacks.indirect = [this](CoreletId id) { rpc->doubt(id); };
+    callbacks.moved = [this](CoreletId id, const Address& address) {
+        rpc->prefer(id, address);
+        rpc->doubt(id);
+    };
+    gossip =
+        std::make_unique<Gossip>(env, *store, *maps, *policy, config.mesh, config.admin_key, std::move(callbacks));
+}
+
+void NodeServices::start_health() {
+    health = std::make_unique<HealthService>(*this);
+    chunks->set_observer(health->observer());
+    replica_port->set_observer(health->observer());
+    health->start();
+}
+
+void NodeServices::follow_map() {
+    maps->on_change([this] { map_changed(); });
+    if (!maps->current()->epoch.is_zero()) proof.map_changed(*maps->current());
+}
+
+void NodeServices::register_handlers() {
+    rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
+    rpc->register_handler(
+        node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); },
+        HandlerOptions{.detached = true});
+    rpc->register_handler(
+        node_method::k_redeem, [this](Request r) { return redeem_token(*this, std::move(r)); },
+        HandlerOptions{.detached = true});
+    rpc->register_handler(heal_method::k_fates, [this](Request r) { return on_fates(std::move(r)); });
 }
 
 Task<Result<void>> NodeServices::start() {
@@ -85,29 +117,16 @@ Task<Result<void>> NodeServices::start() {
     rpc_options.own_uid = config.own_uid;
     rpc_options.insecure = config.insecure;
     rpc = std::make_unique<RpcNode>(env, *policy, rpc_options, this);
-    Journal& journal = store->consensus_journal();
-    CO_TRY(raft, co_await RaftNode::start(env, *rpc, journal, *policy, catalog_raft_options(), config.bootstrap));
-    catalog = std::make_unique<RaftCatalog>(env, *rpc, raft.get());
+    CO_TRY_VOID(co_await start_catalog());
     policy->set_records([this](CoreletId id) { return recorded_life(id); });
     spaces = std::make_unique<CatalogSpaces>(*catalog);
     maps = std::make_unique<MapService>(env, *catalog, *store, *rpc);
-    catalog->set_acquaintances([this] {
-        std::vector<CoreletId> up;
-        const auto map = maps->current();
-        for (const mesh::Corelet& corelet : map->corelets)
-            if (corelet.is_up()) up.push_back(corelet.id);
-        return up;
-    });
-    if (auto const note = store->note(k_voters_note)) {
-        Reader r(*note);
-        std::vector<CoreletId> voters;
-        while (r.remaining() >= 8) voters.push_back(r.get<CoreletId>());
-        catalog->set_voter_hints(std::move(voters));
-    }
     start_gossip();
+    detours = std::make_unique<Detours>(*rpc, *maps, gossip->membership());
+    rpc->set_routes(detours.get());
     placement = std::make_unique<MapLogPlacement>(*maps, store->identity());
     placement->attach(&gossip->membership());
-    if (config.role == mesh::Role::kStorage) {
+    if (mesh::may_store(config.role)) {
         fragments = std::make_unique<FragmentServer>(*store, *rpc, *maps, this);
         replica_server = std::make_unique<ReplicaServer>(env, *store, *rpc, config.stream_times);
         replica_server->set_gate([this] { return may_keep_segments(); });
@@ -117,42 +136,44 @@ Task<Result<void>> NodeServices::start() {
     replica_port = std::make_unique<RpcReplicaPort>(*rpc, env.clock);
     Healer::Options heal_options;
     heal_options.round_every = config.heal_round;
+    heal_options.scrub_pass = config.scrub_pass;
+    heal_options.audit_every = config.audit_every;
     if (fragments)
         healer =
             std::make_unique<Healer>(env, *store, *rpc, *maps, *chunks, *fragments, *spaces, *this, heal_options);
     session = std::make_unique<SessionKeeper>(env, *catalog, *store, config,
                                               [this](std::string reason) { forgotten(std::move(reason)); });
-    keeper = std::make_unique<MapKeeper>(env, *raft, *maps, config.out_after);
-    if (config.role == mesh::Role::kStorage)
+    keeper = std::make_unique<MapKeeper>(env, store->identity(), raft.get(), *maps, config.out_after,
+                                         [this] { return healing_paused(); });
+    if (mesh::may_store(config.role))
         volumes = std::make_unique<VolumeHost>(env, config, *catalog, *replica_port, *placement, *maps, *chunks,
                                                *session, store->identity());
-    maps->on_change([this] { map_changed(); });
-    if (!maps->current()->epoch.is_zero()) proof.map_changed(*maps->current());
-    rpc->register_handler(node_method::k_introduce, [this](Request r) { return on_introduce(std::move(r)); });
-    rpc->register_handler(
-        node_method::k_admin, [this](Request r) { return on_admin(std::move(r)); },
-        HandlerOptions{.detached = true});
-    rpc->register_handler(heal_method::k_fates, [this](Request r) { return on_fates(std::move(r)); });
+    if (healer) pacer = std::make_unique<HealPacer>(*this);
+    start_health();
+    follow_map();
+    register_handlers();
     for (const Address& address : config.listen) {
         CO_TRY(Address actual, rpc->listen(address, ListenOptions{.replace = true}));
+        CO_TRY_VOID(gossip->bind(actual));
         listening.push_back(std::move(actual));
     }
     // Also what an earlier mount has found out, or this one: a start gives no promise back.
     if (store->has_forgotten())
         forgotten(store->forgotten_reason());
-    else if (!raft->forgotten().empty())
+    else if (raft && !raft->forgotten().empty())
         forgotten(raft->forgotten());
     scope_.spawn(enter_mesh());
     scope_.spawn(remember_voters());
     scope_.spawn(watch_identities());
     scope_.spawn(watch_device());
+    if (pacer) pacer->start();
     co_return {};
 }
 
 Task<void> NodeServices::shut_down(Duration limit) {
     Instant const deadline = env.clock.now() + limit;
     if (volumes) co_await volumes->hand_over_all(deadline);
-    raft->step_down();
+    if (raft) raft->step_down();
     co_await session->end();
     // Leave the network before the device: what still arrives finds nobody.
     rpc->stop_listening();
@@ -164,7 +185,7 @@ void NodeServices::forgotten(std::string reason) {
     own_trouble = "this device has forgotten promises (" + reason +
                   "); started again, the corelet joins as a new one and keeps the fragments it has";
     log_warning(env.log, "node.forgotten", own_trouble);
-    raft->bar(raft::Bar::kForgotten);
+    vote_no_more(raft::Bar::kForgotten);
     gossip->fall_silent();
     // It goes to nobody any more; who comes may read what it has.
     auto const map = maps->current();
@@ -193,19 +214,27 @@ void NodeServices::peer_unreachable(CoreletId /*peer*/, const Error& error) {
     // Each refusal names the incarnation that it is about: an old one is no news.
     if (error.code == Code::kForgotten && error.detail == store->incarnation().v && gossip)
         return forgotten(error.message);
-    if (error.code != Code::kFenced || error.detail != store->incarnation().v || renewing_ || !own_trouble.empty())
-        return;
-    renewing_ = true;
-    scope_.spawn(renew_life(error.message));
+    if (error.code == Code::kFenced && error.detail == store->incarnation().v) life_is_over(error.message);
 }
 
 // Put out, or replaced, and back: it goes on under a new incarnation, without restarting (protocols 1.5).
+void NodeServices::life_is_over(std::string reason) {
+    if (!own_trouble.empty()) return;
+    over_ = store->incarnation();
+    if (!std::exchange(renewing_, true)) scope_.spawn(renew_life(std::move(reason)));
+}
+
+// Until the map has it again. Before it hears so it may be put out once more.
 Task<void> NodeServices::renew_life(std::string reason) {
     log_info(env.log, "node.life_renewed", reason);
-    if (auto const raised = co_await store->raise_incarnation(); raised) {
-        gossip->life_renewed();
-        session->reopen();
-        while (own_trouble.empty() && !co_await introduce_self()) co_await env.clock.sleep(300_ms);
+    while (own_trouble.empty()) {
+        if (over_ == store->incarnation()) {
+            if (!co_await store->raise_incarnation()) break;
+            gossip->life_renewed();
+            session->reopen();
+        }
+        if (co_await introduce_self()) break;
+        co_await env.clock.sleep(300_ms);
     }
     co_await env.clock.sleep(1_s);
     renewing_ = false;
@@ -216,7 +245,16 @@ Task<void> NodeServices::watch_identities() {
         co_await env.clock.sleep(500_ms);
         look_at_records();
         look_at_bodies();
+        look_at_pause();
     }
+}
+
+void NodeServices::look_at_pause() {
+    const KeyValue* const item = catalog->local().find(k_pause_key);
+    auto const order = item ? decode_pause(item->value) : std::nullopt;
+    bool const paused = pause_clock_.look(order, env.clock.now(), env.clock.wall_now());
+    if (paused != healing_paused() && healer) healer->pause(paused);
+    paused_until_ = paused ? std::optional(order->ends) : std::nullopt;
 }
 
 std::optional<mesh::PeerMemory> NodeServices::recorded_life(CoreletId id) const {
@@ -244,7 +282,7 @@ void NodeServices::look_at_bodies() {
     if (!other_body_seen_ || store->has_forgotten() || env.clock.now() - *other_body_seen_ < k_body_gone_after)
         return;
     other_body_seen_.reset();
-    raft->core().lift(raft::Bar::kTwoBodies);
+    if (raft) raft->core().lift(raft::Bar::kTwoBodies);
     log_info(env.log, "node.other_body_gone", "no other body of this identity has shown itself for a while");
 }
 
@@ -257,6 +295,7 @@ void NodeServices::map_changed() {
     out_ = std::move(out);
     proof.map_changed(*maps->current());
     gossip->map_changed();
+    health->map_changed();
     if (healer) healer->wake();
     if (volumes) volumes->wake();
 }
@@ -267,7 +306,7 @@ Task<void> NodeServices::watch_device() {
     log_warning(env.log, "node.device_failed", own_trouble);
     // Its process lives and renews the session: nobody else may take its streams until it gives them up
     // (protocols 3.4).
-    raft->step_down();
+    if (raft) raft->step_down();
     if (volumes) co_await volumes->retire();
     // Recovery waits for a second fence while the session of a replica lives, and this one fences no more.
     co_await session->first_session().wait();
@@ -284,8 +323,9 @@ Task<Result<Reply>> NodeServices::on_introduce(Request /*request*/) {
     pb::IntroduceReply reply;
     reply.set_mesh(config.mesh.v);
     reply.set_catalog_available(catalog->is_available());
-    if (!maps->current()->epoch.is_zero()) reply.set_map(maps->encoded());
+    if (!maps->current()->epoch.is_zero()) reply.set_map(maps->introduction());
     for (CoreletId voter : catalog->voters()) reply.add_voters(voter.v);
+    reply.set_catalog(config.catalog);
     co_return Reply{encode_message(reply), {}};
 }
 
@@ -294,8 +334,13 @@ Task<Result<Reply>> NodeServices::on_admin(Request request) {
     CO_TRY_VOID(admit_command(config, request, message));
     CO_TRY(std::string result, co_await run_command(*this, message.command(), message.arguments()));
     pb::AdminReply reply;
+    bool const large = result.size() > k_admin_reply_body_max;
     reply.set_result(std::move(result));
-    co_return Reply{encode_message(reply), {}};
+    Buffer bytes = encode_message(reply);
+    if (!large) co_return Reply{std::move(bytes), {}};
+    Reply out;
+    out.payload = std::move(bytes);
+    co_return out;
 }
 
 // --- what is to become of chunks
@@ -337,6 +382,22 @@ Task<Result<ChunkFates>> NodeServices::fates(SpaceId space, std::vector<u64> seq
     co_return out;
 }
 
+void NodeServices::audit_failed(CoreletId holder, FragmentId fragment, std::string why) {
+    audit_record.failed(holder, to_string(fragment.chunk) + "." + std::to_string(fragment.position) + ": " + why,
+                        env.clock.now());
+}
+
+// A recovered catalog may be older than what the mesh did: until somebody agrees to it, nothing is dead by its
+// word.
+Task<Result<void>> NodeServices::may_delete_anything() {
+    Error const held_back{Code::kUnavailable, true, 0,
+                          "the catalog was recovered, and nobody has agreed to it yet"};
+    if (catalog->local().find(k_recovery_key)) co_return std::unexpected(held_back);
+    CO_TRY(auto const recovery, co_await catalog->get(k_recovery_key, env.clock.now() + 3_s));
+    if (recovery) co_return std::unexpected(held_back);
+    co_return {};
+}
+
 // A linearizable read once an epoch; after that only what is known here of a newer one.
 Task<Result<void>> NodeServices::may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) {
     auto const judge = [&](const pb::Stream& stream) -> Result<void> {
@@ -353,8 +414,10 @@ Task<Result<void>> NodeServices::may_delete(SpaceId space, Epoch epoch, CoreletI
     bool const heard =
         !local.items.empty() && stream.ParseFromString(local.items.front().value) && Epoch(stream.epoch()) >= epoch;
     if (heard) CO_TRY_VOID(judge(stream));
+    if (catalog->local().find(k_recovery_key)) co_return co_await may_delete_anything();
     if (auto const known = proven_owners_.find(space); known != proven_owners_.end() && known->second == wanted)
         co_return {};
+    CO_TRY_VOID(co_await may_delete_anything());
     CO_TRY(auto const item, co_await catalog->get(stream_key(space), env.clock.now() + 3_s));
     if (!item || !stream.ParseFromString(item->value))
         co_return fail(Code::kNotFound, "the catalog has no such space");
@@ -369,6 +432,7 @@ Task<Result<void>> NodeServices::report_clean(PoolId pool, MapEpoch table_epoch,
 }
 
 Task<Result<bool>> NodeServices::is_space_deleted(SpaceId space) {
+    CO_TRY_VOID(co_await may_delete_anything());
     CO_TRY(auto found, co_await catalog->get(deleted_space_key(space), env.clock.now() + 3_s));
     co_return found.has_value();
 }

@@ -3,8 +3,12 @@
 
 #include "catalog/raft_catalog.h"
 #include "heal/healer.h"
+#include "node/audit_record.h"
 #include "node/config.h"
+#include "node/detours.h"
 #include "node/gossip.h"
+#include "node/heal_pacer.h"
+#include "node/healing_pause.h"
 #include "node/holdings_proof.h"
 #include "node/map_keeper.h"
 #include "node/node_methods.h"
@@ -37,6 +41,8 @@ class CatalogSpaces final : public SpaceDirectory {
 struct ReportMemory;
 [[nodiscard]] std::shared_ptr<ReportMemory> make_report_memory();
 
+class HealthService;
+
 class NodeServices final : public HealPort, public DeleteAuthority, public PeerEvents {
   public:
     NodeServices(Env& env, NodeConfig config, std::unique_ptr<Store> store);
@@ -49,21 +55,28 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     [[nodiscard]] Task<Result<bool>> is_space_deleted(SpaceId space) override;
     [[nodiscard]] Task<Result<std::set<u64>>> listed_segments(SpaceId space) override;
     [[nodiscard]] Task<Result<ChunkFates>> fates(SpaceId space, std::vector<u64> seqs) override;
+    void audit_failed(CoreletId holder, FragmentId fragment, std::string why) override;
     [[nodiscard]] Task<Result<void>> may_delete(SpaceId space, Epoch epoch, CoreletId asker, PoolId pool) override;
     // A refusal may tell that this life of the identity is over, or that promises were forgotten.
     void peer_unreachable(CoreletId peer, const Error& error) override;
+    // Each frame shows its sender's epoch.
+    void peer_map_epoch(CoreletId peer, MapEpoch theirs) override {
+        if (maps) maps->heard_of(theirs, peer);
+    }
 
     Env& env;
     NodeConfig config;
     std::unique_ptr<Store> store;
     std::unique_ptr<PeerPolicy> policy;
     std::unique_ptr<RpcNode> rpc;
-    std::unique_ptr<RaftNode> raft;
-    std::unique_ptr<RaftCatalog> catalog;
+    std::unique_ptr<RaftNode> raft;  // none, where the catalog stands outside the mesh
+    std::unique_ptr<Catalog> catalog;
     std::unique_ptr<CatalogSpaces> spaces;
     std::unique_ptr<MapService> maps;
     std::unique_ptr<Gossip> gossip;
+    std::unique_ptr<Detours> detours;
     std::unique_ptr<MapLogPlacement> placement;
+    std::unique_ptr<HealthService> health;  // watches requests of what follows: goes after it
     std::unique_ptr<FragmentServer> fragments;
     std::unique_ptr<MeshChunks> chunks;
     std::unique_ptr<ReplicaServer> replica_server;
@@ -73,21 +86,37 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     std::unique_ptr<SessionKeeper> session;
     std::unique_ptr<MapKeeper> keeper;
     std::unique_ptr<VolumeHost> volumes;
+    std::unique_ptr<HealPacer> pacer;  // where there is a healer
+    AuditRecord audit_record;
     HoldingsProof proof;
     std::shared_ptr<ReportMemory> reports = make_report_memory();
     std::vector<Address> listening;
+    // Healing stands still everywhere, by the catalog's word as last heard here.
+    [[nodiscard]] bool healing_paused() const { return paused_until_.has_value(); }
+    [[nodiscard]] std::optional<WallTime> paused_until() const { return paused_until_; }
     std::string own_trouble;  // why this corelet no longer takes part; empty: it does
 
   private:
+    // node_catalog.cc
+    [[nodiscard]] Task<Result<void>> start_catalog();
+    void hint_voters(std::vector<CoreletId> voters);
+    void vote_no_more(raft::Bar reason);
     void start_gossip();
+    void start_health();
+    void follow_map();
+    void register_handlers();
     void forgotten(std::string reason);
     [[nodiscard]] Task<void> mark_forgotten(std::string reason);
     void map_changed();
     [[nodiscard]] Result<void> may_keep_segments() const;
+    [[nodiscard]] Task<Result<void>> may_delete_anything();
+    void life_is_over(std::string reason);
     [[nodiscard]] Task<void> renew_life(std::string reason);
     [[nodiscard]] Task<void> watch_identities();
     [[nodiscard]] std::optional<mesh::PeerMemory> recorded_life(CoreletId id) const;
     void look_at_records();
+    void look_at_pause();
+    [[nodiscard]] Task<void> look_whether_removed();
     void look_at_bodies();
     [[nodiscard]] Task<void> enter_mesh();
     [[nodiscard]] Task<Result<void>> introduce_self();
@@ -106,8 +135,12 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
         friend bool operator==(const ProvenOwner&, const ProvenOwner&) = default;
     };
     std::map<SpaceId, ProvenOwner> proven_owners_;
+    RaftCatalog* own_catalog_ = nullptr;  // `catalog`, where the mesh keeps it itself
+    Incarnation over_;                    // the last that was refused
     bool renewing_ = false;
     std::optional<Instant> other_body_seen_;
+    PauseClock pause_clock_;
+    std::optional<WallTime> paused_until_;
     std::set<CoreletId> out_;  // in the last map
     Scope scope_;
 };

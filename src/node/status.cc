@@ -1,17 +1,19 @@
 #include "node/status.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "mesh/survival.h"
 #include "mesh/voters.h"
+#include "node/admin_arguments.h"
+#include "node/health_findings.h"
+#include "node/health_report.h"
+#include "node/health_service.h"
 #include "node/mesh_view.h"
+#include "node/status_healing.h"
 #include "stream/stream_record.h"
 
 namespace corelet {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr usize k_degraded_rows = 64;  // the ones with the fewest holders say it all but for zones
 
@@ -19,6 +21,24 @@ Json ids(const std::vector<CoreletId>& list) {
     Json out = Json::array();
     for (CoreletId id : list) out.push_back(to_string(id));
     return out;
+}
+
+// Peers that this corelet does not reach directly, and who reaches them for it: whoever its connections go through,
+// or, while it has none, whoever the watch over each other says.
+Json detours_of(const NodeServices& node) {
+    std::map<CoreletId, CoreletId> through;
+    for (const mesh::PeerView& peer : node.gossip->membership().view(node.env.clock.now()))
+        if (!peer.via.is_zero()) through[peer.id] = peer.via;
+    for (auto const& [peer, via] : node.rpc->detours()) through[peer] = via;
+    Json out = Json::object();
+    for (auto const& [peer, via] : through) out[to_string(peer)] = to_string(via);
+    return out;
+}
+
+Json degraded_row(PoolId pool, const std::vector<CoreletId>& holders, u64 chunks) {
+    Json ids = Json::array();
+    for (CoreletId id : holders) ids.push_back(id.v);
+    return Json{{"pool", pool.v}, {"holders", std::move(ids)}, {"chunks", chunks}};
 }
 
 }  // namespace
@@ -37,20 +57,22 @@ Json node_info(NodeServices& node) {
              {"disk_faults", node.config.disk_faults ? node.config.disk_faults() : std::string()},
              {"failed", node.store->is_failing()},
              {"forgotten", node.store->has_forgotten()},
-             {"votes", !node.raft->core().barred() && !node.raft->core().failed()},
-             {"catalog_leader", node.raft->is_leader()}};
+             {"votes", node.raft && !node.raft->core().barred() && !node.raft->core().failed()},
+             {"catalog_leader", node.raft && node.raft->is_leader()},
+             {"detours", detours_of(node)}};
     Json proven = Json::array();
     for (const mesh::Pool& pool : node.maps->current()->pools)
         if (!node.healer || node.proof.proven(pool.id)) proven.push_back(pool.id.v);
     out["proven"] = std::move(proven);
     Json degraded = Json::array();
     if (node.healer)
-        for (const DegradedChunks& row : node.healer->degraded(k_degraded_rows)) {
-            Json holders = Json::array();
-            for (CoreletId id : row.holders) holders.push_back(id.v);
-            degraded.push_back(Json{{"pool", row.pool.v}, {"holders", std::move(holders)}, {"chunks", row.chunks}});
-        }
+        for (const DegradedChunks& row : node.healer->degraded(k_degraded_rows))
+            degraded.push_back(degraded_row(row.pool, row.holders, row.chunks));
+    if (node.chunks)
+        for (const BehindChunks& row : node.chunks->behind(k_degraded_rows))
+            degraded.push_back(degraded_row(row.pool, row.holders, row.chunks));
     out["degraded"] = std::move(degraded);
+    out["health"] = own_health(node);
     Json volumes = Json::object();
     if (node.volumes)
         for (auto const& [name, owned] : node.volumes->owned()) {
@@ -77,16 +99,7 @@ Json node_info(NodeServices& node) {
                                  {"connections", owned.connections}};
         }
     out["volumes"] = std::move(volumes);
-    HealStatus const heal = node.healer ? node.healer->status() : HealStatus{};
-    out["healing"] = Json{{"chunk_shares", heal.chunk_shares},
-                          {"fragments_missing", heal.fragments_missing},
-                          {"fragments_damaged", heal.damaged},
-                          {"bytes_done", heal.bytes_done},
-                          {"bytes_left", heal.bytes_left},
-                          {"fragments_rebuilt", heal.fragments_rebuilt},
-                          {"strays", heal.strays},
-                          {"scrubbed_bytes", heal.scrubbed_bytes},
-                          {"eta_ms", static_cast<u64>(heal.eta.ms())}};
+    out["healing"] = own_healing(node);
     return out;
 }
 
@@ -135,6 +148,29 @@ std::string address_of(const mesh::Corelet& corelet) {
     return corelet.addresses.empty() ? std::string() : corelet.addresses.front();
 }
 
+// What everybody has found, and what the map and the answers show just now.
+HealthBook health_book(const NodeServices& node, const MeshView& view) {
+    HealthBook book(view.reports);
+    WallTime const now = node.env.clock.wall_now();
+    for (const mesh::Corelet& corelet : view.map->corelets) {
+        Subject const subject = Subject::corelet(corelet.id), device = Subject::device(corelet.id);
+        book.add(subject, HealthLevel::kReachable, presence_finding(corelet), now);
+        auto const report = view.reports.find(corelet.id);
+        bool const answers = report != view.reports.end() && report->second.age.ns == 0;
+        if (corelet.is_up() && !answers)
+            book.add(subject, HealthLevel::kServing,
+                     Finding::degraded("it did not answer when it was asked for this status"), now);
+        if (report != view.reports.end() && report->second.info.value("failed", false))
+            book.add(device, HealthLevel::kStoring,
+                     Finding::failed(report->second.info.value("trouble", std::string())), now);
+    }
+    for (auto const& [id, mark] : node.health->slow_devices())
+        book.add(Subject::device(id), HealthLevel::kStoring, Finding::degraded("slow: " + mark.reason), now);
+    for (const mesh::Pool& pool : view.map->pools)
+        book.add(Subject::pool(pool.spec.name), HealthLevel::kStoring, pool_finding(*view.map, pool), now);
+    return book;
+}
+
 // Out, and another stands in its place.
 bool is_retired(const mesh::Map& map, const mesh::Corelet& corelet) {
     if (corelet.presence != mesh::Presence::kOut) return false;
@@ -144,7 +180,8 @@ bool is_retired(const mesh::Map& map, const mesh::Corelet& corelet) {
     });
 }
 
-Json corelet_part(const NodeServices& node, const mesh::Corelet& corelet, const CoreletReports& reports) {
+Json corelet_part(const NodeServices& node, const mesh::Corelet& corelet, const CoreletReports& reports,
+                  const HealthBook& book) {
     auto const voters = node.catalog->voters();
     const Json& own = info_of(reports, corelet.id);
     auto const report = reports.find(corelet.id);
@@ -153,13 +190,18 @@ Json corelet_part(const NodeServices& node, const mesh::Corelet& corelet, const 
                 {"location", corelet.location.to_string()},
                 {"role", mesh::role_name(corelet.role)},
                 {"state", mesh::state_name(corelet.state())},
+                {"cordoned", corelet.cordoned},
                 {"voter", std::find(voters.begin(), voters.end(), corelet.id) != voters.end()},
                 {"answers", report != reports.end() && report->second.age.ns == 0},
                 {"capacity_bytes", own.value("capacity_bytes", corelet.capacity_bytes)},
                 {"used_bytes", own.value("used_bytes", u64{0})},
+                {"fragments", own.value("fragments", u64{0})},
                 {"trouble", own.value("trouble", std::string())},
                 {"io_engine", own.value("io_engine", std::string())},
-                {"disk_faults", own.value("disk_faults", std::string())}};
+                {"disk_faults", own.value("disk_faults", std::string())},
+                {"device_speed", own.value("health", Json::object()).value("device_speed", Json())},
+                {"health", book.of(Subject::corelet(corelet.id))},
+                {"device_health", book.of(Subject::device(corelet.id))}};
 }
 
 // In the order of their addresses, witnesses last: a lab counts them so.
@@ -173,13 +215,14 @@ std::vector<const mesh::Corelet*> in_order(const mesh::Map& map) {
     return out;
 }
 
-Json corelets_part(const NodeServices& node, const CoreletReports& reports, Totals& totals) {
+Json corelets_part(const NodeServices& node, const CoreletReports& reports, const HealthBook& book,
+                   Totals& totals) {
     auto const map = node.maps->current();
     Json out = Json::array();
     for (const mesh::Corelet* corelet : in_order(*map)) {
         totals.up += corelet->is_up() ? 1 : 0;
         totals.expected += corelet->presence != mesh::Presence::kOut ? 1 : 0;
-        if (!is_retired(*map, *corelet)) out.push_back(corelet_part(node, *corelet, reports));
+        if (!is_retired(*map, *corelet)) out.push_back(corelet_part(node, *corelet, reports, book));
         if (corelet->role != mesh::Role::kStorage || !corelet->is_up()) continue;
         const Json& own = info_of(reports, corelet->id);
         u64 const used = own.value("used_bytes", u64{0}), free = own.value("free_bytes", u64{0});
@@ -193,11 +236,11 @@ Json corelets_part(const NodeServices& node, const CoreletReports& reports, Tota
 }
 
 // Identities that came to an end: replaced by another, or out with another in their place.
-Json retired_part(const NodeServices& node, const CoreletReports& reports) {
+Json retired_part(const NodeServices& node, const CoreletReports& reports, const HealthBook& book) {
     auto const map = node.maps->current();
     Json out = Json::array();
     for (const mesh::Corelet* corelet : in_order(*map)) {
-        if (is_retired(*map, *corelet)) out.push_back(corelet_part(node, *corelet, reports));
+        if (is_retired(*map, *corelet)) out.push_back(corelet_part(node, *corelet, reports, book));
         for (const mesh::FormerIdentity& identity : corelet->former)
             out.push_back(Json{{"id", to_string(identity.id)},
                                {"state", "replaced"},
@@ -225,7 +268,7 @@ u64 usable_bytes(const Totals& totals, mesh::Redundancy redundancy) {
     return std::min(free_after, totals.free_least * corelets) / width * redundancy.k;
 }
 
-Json pools_part(const NodeServices& node, Totals& totals) {
+Json pools_part(const NodeServices& node, HealthBook& book, Totals& totals) {
     auto const map = node.maps->current();
     Json out = Json::array();
     for (const mesh::Pool& pool : map->pools) {
@@ -233,24 +276,41 @@ Json pools_part(const NodeServices& node, Totals& totals) {
         bool const holes = has_holes(pool.current());
         totals.holes = totals.holes || holes;
         totals.moving = totals.moving || pool.tables.size() > 1;
+        u64 const usable = usable_bytes(totals, pool.spec.redundancy);
+        if (usable == 0 && totals.room.size() >= pool.spec.redundancy.width())
+            book.add(Subject::pool(pool.spec.name), HealthLevel::kStoring,
+                     Finding::degraded("full: it takes no more, what it holds is served"),
+                     node.env.clock.wall_now());
         out.push_back(Json{{"name", pool.spec.name},
                            {"id", pool.id.v},
                            {"redundancy", pool.spec.redundancy.to_string()},
                            {"failure_domain", mesh::level_name(pool.spec.level)},
+                           {"strategy", pool.spec.strategy},
+                           {"device_class", pool.spec.device_class},
+                           {"caps", caps_of(pool.spec)},
                            {"promise", survives.promise},
                            {"min_copies", pool.spec.copies_min()},
+                           {"write_quorum", pool.spec.write_quorum},
+                           {"read_quorum", pool.spec.reads_at_once()},
+                           {"repair_threshold", pool.spec.repair_threshold},
                            {"can_lose", std::max(survives.losses[0], 0)},
                            {"survives", survives.sentence},
-                           {"usable_bytes", usable_bytes(totals, pool.spec.redundancy)},
+                           {"usable_bytes", usable},
                            {"slots", pool.current().slots()},
                            {"tables", pool.tables.size()},
-                           {"has_holes", holes}});
+                           {"has_holes", holes},
+                           {"health", book.of(Subject::pool(pool.spec.name))}});
     }
     return out;
 }
 
+Finding export_finding(const Json& served) {
+    return volume_serving({}, served.value("export_error", std::string()))
+        .value_or(Finding::degraded("it has an owner, and is not exported yet"));
+}
+
 Json volume_part(const NodeServices& node, const pb::Volume& volume, const CoreletReports& reports,
-                 Totals& totals) {
+                 HealthBook& book, Totals& totals) {
     auto const map = node.maps->current();
     pb::Stream stream;
     auto const streams = node.catalog->local_range(stream_key(SpaceId(volume.space())));
@@ -264,6 +324,10 @@ Json volume_part(const NodeServices& node, const pb::Volume& volume, const Corel
     bool const attached = volume.attached_to() != 0;
     totals.unserved = totals.unserved || (attached && !is_served) || served.value("stuck", false);
     const mesh::Pool* const pool = map->find(PoolId(volume.pool()));
+    Subject const subject = Subject::volume(volume.name());
+    if (attached && !is_served)
+        book.add(subject, HealthLevel::kServing, served.empty() ? unowned_finding() : export_finding(served),
+                 node.env.clock.wall_now());
     return Json{{"name", volume.name()},
                 {"size_bytes", volume.size_bytes()},
                 {"pool", pool ? pool->spec.name : ""},
@@ -276,36 +340,25 @@ Json volume_part(const NodeServices& node, const pb::Volume& volume, const Corel
                 {"served", is_served},
                 {"unpacked_bytes", served.value("unpacked_bytes", u64{0})},
                 {"logical_bytes", served.value("logical_bytes", u64{0})},
-                {"waiting_for", served.value("waiting_for", std::string())}};
+                {"waiting_for", served.value("waiting_for", std::string())},
+                {"health", book.of(subject)}};
 }
 
-Json volumes_part(const NodeServices& node, const CoreletReports& reports, Totals& totals) {
+Json volumes_part(const NodeServices& node, const CoreletReports& reports, HealthBook& book, Totals& totals) {
     Json out = Json::array();
     for (const KeyValue& item : node.catalog->local_range("volumes/").items) {
         pb::Volume volume;
-        if (volume.ParseFromString(item.value)) out.push_back(volume_part(node, volume, reports, totals));
+        if (volume.ParseFromString(item.value)) out.push_back(volume_part(node, volume, reports, book, totals));
     }
     return out;
 }
 
-// Sums over the mesh; they heal side by side, so the last one is when it is done.
-Json healing_part(const CoreletReports& reports) {
-    static constexpr std::array<const char*, 7> k_sums{
-        "bytes_done",        "bytes_left", "fragments_rebuilt", "fragments_missing",
-        "fragments_damaged", "strays",     "scrubbed_bytes"};
-    Json out = Json::object();
-    for (const char* key : k_sums) out[key] = u64{0};
-    u64 shares = 0;
-    u64 eta_ms = 0;
-    for (auto const& [id, report] : reports) {
-        if (!report.info.contains("healing")) continue;
-        const Json& part = report.info["healing"];
-        for (const char* key : k_sums) out[key] = out[key].get<u64>() + part.value(key, u64{0});
-        shares += part.value("chunk_shares", u64{0});
-        eta_ms = std::max(eta_ms, part.value("eta_ms", u64{0}));
-    }
-    out["chunks_degraded"] = div_ceil(shares, HealStatus::k_whole_chunk);
-    out["eta_seconds"] = div_ceil(eta_ms, 1000);
+// Pairs between which something is broken that the others see whole.
+Json paths_part(const CoreletReports& reports) {
+    Json out = Json::array();
+    for (auto const& [id, report] : reports)
+        for (auto const& [peer, via] : report.info.value("detours", Json::object()).items())
+            out.push_back(Json{{"from", to_string(id)}, {"to", peer}, {"through", via}});
     return out;
 }
 
@@ -316,18 +369,23 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
     auto const map = view.map;
     const CoreletReports& reports = view.reports;
     Totals totals;
-    Json corelets = corelets_part(node, reports, totals);
-    Json pools = pools_part(node, totals);
-    Json volumes = volumes_part(node, reports, totals);
-    Json healing = healing_part(reports);
+    HealthBook book = health_book(node, view);
+    Json corelets = corelets_part(node, reports, book, totals);
+    Json pools = pools_part(node, book, totals);
+    Json volumes = volumes_part(node, reports, book, totals);
+    Json healing = mesh_healing(node, reports);
+    healing["paused"] = node.healing_paused();
+    if (auto const until = node.paused_until()) healing["paused_until_unix"] = until->unix_ns / 1'000'000'000;
     LossBudget const losses = loss_budget(loss_view(node, view));
-    bool const voters_missing = node.catalog->voters().size() < mesh::voters_wanted(*map);
+    bool const voters_missing = node.raft && node.catalog->voters().size() < mesh::voters_wanted(*map);
     HealthView health;
     health.unserved = totals.unserved;
     health.unfinished = healing["fragments_missing"].get<u64>() != 0 || totals.up < totals.expected ||
                         totals.holes || totals.moving || voters_missing || !node.catalog->is_available();
     Json catalog{{"available", node.catalog->is_available()},
+                 {"outside", node.config.catalog},
                  {"leader", to_string(node.catalog->leader())},
+                 {"recovered", node.catalog->local().find(k_recovery_key) != nullptr},
                  {"voters", ids(node.catalog->voters())}};
     co_return Json{{"mesh", hex64(node.config.mesh.v)},
                    {"health", health_of(losses, health)},
@@ -343,9 +401,10 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
                    {"capacity_bytes", totals.capacity},
                    {"used_bytes", totals.used},
                    {"corelets", std::move(corelets)},
-                   {"retired", retired_part(node, reports)},
+                   {"retired", retired_part(node, reports, book)},
                    {"pools", std::move(pools)},
                    {"volumes", std::move(volumes)},
+                   {"paths", paths_part(reports)},
                    {"healing", std::move(healing)}};
 }
 

@@ -23,7 +23,7 @@ ExportHost export_host(const NodeConfig& config) {
 }  // namespace
 
 Result<void> VolumeHost::add_export(Serving& serving) {
-    std::shared_ptr<BlockDevice> device(serving.mounted, serving.mounted->volume.get());
+    std::shared_ptr<BlockDevice> device(serving.mounted, serving.mounted->timed.get());
     TRY_VOID(nbd_.add_export(serving.name, std::move(device)));
     serving.is_served = true;
     return {};

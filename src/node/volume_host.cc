@@ -14,7 +14,6 @@ constexpr Duration k_look_every = 300_ms;
 constexpr Duration k_look_least = 20_ms;
 constexpr Duration k_returned_owner_first = 5_s;
 constexpr Duration k_caretaker_after = 60_s;
-constexpr u32 k_failures_of_hopeless = 7;  // as after so many failed takes: the longest pause there is
 constexpr Duration k_horizon_every = 10_s;
 constexpr Duration k_secure_after = 10_s;
 constexpr usize k_recoveries_max = 4;  // of one corelet at once: more volumes go to whoever comes next
@@ -67,6 +66,11 @@ std::optional<StreamStatus> VolumeHost::stream_of(const std::string& name) const
 }
 
 std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
+    auto const served = volume(name);
+    return served ? std::shared_ptr<BlockDevice>(served, serving_.at(name)->mounted->timed.get()) : nullptr;
+}
+
+std::shared_ptr<Volume> VolumeHost::volume(const std::string& name) const {
     auto const found = serving_.find(name);
     if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served)
         return nullptr;
@@ -187,6 +191,14 @@ Task<void> VolumeHost::run() {
     }
 }
 
+// This corelet is to leave the mesh: whom a volume is attached to then is a wish that others stand in for.
+bool VolumeHost::must_let_go() const {
+    auto const map = maps_.current();
+    const mesh::Corelet* const own = map->find(self_);
+    return own && own->duty == mesh::Duty::kDrain &&
+           another_may_own(*map, self_, [this](CoreletId id) { return has_session(id); });
+}
+
 void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
     const std::string& name = volume.name();
     CoreletId const target(volume.attached_to());
@@ -194,13 +206,17 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
         Serving& serving = *found->second;
         if (!serving.mounted || serving.releasing) return;
         bool const detached = target.is_zero();
-        bool const moved = volume.move_wanted() && target != self_;
+        // Whom it was to go to has not taken it in time: given away again it would be served by nobody.
+        bool const in_vain = volume.attachment() == serving.taken_for;
+        bool const moved = volume.move_wanted() && target != self_ && !in_vain;
         bool const readdressed = volume.move_wanted() && target == self_;
-        if (detached || moved) {
+        if (detached || moved || must_let_go()) {
             scope_.spawn(release(name, detached, env_.clock.now() + 2_s));
         } else if (!serving.securing && serving.is_served && lacks_a_copy(stream)) {
             serving.securing = true;
             scope_.spawn(secure(name));
+        } else if (serving.is_served) {
+            leave_slow_devices(serving);
         }
         bool const unexported = !serving.address && env_.clock.now() >= serving.listen_again;
         if (serving.is_served && !detached && !moved && (readdressed || unexported)) open_export(serving, volume);
@@ -249,6 +265,7 @@ std::optional<usize> VolumeHost::rank(const pb::Volume& volume, const pb::Stream
     CandidateView view{*maps_.current(), CoreletId(volume.attached_to()), {}, volume.space(), [this](CoreletId id) {
                            return has_session(id);
                        }};
+    view.slow = placement_.avoided();
     for (const pb::Segment& segment : stream.segments())
         for (u64 replica : segment.replicas()) view.holders.insert(CoreletId(replica));
     view.named = stream.owner() == self_.v;
@@ -282,6 +299,7 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     auto mounted = std::make_shared<Serving::Mounted>();
     VolumeDeps volume_deps{env_.executor, env_.clock, env_.log, chunks_, mounted.get(), this};
     mounted->volume = std::make_unique<Volume>(volume_deps, options);
+    mounted->timed = std::make_unique<TimedDevice>(*mounted->volume, env_.clock, client_times_);
     if (FAULT_POINT("stream.owner_elsewhere"))
         mounted->placement = std::make_unique<ElsewherePlacement>(placement_, self_);
     const LogPlacement& placement = mounted->placement ? *mounted->placement : placement_;
@@ -304,6 +322,7 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
     auto& slot = serving_[name];
     slot = std::make_unique<Serving>();
     slot->name = name;
+    slot->taken_for = record.attachment();
     slot->mounted = std::move(mounted);
     Serving* const serving = slot.get();
     // While it is replayed the stream may be lost, and dropped here: the replay needs both to its end.
@@ -330,7 +349,7 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
 }
 
 // Ended segments are never copied: packed, what they hold is as redundant as the pool promises, and a checkpoint
-// releases them. A replica that is only down comes back, one that is out does not.
+// releases them. A replica that is only down comes back; one that is out does not, nor one that is to leave.
 bool VolumeHost::lacks_a_copy(const pb::Stream& stream) const {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(PoolId(stream.pool()));
@@ -343,7 +362,8 @@ bool VolumeHost::lacks_a_copy(const pb::Stream& stream) const {
         if (room && segment.replicas_size() < redundancy.m + 1) return true;
         for (u64 id : segment.replicas()) {
             const mesh::Corelet* const replica = map->find(CoreletId(id));
-            if (!replica || replica->presence == mesh::Presence::kOut) return true;
+            if (!replica || replica->presence == mesh::Presence::kOut || replica->duty == mesh::Duty::kDrain)
+                return true;
         }
     }
     return false;
@@ -404,7 +424,10 @@ Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> se
         bool doubtful = false;
         for (u64 seq : seqs) {
             Standing const standing = core.standing(seq);
-            if (standing == Standing::kPending || (standing == Standing::kNone && stream.lists(seq))) {
+            bool const in_log = standing == Standing::kNone && stream.lists(seq);
+            // Who puts it goes on with it.
+            bool const tail = chunks_.has_tail(ChunkId{space, seq});
+            if (standing == Standing::kPending || in_log || (tail && standing != Standing::kNone)) {
                 verdict.fates.pending.insert(seq);
             } else if (standing == Standing::kNone) {
                 bool const proven = seq < stream.committed_horizon();

@@ -12,6 +12,7 @@
 #include "node/log_placement.h"
 #include "node/map_service.h"
 #include "node/node.pb.h"
+#include "node/request_times.h"
 #include "node/session_keeper.h"
 #include "stream/replica_server.h"
 #include "stream/stream_recovery.h"
@@ -41,6 +42,8 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] std::optional<StreamStatus> stream_of(const std::string& name) const;
     // The volume, if it is served here: for whoever lives in the same process. Null otherwise.
     [[nodiscard]] std::shared_ptr<BlockDevice> device(const std::string& name) const;
+    // The same volume without its door: for what clients do not do.
+    [[nodiscard]] std::shared_ptr<Volume> volume(const std::string& name) const;
     // Names of the chunks that the volume's present state refers to, if it is served here; for judges.
     [[nodiscard]] std::vector<ChunkId> live_chunks(const std::string& name) const;
     // Whether the volume refers to it, is about to, or has it on its list of what to delete; of a chunk in another
@@ -48,6 +51,8 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] std::optional<bool> knows(const std::string& name, ChunkId chunk) const;
     // Whether a mark in the log has condemned it; of a chunk that no volume served here has: nothing. For judges.
     [[nodiscard]] std::optional<bool> has_condemned(ChunkId chunk) const;
+    // Of requests to all volumes that are served here.
+    [[nodiscard]] ClientTimes& client_times() { return *client_times_; }
     void corelet_lost(CoreletId corelet);
     // What is to become of chunks of a space that is served here: dead are those below the committed horizon that
     // nothing refers to; they are removed by and by. kNotOwner: of a space that is not served here, or not yet.
@@ -71,6 +76,8 @@ class VolumeHost final : public PoolSpace {
 
   private:
     struct Serving;
+    // What is given up here is another one's first: as after so many failed takes, the longest pause there is.
+    static constexpr u32 k_failures_of_hopeless = 7;
     struct Candidacy {
         u64 epoch = 0;  // of the ownerless stream it is about
         Instant since;
@@ -86,6 +93,7 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] usize taking() const;
     [[nodiscard]] std::optional<usize> rank(const pb::Volume& volume, const pb::Stream& stream) const;
     [[nodiscard]] bool has_session(CoreletId corelet) const;
+    [[nodiscard]] bool must_let_go() const;
     [[nodiscard]] Task<void> take(std::string name, pb::Volume volume, bool caretaker);
     [[nodiscard]] Task<Result<void>> take_now(std::string name, pb::Volume volume, bool caretaker);
     // Export (volume_export.cc). The address may be refused or in use: then the volume is served to nobody until
@@ -102,6 +110,9 @@ class VolumeHost final : public PoolSpace {
     [[nodiscard]] Task<void> bury(std::string name, std::vector<u64> dead);
     [[nodiscard]] Task<void> move_horizon(std::string name);
     void drop(const std::string& name);
+    // Of a volume that is served here (volume_slow.cc): its log leaves slow devices, and so does its owner.
+    [[nodiscard]] bool may_move_from_slow_device(const std::string& name) const;
+    void leave_slow_devices(Serving& serving);
 
     Env& env_;
     const NodeConfig& config_;
@@ -112,6 +123,7 @@ class VolumeHost final : public PoolSpace {
     MeshChunks& chunks_;
     SessionKeeper& session_;
     CoreletId self_;
+    std::shared_ptr<ClientTimes> client_times_ = std::make_shared<ClientTimes>();
     NbdServer nbd_;
     std::map<std::string, std::unique_ptr<Serving>> serving_;
     std::map<std::string, Candidacy> candidacies_;

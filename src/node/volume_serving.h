@@ -14,10 +14,12 @@ struct VolumeHost::Serving {
         std::unique_ptr<LogPlacement> placement;  // of its own, if any
         std::unique_ptr<StreamOwner> stream;
         std::unique_ptr<Volume> volume;  // rests on the stream: goes first
+        std::unique_ptr<TimedDevice> timed;
         ~Mounted() override { volume.reset(); }
     };
     std::shared_ptr<Mounted> mounted;
     std::string name;
+    u64 taken_for = 0;               // the attachment when it was taken
     bool is_served = false;          // replayed, and an export of the NBD server
     std::optional<Address> address;  // where that listens for it
     std::string uri;
@@ -27,6 +29,7 @@ struct VolumeHost::Serving {
     bool releasing = false;
     bool securing = false;
     Instant horizon_asked_at{INT64_MIN / 2};
+    Instant left_slow_at{INT64_MIN / 2};
 };
 
 }  // namespace corelet
