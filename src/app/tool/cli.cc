@@ -2,9 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "app/tool/context.h"
+#include "base/json.h"
 
 namespace corelet::app {
 
@@ -28,9 +28,9 @@ std::string words_of(const CLI::App& app) {
 void print_error(const Context& context, const Error& error) {
     std::string const text = error.message.empty() ? code_name(error.code) : error.message;
     if (context.json) {
-        nlohmann::json const out{
+        Json const out{
             {"error", {{"command", context.command}, {"code", code_name(error.code)}, {"message", text}}}};
-        std::fprintf(stderr, "%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+        std::fprintf(stderr, "%s\n", out.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
         return;
     }
     std::string const command = context.command.empty() ? "corelet" : "corelet " + context.command;
@@ -69,9 +69,17 @@ int run_cli(int argc, char** argv) {
     app.add_flag("--json", context.json, "print JSON");
     app.set_version_flag("--version", "corelet " + NodeConfig{}.version);
     add_corelet_commands(app, context);
+    add_life_commands(app, context);
+    add_heal_commands(app, context);
+    add_catalog_commands(app, context);
+    add_token_commands(app, context);
+    add_discover_command(app, context);
+    add_bays_command(app, context);
     add_status_command(app, context);
+    add_events_command(app, context);
     add_pool_commands(app, context);
     add_volume_commands(app, context);
+    add_plan_commands(app, context);
     add_lab_commands(app, context);
     try {
         return run(app, context, argc, argv);

@@ -39,9 +39,22 @@ inline constexpr usize k_key_digits_min = 32;
 [[nodiscard]] std::string first_line(const std::string& text);
 
 void add_corelet_commands(CLI::App& app, Context& context);
+void add_serve_command(CLI::App& app, Context& context);
+void add_life_commands(CLI::App& app, Context& context);
+void add_heal_commands(CLI::App& app, Context& context);
+void add_catalog_commands(CLI::App& app, Context& context);
+void add_token_commands(CLI::App& app, Context& context);
+void add_discover_command(CLI::App& app, Context& context);
+void add_bays_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
+void add_events_command(CLI::App& app, Context& context);
 void add_pool_commands(CLI::App& app, Context& context);
 void add_volume_commands(CLI::App& app, Context& context);
+// Below `volume`.
+void add_volume_care_commands(CLI::App& volume, Context& context);
+void add_plan_commands(CLI::App& app, Context& context);
+// LEVEL=N of --max-per, into what `pool create` takes.
+[[nodiscard]] Result<void> add_pool_cap(const std::string& text, Json& caps);
 void add_lab_commands(CLI::App& app, Context& context);
 
 }  // namespace corelet::app

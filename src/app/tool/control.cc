@@ -127,11 +127,35 @@ Task<Result<Json>> ControlClient::command_at(Address address, std::string name, 
     options.traffic = TrafficClass::kControl;
     CO_TRY(Reply const reply,
            co_await rpc_.call(address, node_method::k_admin, encode_message(message), {}, options));
-    CO_TRY(auto const answer, decode_message<pb::AdminReply>(reply.body));
+    Buffer const bytes = reply.payload.empty() ? reply.body : reply.payload.flatten();
+    CO_TRY(auto const answer, decode_message<pb::AdminReply>(bytes));
     Json parsed = Json::parse(answer.result(), nullptr, false);
     if (parsed.is_discarded())
         co_return fail(Code::kCorrupt, "the answer of " + address.to_string() + " does not parse");
     co_return parsed;
+}
+
+Task<Result<std::string>> ControlClient::redeem(Address address, JoinToken token, Instant deadline) {
+    MacTag const verifier = token_verifier(token.mesh, token.id, token.secret);
+    TokenNonce client{}, server{};
+    for (u8& byte : client) byte = static_cast<u8>(env_.random.below(256));
+    pb::RedeemToken message;
+    message.set_mesh(token.mesh.v);
+    message.set_token(token.id);
+    message.set_nonce(std::string(as_text(client)));
+    message.set_proof(std::string(as_text(token_proof(verifier, client))));
+    CallOptions options;
+    options.deadline = deadline;
+    options.traffic = TrafficClass::kControl;
+    CO_TRY(Reply const reply,
+           co_await rpc_.call(address, node_method::k_redeem, encode_message(message), {}, options));
+    CO_TRY(auto const answer, decode_message<pb::RedeemTokenReply>(reply.body));
+    SealedKey sealed{answer.sealed(), {}};
+    if (answer.nonce().size() != server.size() || answer.check().size() != sealed.check.size())
+        co_return fail(Code::kCorrupt, "the answer of " + address.to_string() + " does not parse");
+    std::ranges::copy(as_bytes(answer.nonce()), server.begin());
+    std::ranges::copy(as_bytes(answer.check()), sealed.check.begin());
+    co_return open_key(verifier, client, server, sealed);
 }
 
 Task<Result<Introduction>> ControlClient::introduce(Address address, Instant deadline) {
@@ -144,6 +168,7 @@ Task<Result<Introduction>> ControlClient::introduce(Address address, Instant dea
     out.mesh = MeshId(answer.mesh());
     for (u64 const voter : answer.voters()) out.voters.push_back(CoreletId(voter));
     out.catalog_available = answer.catalog_available();
+    out.catalog = answer.catalog();
     co_return out;
 }
 

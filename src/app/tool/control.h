@@ -1,14 +1,12 @@
 // Commands to a running mesh, over the control socket of one of its corelets.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "mesh/map.h"
+#include "node/join_token.h"
 #include "wire/rpc.h"
 
 namespace corelet::app {
-
-using Json = nlohmann::json;
 
 // How to reach a mesh.
 struct Reach {
@@ -30,6 +28,7 @@ struct Introduction {
     MeshId mesh;
     std::vector<CoreletId> voters;
     bool catalog_available = false;
+    std::string catalog;  // where it stands outside the mesh; empty: it does not
 };
 
 class ControlClient {
@@ -43,6 +42,9 @@ class ControlClient {
     // Of the corelet at `address` alone.
     [[nodiscard]] Task<Result<Json>> command_at(Address address, std::string name, Json arguments,
                                                 Instant deadline);
+    // The mesh's key for a join token, from the corelet at `address`. kDenied, kNotFound: its own words of the
+    // token.
+    [[nodiscard]] Task<Result<std::string>> redeem(Address address, JoinToken token, Instant deadline);
     // Which mesh the corelet there belongs to.
     [[nodiscard]] Task<Result<Introduction>> introduce(Address address, Instant deadline);
 

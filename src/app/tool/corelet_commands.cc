@@ -4,9 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "app/tool/catalog_option.h"
 #include "app/tool/context.h"
+#include "app/tool/discover.h"
 #include "app/tool/identity.h"
-#include "app/tool/serve.h"
+#include "app/tool/join_mesh.h"
+#include "app/tool/listen_option.h"
 #include "app/tool/tool_world.h"
 #include "app/tool/units.h"
 #include "os/random.h"
@@ -19,33 +22,20 @@ struct MakeArguments {
     std::string device;
     std::string location;
     std::string seed;
+    std::string token;
     std::string out_after;
+    u64 scrub_days = CoreletConfig{}.scrub_days;
     std::string cache;
     std::vector<std::string> listen;
     std::string admin_key;
+    std::string catalog;
+    std::string device_class;
+    DiscoveryChoice discovery;
     bool witness = false;
+    bool spare = false;
     bool insecure = false;
     bool force = false;
 };
-
-constexpr Duration k_seed_limit = 10_s;
-
-// Said now, not at the first start. The address is also what the others are told: one that means "all of mine"
-// would lead them to themselves.
-Result<Address> parse_listen(const std::string& text, bool insecure) {
-    TRY(Address address, Address::parse(text));
-    if (address.host == "0.0.0.0" || address.host == "::")
-        return fail(
-            Code::kInvalid,
-            fmt::format("'{}' is no address that others can be told; name one of this machine's own", text));
-    if (!address.is_local() && !insecure)
-        return fail(
-            Code::kDenied,
-            fmt::format("'{}' is beyond this host, and this version neither encrypts nor authenticates there; "
-                        "on a network of its own, repeat with --insecure",
-                        text));
-    return address;
-}
 
 Result<NewCorelet> describe(const Context& context, const MakeArguments& arguments) {
     NewCorelet wanted;
@@ -59,6 +49,13 @@ Result<NewCorelet> describe(const Context& context, const MakeArguments& argumen
     if (!arguments.out_after.empty()) {
         TRY(wanted.config.out_after, parse_duration(arguments.out_after));
     }
+    if (arguments.scrub_days == 0 || arguments.scrub_days > k_scrub_days_max)
+        return fail(
+            Code::kInvalid,
+            fmt::format("--scrub-days is a number from 1 to {}: within so many days everything on the device "
+                        "is read and verified again",
+                        k_scrub_days_max));
+    wanted.config.scrub_days = arguments.scrub_days;
     if (!arguments.cache.empty()) {
         TRY(wanted.config.cache_bytes, parse_size(arguments.cache));
     }
@@ -66,39 +63,18 @@ Result<NewCorelet> describe(const Context& context, const MakeArguments& argumen
         TRY(Address address, parse_listen(text, arguments.insecure));
         wanted.config.listen.push_back(std::move(address));
     }
-    wanted.config.role = arguments.witness ? mesh::Role::kWitness : mesh::Role::kStorage;
+    if (arguments.witness) wanted.config.role = mesh::Role::kWitness;
+    if (arguments.spare) wanted.config.role = mesh::Role::kSpare;
+    wanted.config.device_class = arguments.device_class;
     wanted.config.export_directory = wanted.directory;
     wanted.config.insecure = arguments.insecure;
     wanted.force = arguments.force;
     return wanted;
 }
 
-// A mesh has one admin key. It comes from the file that was named, from the seed's own directory if that is on this
-// machine, or is made: then it is this corelet's alone.
-Result<std::string> key_of_mesh(const MakeArguments& arguments, const std::vector<Address>& seeds) {
-    if (!arguments.admin_key.empty()) {
-        std::string const path = absolute_path(arguments.admin_key);
-        TRY(std::string const text, read_file(path));
-        std::string key = first_line(text);
-        if (key.size() < k_key_digits_min)
-            return fail(Code::kInvalid,
-                        fmt::format("'{}' holds no admin key; name the admin.key of a corelet of the "
-                                    "mesh",
-                                    path));
-        return key;
-    }
-    for (const Address& seed : seeds) {
-        if (seed.kind != Address::Kind::kUnix) continue;
-        std::string key = read_key(seed.host.substr(0, seed.host.rfind('/')));
-        if (!key.empty()) return key;
-    }
-    return new_key();
-}
-
-Result<void> make_and_tell(const Context& context, const MakeArguments& arguments, NewCorelet wanted) {
+Result<void> make_and_tell(const Context& context, NewCorelet wanted, std::string key) {
     TRY(auto world, make_tool_world());
     std::string const directory = wanted.directory;
-    TRY(std::string const key, key_of_mesh(arguments, wanted.config.seeds));
     TRY(CoreletConfig const made, world->run_until_done(make_corelet(world->env(), std::move(wanted))));
     TRY_VOID(save_key(directory, key));
     if (context.json) {
@@ -113,29 +89,51 @@ Result<void> make_and_tell(const Context& context, const MakeArguments& argument
 
 Result<void> init(const Context& context, const MakeArguments& arguments) {
     TRY(NewCorelet wanted, describe(context, arguments));
+    TRY_VOID(check_catalog(arguments.catalog, arguments.insecure, false));
+    wanted.config.catalog = arguments.catalog;
     wanted.config.mesh = MeshId(os::os_random_seed() | 1);
     wanted.config.bootstrap = true;
-    return make_and_tell(context, arguments, std::move(wanted));
+    return make_and_tell(context, std::move(wanted), new_key());
+}
+
+Result<void> take_role(const JoinToken& token, const MakeArguments& arguments, NewCorelet& wanted) {
+    if (!token.role) return {};
+    bool const named = arguments.witness || arguments.spare;
+    if (named && *token.role != wanted.config.role)
+        return fail(Code::kDenied, fmt::format("the token lets in a {}, not a {}", mesh::role_name(*token.role),
+                                               mesh::role_name(wanted.config.role)));
+    wanted.config.role = *token.role;
+    return {};
+}
+
+Result<void> join_with_token(const Context& context, const MakeArguments& arguments, NewCorelet wanted) {
+    TRY(JoinToken const token, decode_token(arguments.token));
+    TRY(auto const group, arguments.discovery.group());
+    TRY_VOID(take_role(token, arguments, wanted));
+    // Before a use of the token is spent.
+    TRY_VOID(check_makeable(wanted));
+    TRY(JoinedMesh joined, join_by_token(token, group));
+    TRY_VOID(check_catalog(joined.catalog, arguments.insecure, wanted.config.role == mesh::Role::kWitness));
+    wanted.config.mesh = joined.mesh;
+    wanted.config.catalog = joined.catalog;
+    wanted.config.seeds = joined.seeds;
+    return make_and_tell(context, std::move(wanted), std::move(joined.key));
 }
 
 Result<void> join(const Context& context, const MakeArguments& arguments) {
     TRY(NewCorelet wanted, describe(context, arguments));
+    if (!arguments.token.empty()) return join_with_token(context, arguments, std::move(wanted));
+    if (arguments.seed.empty())
+        return fail(Code::kInvalid,
+                    "name what is to be joined: a token (corelet token create makes one in the mesh), or "
+                    "--seed ADDRESS with --admin-key FILE");
     TRY(Address seed, Address::parse(arguments.seed));
-    if (seed.kind == Address::Kind::kUnix) seed.host = absolute_path(seed.host);
-    {
-        TRY(auto world, make_tool_world());
-        Env& env = world->env();
-        ControlClient client(env, Reach{});
-        auto const met = world->run_until_done(client.introduce(seed, env.clock.now() + k_seed_limit));
-        if (!met)
-            return std::unexpected(
-                with_context(met.error(), fmt::format("the seed {} does not answer (is it running? corelet "
-                                                      "serve --dir ITS_DIR)",
-                                                      seed.to_string())));
-        wanted.config.mesh = met->mesh;
-    }
-    wanted.config.seeds = {seed};
-    return make_and_tell(context, arguments, std::move(wanted));
+    TRY(JoinedMesh joined, join_by_seed(std::move(seed), arguments.admin_key));
+    TRY_VOID(check_catalog(joined.catalog, arguments.insecure, arguments.witness));
+    wanted.config.mesh = joined.mesh;
+    wanted.config.catalog = joined.catalog;
+    wanted.config.seeds = joined.seeds;
+    return make_and_tell(context, std::move(wanted), std::move(joined.key));
 }
 
 void add_make_options(CLI::App& command, MakeArguments& arguments) {
@@ -150,8 +148,16 @@ void add_make_options(CLI::App& command, MakeArguments& arguments) {
                     "rebuild what a lost corelet held after so long (default 10min)")
         ->type_name("TIME");
     command
+        .add_option("--scrub-days", arguments.scrub_days,
+                    "everything on the device is read and verified again within so many days (default 7)")
+        ->type_name("N");
+    command
         .add_option("--cache", arguments.cache, "memory for the blocks of each volume served here (default 256M)")
         ->type_name("SIZE");
+    command
+        .add_option("--device-class", arguments.device_class,
+                    "what its device is, as pools ask for it: hdd, ssd, nvme, or any other word")
+        ->type_name("CLASS");
     command.add_flag("--insecure", arguments.insecure, "listen beyond this host without TLS");
     command.add_flag("--force", arguments.force, "format a device that is formatted already");
 }
@@ -162,6 +168,10 @@ void add_corelet_commands(CLI::App& app, Context& context) {
     auto const init_arguments = std::make_shared<MakeArguments>();
     CLI::App* const init_command = app.add_subcommand("init", "format a device and begin a mesh of one");
     add_make_options(*init_command, *init_arguments);
+    init_command
+        ->add_option("--catalog", init_arguments->catalog,
+                     "keep the mesh's catalog in an etcd that runs already, instead of among its corelets")
+        ->type_name("etcd:HOST:PORT[,HOST:PORT...]");
     init_command->callback([&context, init_arguments] {
         context.action = [&context, init_arguments] { return init(context, *init_arguments); };
     });
@@ -169,33 +179,27 @@ void add_corelet_commands(CLI::App& app, Context& context) {
     auto const join_arguments = std::make_shared<MakeArguments>();
     CLI::App* const join_command = app.add_subcommand("join", "format a device and join a mesh");
     add_make_options(*join_command, *join_arguments);
+    auto* const token =
+        join_command->add_option("token", join_arguments->token, "from `corelet token create` in the mesh")
+            ->type_name("TOKEN");
     join_command->add_option("--seed", join_arguments->seed, "any corelet of the mesh: unix:PATH or HOST:PORT")
-        ->required()
+        ->excludes(token)
         ->type_name("ADDRESS");
     join_command
         ->add_option(
             "--admin-key", join_arguments->admin_key,
             "a file with the mesh's admin key, from any of its corelets' directories (default: the seed's)")
         ->type_name("FILE");
-    join_command->add_flag("--witness", join_arguments->witness,
-                           "vote, but store nothing (a file of 16M is enough)");
+    auto* const witness = join_command->add_flag("--witness", join_arguments->witness,
+                                                 "vote, but store nothing (a file of 16M is enough)");
+    join_command
+        ->add_flag("--spare", join_arguments->spare, "store nothing until a corelet is lost, then take its part")
+        ->excludes(witness);
+    add_discovery_options(*join_command, join_arguments->discovery);
     join_command->callback([&context, join_arguments] {
         context.action = [&context, join_arguments] { return join(context, *join_arguments); };
     });
-
-    auto const options = std::make_shared<ServeOptions>();
-    auto const debug = std::make_shared<bool>(false);
-    CLI::App* const serve_command =
-        app.add_subcommand("serve", "run a corelet in the foreground; TERM hands its volumes over");
-    serve_command->add_flag("--log", options->log_to_file, "log to corelet.log in the directory instead of stderr");
-    serve_command->add_flag("--debug", *debug, "log more");
-    serve_command->callback([&context, options, debug] {
-        context.action = [&context, options, debug]() -> Result<void> {
-            TRY(options->directory, context.directory());
-            if (*debug) options->log_level = LogLevel::kDebug;
-            return serve(*options);
-        };
-    });
+    add_serve_command(app, context);
 }
 
 }  // namespace corelet::app

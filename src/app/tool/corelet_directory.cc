@@ -2,16 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "os/socket_address.h"
 
 namespace corelet::app {
 
 namespace {
-
-using Json = nlohmann::json;
 
 Json texts(const std::vector<Address>& addresses) {
     Json out = Json::array();
@@ -37,11 +36,16 @@ Result<CoreletConfig> parse_config(const Json& json, const std::string& director
     config.device = json.at("device").get<std::string>();
     if (!config.device.starts_with('/')) config.device = directory + "/" + config.device;
     TRY(config.location, mesh::Location::parse(json.at("location").get<std::string>()));
-    config.role = json.at("role").get<std::string>() == "witness" ? mesh::Role::kWitness : mesh::Role::kStorage;
+    auto const role = mesh::parse_role(json.at("role").get<std::string>());
+    if (!role) return fail(Code::kInvalid, "there is no role " + json.at("role").dump());
+    config.role = *role;
+    config.device_class = json.value("device_class", std::string());
     TRY(config.listen, parse_addresses(json.at("listen")));
     TRY(config.seeds, parse_addresses(json.at("seeds")));
+    config.catalog = json.value("catalog", std::string());
     config.export_directory = json.value("export_directory", directory);
     config.out_after = Duration{json.value("out_after_ms", i64{600'000}) * 1'000'000};
+    config.scrub_days = std::clamp<u64>(json.value("scrub_days", config.scrub_days), 1, k_scrub_days_max);
     config.cache_bytes = json.value("cache_bytes", config.cache_bytes);
     config.bootstrap = json.value("bootstrap", false);
     config.insecure = json.value("insecure", false);
@@ -78,12 +82,15 @@ NodeConfig CoreletConfig::to_node_config(const std::string& directory) const {
     out.device_path = device;
     out.location = location;
     out.role = role;
+    out.device_class = device_class;
     out.listen = listen.empty() ? std::vector<Address>{control_address(directory)} : listen;
     out.seeds = seeds;
+    out.catalog = catalog;
     out.export_directory = export_directory;
     out.bootstrap = bootstrap;
     out.insecure = insecure;
     out.out_after = out_after;
+    out.scrub_pass = Duration{static_cast<i64>(scrub_days) * 24 * 3600 * 1'000'000'000};
     out.cache_bytes = cache_bytes;
     return out;
 }
@@ -112,10 +119,13 @@ Result<void> save_config(const std::string& directory, const CoreletConfig& conf
               {"device", config.device},
               {"location", config.location.to_string()},
               {"role", mesh::role_name(config.role)},
+              {"device_class", config.device_class},
               {"listen", texts(config.listen)},
               {"seeds", texts(config.seeds)},
+              {"catalog", config.catalog},
               {"export_directory", config.export_directory},
               {"out_after_ms", config.out_after.ms()},
+              {"scrub_days", config.scrub_days},
               {"cache_bytes", config.cache_bytes},
               {"bootstrap", config.bootstrap},
               {"insecure", config.insecure}};

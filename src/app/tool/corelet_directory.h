@@ -17,16 +17,21 @@ inline constexpr const char* k_tasks_file = "corelet.tasks";
 // The longest directory whose sockets fit the kernel's limit.
 [[nodiscard]] Result<void> check_socket_path(const std::string& path);
 
+inline constexpr u64 k_scrub_days_max = 365;
+
 struct CoreletConfig {
     MeshId mesh;
     CoreletId corelet;
     std::string device;  // absolute
     mesh::Location location;
     mesh::Role role = mesh::Role::kStorage;
+    std::string device_class;
     std::vector<Address> listen;  // where peers reach it; empty: at its socket in the directory
     std::vector<Address> seeds;
+    std::string catalog;           // as in NodeConfig
     std::string export_directory;  // absolute; of default NBD sockets
     Duration out_after = 600_s;
+    u64 scrub_days = 7;                          // everything on the device is read again within so many
     u64 cache_bytes = NodeConfig{}.cache_bytes;  // of blocks, for each volume served here
     bool bootstrap = false;
     bool insecure = false;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "app/tool/bay_probe.h"
 #include "app/tool/files.h"
 #include "app/tool/units.h"
 
@@ -31,7 +32,7 @@ Task<Result<std::unique_ptr<File>>> open_device(Env& env, DeviceArgument device)
 }  // namespace
 
 Result<DeviceArgument> parse_device(const std::string& text) {
-    DeviceArgument device{text, 0};
+    DeviceArgument device{text, 0, false};
     usize const colon = text.rfind(':');
     if (colon != std::string::npos && text.find('/', colon) == std::string::npos) {
         TRY(device.size_bytes, parse_size(std::string_view(text).substr(colon + 1)));
@@ -47,6 +48,10 @@ Result<DeviceArgument> parse_device(const std::string& text) {
 Task<Result<void>> make_device(Env& env, DeviceArgument device, FormatOptions options) {
     bool const is_new = !file_exists(device.path);
     CO_TRY(auto file, co_await open_device(env, device));
+    if (device.must_be_blank) {
+        CO_TRY(bool const blank, co_await is_blank(file.get()));
+        if (!blank) co_return fail(Code::kExists, fmt::format("device '{}' is not blank", device.path));
+    }
     auto formatted = co_await format_device(file.get(), StoreEnv::of(env), std::move(options));
     if (formatted) co_return formatted;
     file.reset();

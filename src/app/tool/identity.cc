@@ -2,17 +2,22 @@
 
 #include <fmt/format.h>
 
+#include "node/gossip_link.h"
 #include "os/random.h"
 
 namespace corelet::app {
 
-Task<Result<CoreletConfig>> make_corelet(Env& env, NewCorelet wanted) {
+Result<void> check_makeable(const NewCorelet& wanted) {
     const std::string& directory = wanted.directory;
     if (file_exists(directory + "/" + k_config_file))
-        co_return fail(
-            Code::kExists,
-            fmt::format("'{}' holds a corelet already; run it with: corelet serve --dir {}", directory, directory));
-    CO_TRY_VOID(check_socket_path(control_address(directory).host));
+        return fail(Code::kExists, fmt::format("'{}' holds a corelet already; run it with: corelet serve --dir {}",
+                                               directory, directory));
+    return check_socket_path(gossip_address(control_address(directory)).host);
+}
+
+Task<Result<CoreletConfig>> make_corelet(Env& env, NewCorelet wanted) {
+    const std::string& directory = wanted.directory;
+    CO_TRY_VOID(check_makeable(wanted));
     CO_TRY_VOID(make_directory(directory));
     CoreletConfig config = wanted.config;
     config.corelet = CoreletId(os::os_random_seed() | 1);

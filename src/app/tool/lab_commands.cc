@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <set>
 
+#include "app/tool/catalog_option.h"
 #include "app/tool/context.h"
+#include "app/tool/lab_bays.h"
 #include "app/tool/lab_make.h"
 #include "app/tool/lab_network.h"
 #include "app/tool/lab_run.h"
@@ -27,15 +29,19 @@ struct UpArguments {
     std::string size = "4G";
     std::string out_after = "5s";
     std::string cache;
+    std::string catalog;
     std::string net = "unix";
     std::string timeout = "60s";
     std::vector<std::string> given;  // the options that were typed
 };
 struct MemberArguments {
     std::string members;
+    std::string from;
     std::string signal = "KILL";
     bool empty = false;
     bool wipe = false;
+    bool same = false;
+    bool keep = false;
 };
 
 Result<Lab> open_lab(const Context& context) {
@@ -61,6 +67,11 @@ Result<LabPlan> plan_of(const Context& context, const UpArguments& arguments) {
     if (arguments.net != "unix" && arguments.net != "tcp")
         return fail(Code::kInvalid, "'" + arguments.net + "' is no net; choose unix or tcp");
     plan.tcp = arguments.net == "tcp";
+    plan.catalog = arguments.catalog;
+    // A lab's networks lead nowhere else.
+    if (plan.tcp && !plan.catalog.empty())
+        return fail(Code::kInvalid, "a lab with --net tcp keeps its own catalog; leave out --catalog");
+    TRY_VOID(check_catalog(plan.catalog, false, plan.witnesses != 0));
     return plan;
 }
 
@@ -88,6 +99,8 @@ std::string difference(const Lab& lab, const LabPlan& plan, const std::vector<st
     if (asked("--out-after") && plan.out_after != lab.out_after)
         return fmt::format("--out-after {}, not {}", format_duration(lab.out_after),
                            format_duration(plan.out_after));
+    if (asked("--catalog") && plan.catalog != lab.catalog)
+        return lab.catalog.empty() ? "a catalog of its own" : "its catalog at " + lab.catalog;
     if (asked("--net") && plan.tcp != lab.tcp) return lab.tcp ? "--net tcp, not unix" : "--net unix, not tcp";
     return {};
 }
@@ -117,17 +130,20 @@ std::string shell_word(const std::string& path) {
     return out + "'";
 }
 
+Result<void> undo_partition(Lab& lab) {
+    if (lab.tcp) TRY_VOID(mend_network(lab));
+    lab.cut_off.clear();
+    lab.cut_from.clear();
+    return save_lab(lab);
+}
+
 Result<void> up(const Context& context, const UpArguments& arguments) {
     auto const began = std::chrono::steady_clock::now();  // host: for people
     TRY(LabPlan const plan, plan_of(context, arguments));
     TRY(Duration const limit, parse_duration(arguments.timeout));
     TRY(Lab lab, open_or_make(arguments, plan));
     if (lab.tcp) TRY_VOID(raise_network(lab));
-    if (!lab.cut_off.empty()) {  // cut in two it would not be whole
-        TRY_VOID(mend_network(lab));
-        lab.cut_off.clear();
-        TRY_VOID(save_lab(lab));
-    }
+    if (!lab.cut_off.empty()) TRY_VOID(undo_partition(lab));  // cut in two it would not be whole
     std::vector<u32> all;
     for (const LabMember& member : lab.members) all.push_back(member.index);
     TRY_VOID(start_members(lab, all));
@@ -180,6 +196,14 @@ Result<void> start(const Context& context, const MemberArguments& arguments) {
     TRY(Lab lab, open_lab(context));
     TRY(auto const indexes, parse_members(lab, arguments.members));
     for (u32 const index : indexes) {
+        if (!arguments.empty && !has_device(lab, *lab.find(index)))
+            return fail(Code::kNotFound,
+                        fmt::format("corelet {} has no device; put one in: corelet lab insert {}", index, index));
+        if (arguments.empty && lab.find(index)->in_bay)
+            return fail(Code::kUnsupported,
+                        fmt::format("the device of corelet {} is in a bay: corelet lab pull {}, "
+                                    "then corelet lab insert {}",
+                                    index, index, index));
         auto const running = find_corelet(lab.find(index)->directory);
         if (running && running->stopped)
             return fail(Code::kConflict,
@@ -200,6 +224,32 @@ Result<void> start(const Context& context, const MemberArguments& arguments) {
     return {};
 }
 
+// One that the lab does not have yet is a further bay.
+Result<std::vector<u32>> parse_bays(const std::string& text) {
+    Lab every;
+    for (u32 index = 1; index <= k_lab_members_max; ++index) every.members.emplace_back().index = index;
+    return parse_members(every, text);
+}
+
+Result<void> insert(const Context& context, const MemberArguments& arguments) {
+    TRY(Lab lab, open_lab(context));
+    TRY(auto const indexes, parse_bays(arguments.members));
+    for (u32 const index : indexes) TRY_VOID(insert_device(lab, index, arguments.same));
+    tell(context, Json{{"inserted", indexes}, {"blank", !arguments.same}},
+         fmt::format("bay {}: a device is in; see it fill: corelet status --dir {}", arguments.members,
+                     lab.directory));
+    return {};
+}
+
+Result<void> pull(const Context& context, const MemberArguments& arguments) {
+    TRY(Lab const lab, open_lab(context));
+    TRY(auto const indexes, parse_members(lab, arguments.members));
+    for (u32 const index : indexes) TRY_VOID(pull_device(lab, index, arguments.keep));
+    tell(context, Json{{"pulled", indexes}, {"kept", arguments.keep}},
+         fmt::format("bay {}: its device is out", arguments.members));
+    return {};
+}
+
 Result<void> partition(const Context& context, const MemberArguments& arguments) {
     TRY(Lab lab, open_lab(context));
     TRY(auto const indexes, parse_members(lab, arguments.members));
@@ -208,21 +258,29 @@ Result<void> partition(const Context& context, const MemberArguments& arguments)
                     "the corelets of this lab talk over unix sockets, which cannot be cut; partitions take a lab "
                     "that was made "
                     "with --net tcp (as root), or stop corelets instead: corelet lab kill I --signal STOP");
-    TRY_VOID(mend_network(lab));
+    std::vector<u32> from;
+    if (!arguments.from.empty()) {
+        TRY(from, parse_members(lab, arguments.from));
+        for (u32 const index : from)
+            if (std::find(indexes.begin(), indexes.end(), index) != indexes.end())
+                return fail(Code::kInvalid, fmt::format("corelet {} cannot be cut off from itself", index));
+    }
+    TRY_VOID(undo_partition(lab));
     lab.cut_off = indexes;
+    lab.cut_from = from;
     TRY_VOID(save_lab(lab));
     TRY_VOID(cut_network(lab));
-    tell(context, Json{{"cut_off", indexes}},
-         fmt::format("corelets {} and the others no longer reach each other; undo: corelet lab mend",
-                     arguments.members));
+    Json out{{"cut_off", indexes}};
+    if (!from.empty()) out["cut_from"] = from;
+    tell(context, out,
+         fmt::format("corelets {} and {} no longer reach each other; undo: corelet lab mend", arguments.members,
+                     from.empty() ? "the others" : arguments.from));
     return {};
 }
 
 Result<void> mend(const Context& context) {
     TRY(Lab lab, open_lab(context));
-    if (lab.tcp) TRY_VOID(mend_network(lab));
-    lab.cut_off.clear();
-    TRY_VOID(save_lab(lab));
+    TRY_VOID(undo_partition(lab));
     tell(context, Json{{"cut_off", Json::array()}}, "all corelets reach each other");
     return {};
 }
@@ -232,6 +290,7 @@ Result<void> down(const Context& context, const MemberArguments& arguments) {
     TRY_VOID(stop_members(lab));
     if (lab.tcp) remove_network(lab.directory);
     lab.cut_off.clear();
+    lab.cut_from.clear();
     if (arguments.wipe)
         wipe_lab(lab);
     else
@@ -267,6 +326,10 @@ void add_lab_commands(CLI::App& app, Context& context) {
         ->type_name("SIZE");
     up_command->add_option("--net", up_arguments->net, "unix sockets, or tcp with a network namespace each (root)")
         ->type_name("unix|tcp");
+    up_command
+        ->add_option("--catalog", up_arguments->catalog,
+                     "keep the lab's catalog in an etcd that runs already (with --net unix)")
+        ->type_name("etcd:HOST:PORT[,...]");
     up_command->add_option("--timeout", up_arguments->timeout, "wait so long for health ok (default 60s)")
         ->type_name("TIME");
     up_command->callback([&context, up_arguments, up_command] {
@@ -293,7 +356,13 @@ void add_lab_commands(CLI::App& app, Context& context) {
         ->type_name("SIGNAL");
     add("start", "start a corelet again", true, start)
         ->add_flag("--empty", arguments->empty, "with a fresh, empty device: a new identity");
-    add("partition", "cut corelets off from all others (--net tcp)", true, partition);
+    add("insert", "put a blank device into a corelet's bay, or into a further one", true, insert)
+        ->add_flag("--same", arguments->same, "not a blank one: the one that was pulled out with --keep");
+    add("pull", "pull a corelet's device out while it runs", true, pull)
+        ->add_flag("--keep", arguments->keep, "beside the lab, to be put in again");
+    add("partition", "cut corelets off from others (--net tcp)", true, partition)
+        ->add_option("--from", arguments->from, "from these only (default: from all others)")
+        ->type_name("K[,L...]");
     add("mend", "undo the partition", false, [](const Context& c, const MemberArguments&) { return mend(c); });
     add("down", "stop all", false, down)->add_flag("--wipe", arguments->wipe, "and remove all that it stored");
 }

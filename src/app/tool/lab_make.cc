@@ -6,6 +6,7 @@
 
 #include "app/tool/context.h"
 #include "app/tool/identity.h"
+#include "app/tool/lab_bays.h"
 #include "app/tool/lab_network.h"
 #include "app/tool/lab_run.h"
 #include "app/tool/tool_world.h"
@@ -113,6 +114,7 @@ Result<void> replace_member(Lab& lab, u32 index) {
 }
 
 void wipe_lab(const Lab& lab) {
+    wipe_lab_bays(lab);
     for (const LabMember& member : lab.members) remove_tree(member.directory);
     for (const std::string& name : list_directory(lab.directory))
         if (name.ends_with(".nbd") || name.starts_with(".s") || name == k_key_file || name == k_unfinished_file)

@@ -38,15 +38,24 @@ Result<void> in_namespace(const Lab& lab, const LabMember& member, const std::st
     return run_program({"ip", "-n", namespace_of(lab, member), "-batch", "-"}, batch);
 }
 
+// With a namespace its wires go, but some time later and not in this process: what was there when it was looked at,
+// and is gone when it is to be removed, is no trouble.
+void remove_what_is_there(const std::vector<std::string>& namespaces, const std::vector<std::string>& links) {
+    std::string batch;
+    for (const std::string& name : namespaces)
+        if (has_namespace(name)) batch += fmt::format("netns del {}\n", name);
+    for (const std::string& name : links)
+        if (has_link(name)) batch += fmt::format("link del {}\n", name);
+    if (!batch.empty()) (void)run_program({"ip", "-force", "-batch", "-"}, batch);
+}
+
 // A namespace without its end of the wire is of no use, and the other way round: both are made anew.
 Result<void> raise_member(const Lab& lab, const LabMember& member) {
     std::string const name = namespace_of(lab, member);
     std::string const link = link_of(lab, member);
     if (has_namespace(name) && has_link(link)) return {};
-    std::string batch;
-    if (has_link(link)) batch += fmt::format("link del {}\n", link);
-    if (has_namespace(name)) batch += fmt::format("netns del {}\n", name);
-    batch += fmt::format(
+    remove_what_is_there({name}, {link});
+    std::string const batch = fmt::format(
         "netns add {}\nlink add {} type veth peer name eth0 netns {}\nlink set {} master {}\nlink set {} up\n",
         name, link, name, link, bridge_of(lab), link);
     TRY_VOID(run_program({"ip", "-batch", "-"}, batch));
@@ -102,24 +111,28 @@ Result<void> raise_network(const Lab& lab) {
 void remove_network(const std::string& directory) {
     std::string const bridge = bridge_at(directory);
     std::string const prefix = "corelet-" + bridge.substr(2) + "-";
-    std::string batch;
+    std::vector<std::string> namespaces;
+    std::vector<std::string> links;
     for (const std::string& name : list_directory("/run/netns"))
-        if (name.starts_with(prefix)) batch += fmt::format("netns del {}\n", name);
+        if (name.starts_with(prefix)) namespaces.push_back(name);
     for (const std::string& name : list_directory("/sys/class/net"))
-        if (name.starts_with(bridge + ".")) batch += fmt::format("link del {}\n", name);
-    if (has_link(bridge)) batch += fmt::format("link del {}\n", bridge);
-    // With a namespace its wires go, sooner or later: what is gone already is no trouble.
-    if (!batch.empty()) (void)run_program({"ip", "-force", "-batch", "-"}, batch);
+        if (name.starts_with(bridge + ".")) links.push_back(name);
+    links.push_back(bridge);
+    remove_what_is_there(namespaces, links);
 }
 
 Result<void> cut_network(const Lab& lab) {
-    auto const is_cut = [&](const LabMember& member) {
-        return std::find(lab.cut_off.begin(), lab.cut_off.end(), member.index) != lab.cut_off.end();
+    auto const is_in = [](const std::vector<u32>& side, const LabMember& member) {
+        return std::find(side.begin(), side.end(), member.index) != side.end();
+    };
+    auto const is_cut = [&](const LabMember& one, const LabMember& other) {
+        bool const all = lab.cut_from.empty();
+        return is_in(lab.cut_off, one) && (all ? !is_in(lab.cut_off, other) : is_in(lab.cut_from, other));
     };
     for (const LabMember& from : lab.members) {
         std::string batch;
         for (const LabMember& to : lab.members)
-            if (is_cut(from) != is_cut(to))
+            if (is_cut(from, to) || is_cut(to, from))
                 batch += fmt::format("neigh replace {}.{} lladdr {} dev eth0 nud permanent\n", lab.network,
                                      to.index, k_nowhere);
         if (!batch.empty()) TRY_VOID(in_namespace(lab, from, batch));

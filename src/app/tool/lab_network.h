@@ -16,8 +16,8 @@ void remove_network(const std::string& directory);
 [[nodiscard]] std::string bridge_of(const Lab& lab);
 [[nodiscard]] std::string namespace_of(const Lab& lab, const LabMember& member);
 
-// Packets between members of `lab.cut_off` and the others vanish, both ways, until mended. Mending is harmless when
-// there is nothing to mend.
+// Packets between members of `lab.cut_off` and `lab.cut_from`, or all others, vanish, both ways, until mended.
+// Mending is harmless when there is nothing to mend.
 [[nodiscard]] Result<void> cut_network(const Lab& lab);
 [[nodiscard]] Result<void> mend_network(const Lab& lab);
 

@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "app/tool/lab_network.h"
+#include "base/json.h"
+#include "node/gossip_link.h"
 
 namespace corelet::app {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr u16 k_peer_port = 7700;
 
@@ -24,8 +23,10 @@ Result<Lab> parse_lab(const Json& json, const std::string& directory) {
     lab.out_after = Duration{json.at("out_after_ms").get<i64>() * 1'000'000};
     lab.cache_bytes = json.value("cache_bytes", lab.cache_bytes);
     lab.tcp = json.at("net").get<std::string>() == "tcp";
+    lab.catalog = json.value("catalog", std::string());
     lab.network = json.value("network", std::string());
     lab.cut_off = json.value("cut_off", std::vector<u32>());
+    lab.cut_from = json.value("cut_from", std::vector<u32>());
     for (const Json& item : json.at("corelets")) {
         LabMember member;
         member.index = item.at("index").get<u32>();
@@ -34,6 +35,9 @@ Result<Lab> parse_lab(const Json& json, const std::string& directory) {
         member.role = item.at("role").get<std::string>() == "witness" ? mesh::Role::kWitness : mesh::Role::kStorage;
         TRY(member.location, mesh::Location::parse(item.at("location").get<std::string>()));
         member.directory = directory + "/" + item.at("directory").get<std::string>();
+        member.in_bay = item.value("in_bay", false);
+        if (member.in_bay)
+            if (auto const own = load_config(member.directory)) member.corelet = own->corelet;
         lab.members.push_back(std::move(member));
     }
     return lab;
@@ -80,16 +84,19 @@ Result<void> save_lab(const Lab& lab) {
                                {"id", to_string(member.corelet)},
                                {"role", mesh::role_name(member.role)},
                                {"location", member.location.to_string()},
-                               {"directory", member.directory.substr(lab.directory.size() + 1)}});
+                               {"directory", member.directory.substr(lab.directory.size() + 1)},
+                               {"in_bay", member.in_bay}});
     Json json{{"version", 1},
               {"mesh", hex64(lab.mesh.v)},
               {"size_bytes", lab.size_bytes},
               {"out_after_ms", lab.out_after.ms()},
               {"cache_bytes", lab.cache_bytes},
               {"net", lab.tcp ? "tcp" : "unix"},
+              {"catalog", lab.catalog},
               {"network", lab.network},
               {"bridge", lab.tcp ? bridge_of(lab) : std::string()},  // for people who look at their interfaces
               {"cut_off", lab.cut_off},
+              {"cut_from", lab.cut_from},
               {"corelets", members}};
     return replace_file(lab.file(k_lab_file), json.dump(2) + "\n");
 }
@@ -106,6 +113,7 @@ Result<Lab> plan_lab(const LabPlan& plan) {
     lab.size_bytes = plan.size_bytes;
     lab.out_after = plan.out_after;
     lab.cache_bytes = plan.cache_bytes;
+    lab.catalog = plan.catalog;
     lab.tcp = plan.tcp;
     for (u32 i = 1; i <= count; ++i) {
         LabMember member;
@@ -115,7 +123,7 @@ Result<Lab> plan_lab(const LabPlan& plan) {
         member.location.rack = "r1";
         member.location.chassis = fmt::format("c{}", i);
         member.directory = fmt::format("{}/c{}", lab.directory, i);
-        TRY_VOID(check_socket_path(control_address(member.directory).host));
+        TRY_VOID(check_socket_path(gossip_address(control_address(member.directory)).host));
         lab.members.push_back(std::move(member));
     }
     return lab;
@@ -131,6 +139,7 @@ CoreletConfig member_config(const Lab& lab, const LabMember& member) {
     config.export_directory = lab.directory;
     config.out_after = lab.out_after;
     config.cache_bytes = lab.cache_bytes;
+    config.catalog = lab.catalog;
     if (lab.tcp) {
         config.listen.push_back(lab.peer_address(member));
         config.insecure = true;  // its network has no other inhabitants

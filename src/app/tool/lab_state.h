@@ -14,6 +14,7 @@ struct LabMember {
     mesh::Role role = mesh::Role::kStorage;
     mesh::Location location;
     std::string directory;  // absolute
+    bool in_bay = false;    // its device is in a bay; which identity is on it, its own directory says
 };
 
 struct Lab {
@@ -23,8 +24,10 @@ struct Lab {
     Duration out_after = 5_s;
     u64 cache_bytes = NodeConfig{}.cache_bytes;  // of blocks, for each volume at its owner
     bool tcp = false;
-    std::string network;       // with tcp: the first three numbers of the members' addresses, "10.77.3"
-    std::vector<u32> cut_off;  // members apart from the others, ascending
+    std::string catalog;        // outside the lab; empty: the lab keeps its own
+    std::string network;        // with tcp: the first three numbers of the members' addresses, "10.77.3"
+    std::vector<u32> cut_off;   // members apart from others, ascending
+    std::vector<u32> cut_from;  // these others, ascending; empty: all
     std::vector<LabMember> members;
 
     [[nodiscard]] const LabMember* find(u32 index) const;
@@ -45,6 +48,7 @@ struct LabPlan {
     u64 size_bytes = 4 * k_gib;
     Duration out_after = 5_s;
     u64 cache_bytes = NodeConfig{}.cache_bytes;
+    std::string catalog;
     bool tcp = false;
 };
 // Who is where: zones in turn, each corelet in a chassis of its own. kInvalid: counts out of bounds, or a directory

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "app/tool/bay_config.h"
 #include "app/tool/corelet_directory.h"
 #include "os/descriptor.h"
 #include "os/errors.h"
@@ -38,16 +39,34 @@ char state_of(const std::string& pid) {
     return name_end == std::string::npos || name_end + 2 >= text->size() ? 'X' : (*text)[name_end + 2];
 }
 
-// The directory that a `corelet serve` serves; empty for any other process.
-std::string served_directory(const std::vector<std::string>& arguments) {
+enum class Serving : u8 { kCorelet, kBays };
+
+// The directory that a `corelet serve` serves, or keeps bays in; empty for any other process.
+std::string served_directory(const std::vector<std::string>& arguments, Serving what) {
     if (arguments.empty() || !arguments[0].ends_with("corelet")) return {};
     bool serves = false;
+    bool keeps = false;
     std::string directory;
     for (usize i = 1; i < arguments.size(); ++i) {
         serves = serves || arguments[i] == "serve";
+        keeps = keeps || arguments[i] == "--bays" || arguments[i].starts_with("--bays=");
         if (arguments[i] == "--dir" && i + 1 < arguments.size()) directory = arguments[i + 1];
     }
-    return serves && !directory.empty() ? absolute_path(directory) : std::string();
+    bool const wanted = serves && keeps == (what == Serving::kBays);
+    return wanted && !directory.empty() ? absolute_path(directory) : std::string();
+}
+
+std::map<std::string, RunningCorelet> find_serving(Serving what) {
+    std::map<std::string, RunningCorelet> out;
+    for (const std::string& name : list_directory("/proc")) {
+        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+        std::string const directory = served_directory(command_line(name), what);
+        if (directory.empty()) continue;
+        char const state = state_of(name);
+        if (state == 'Z' || state == 'X') continue;
+        out[directory] = RunningCorelet{std::stoi(name), state == 'T'};
+    }
+    return out;
 }
 
 std::string own_program() {
@@ -111,16 +130,21 @@ std::string find_program(const std::string& name) {
 }  // namespace
 
 std::map<std::string, RunningCorelet> find_corelets() {
-    std::map<std::string, RunningCorelet> out;
-    for (const std::string& name : list_directory("/proc")) {
-        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-        std::string const directory = served_directory(command_line(name));
-        if (directory.empty()) continue;
-        char const state = state_of(name);
-        if (state == 'Z' || state == 'X') continue;
-        out[directory] = RunningCorelet{std::stoi(name), state == 'T'};
-    }
-    return out;
+    return find_serving(Serving::kCorelet);
+}
+
+std::optional<RunningCorelet> find_keeper(const std::string& directory) {
+    auto const all = find_serving(Serving::kBays);
+    auto const found = all.find(directory);
+    return found == all.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool process_ended(int pid) {
+    int const reaped = ::waitpid(pid, nullptr, WNOHANG);
+    if (reaped == pid) return true;
+    if (reaped == 0) return false;
+    char const state = state_of(std::to_string(pid));  // no child of this process
+    return state == 'Z' || state == 'X';
 }
 
 std::optional<RunningCorelet> find_corelet(const std::string& directory) {
@@ -129,11 +153,19 @@ std::optional<RunningCorelet> find_corelet(const std::string& directory) {
     return found == all.end() ? std::nullopt : std::optional(found->second);
 }
 
-Result<int> start_corelet(const std::string& directory, const std::string& network_namespace) {
-    std::string const log = directory + "/" + k_log_file;
+namespace {
+
+Result<int> start_logged(std::vector<std::string> arguments, const std::string& log, int network) {
     os::Descriptor const input(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     os::Descriptor const output(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (!input.valid() || !output.valid()) return os::fail_errno(errno, "opening the log '" + log + "'");
+    return spawn(own_program(), std::move(arguments), input.get(), output.get(), network);
+}
+
+}  // namespace
+
+Result<int> start_corelet(const std::string& directory, const std::string& network_namespace,
+                          const std::vector<std::string>& options) {
     os::Descriptor network;
     if (!network_namespace.empty()) {
         std::string const path = "/run/netns/" + network_namespace;
@@ -141,8 +173,14 @@ Result<int> start_corelet(const std::string& directory, const std::string& netwo
         if (!network.valid())
             return os::fail_errno(errno, "opening the network namespace '" + network_namespace + "'");
     }
-    return spawn(own_program(), {"corelet", "serve", "--log", "--dir", directory}, input.get(), output.get(),
-                 network.get());
+    std::vector<std::string> arguments{"corelet", "serve", "--log", "--dir", directory};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return start_logged(std::move(arguments), directory + "/" + k_log_file, network.get());
+}
+
+Result<int> start_keeper(const std::string& directory, const std::string& bays) {
+    return start_logged({"corelet", "serve", "--log", "--bays", bays, "--dir", directory},
+                        directory + "/" + k_keeper_log_file, -1);
 }
 
 Result<void> send_signal(int pid, int signal) {

@@ -2,15 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "app/tool/units.h"
+#include "base/json.h"
 
 namespace corelet::app {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr usize k_pool_lines = 2;
 constexpr usize k_volume_lines = 4;
@@ -68,6 +68,10 @@ std::string capacity_line(const Json& status) {
     return out;
 }
 
+std::string name_of(const Json& corelet) {
+    return corelet.contains("index") ? std::to_string(corelet["index"].get<u32>()) : corelet.value("id", "");
+}
+
 std::string corelets_line(const Json& status) {
     usize up = 0, voters = 0;
     std::set<std::string> zones;
@@ -80,12 +84,17 @@ std::string corelets_line(const Json& status) {
         if (state == "up") {
             ++up;
         } else {
-            others[state].push_back(corelet.contains("index") ? std::to_string(corelet["index"].get<u32>())
-                                                              : corelet.value("id", ""));
+            others[state].push_back(name_of(corelet));
         }
     }
+    std::vector<std::string> cordoned;
+    for (const Json& corelet : status.at("corelets"))
+        if (corelet.value("cordoned", false)) cordoned.push_back(name_of(corelet));
+    if (!cordoned.empty()) others["cordoned"] = std::move(cordoned);
+    std::string const outside = status.at("catalog").value("outside", "");
     std::string out = fmt::format("corelets  {} of {} up in {}, {}", up, status.at("corelets").size(),
-                                  counted(zones.size(), "zone"), counted(voters, "voter"));
+                                  counted(zones.size(), "zone"),
+                                  outside.empty() ? counted(voters, "voter") : "catalog at " + outside);
     for (auto& [state, names] : others) {
         if (names.size() > 8) names.resize(8);
         out += fmt::format("; {}: {}", state, joined(names));
@@ -115,28 +124,100 @@ void volume_lines(const Json& status, std::vector<std::string>& lines) {
     }
 }
 
+std::string rebuilding_text(const Json& status, const std::string& chunks, u64 left) {
+    const Json& healing = status.at("healing");
+    Duration const eta{static_cast<i64>(healing.value("eta_seconds", u64{0})) * 1'000'000'000};
+    std::string out =
+        fmt::format("rebuilding {}, {} left, about {}", chunks, format_size(left), format_duration(eta));
+    if (u64 const rate = healing.value("rate_bytes_per_second", u64{0}); rate != 0)
+        out += fmt::format(" at {}/s", format_size(rate));
+    std::string slowed = healing.value("slowed_by", "");
+    std::string_view const whose = "clients of ";
+    if (slowed.starts_with(whose)) slowed = std::string(whose) + corelet_label(status, slowed.substr(whose.size()));
+    if (!slowed.empty()) out += " (held to that by " + slowed + ")";
+    return out;
+}
+
 // What goes on by itself, and for how long.
 std::string work_line(const Json& status) {
     const Json& healing = status.at("healing");
     u64 const left = healing.value("bytes_left", u64{0});
     u64 const degraded = healing.value("chunks_degraded", u64{0});
     std::vector<std::string> out;
-    if (left != 0 || degraded != 0)
-        out.push_back(fmt::format(
-            "rebuilding {}, {} left, about {}", counted(degraded, "chunk"), format_size(left),
-            format_duration(Duration{static_cast<i64>(healing.value("eta_seconds", u64{0})) * 1'000'000'000})));
+    if (left != 0 || degraded != 0) out.push_back(rebuilding_text(status, counted(degraded, "chunk"), left));
     u64 unpacked = 0;
     for (const Json& volume : status.at("volumes")) unpacked += volume.value("unpacked_bytes", u64{0});
     if (unpacked != 0) out.push_back(fmt::format("{} still to be packed into chunks", format_size(unpacked)));
     return out.empty() ? std::string() : "work      " + joined(out);
 }
 
+// Pairs that do not reach each other; each of the two may say so.
+std::string path_warning(const Json& status) {
+    std::set<std::pair<std::string, std::string>> pairs;
+    std::string first;
+    for (const Json& path : status.value("paths", Json::array())) {
+        std::string const from = path.value("from", ""), to = path.value("to", "");
+        pairs.insert(std::minmax(from, to));
+        if (first.empty())
+            first =
+                fmt::format("{} does not reach {}: what it has to say goes through {}", corelet_label(status, from),
+                            corelet_label(status, to), corelet_label(status, path.value("through", "")));
+    }
+    if (pairs.size() > 1) first += fmt::format(" (and {} more)", counted(pairs.size() - 1, "pair"));
+    return first;
+}
+
+void catalog_warnings(const Json& catalog, std::vector<std::string>& out) {
+    if (!catalog.value("available", true)) {
+        std::string const outside = catalog.value("outside", "");
+        out.push_back(
+            fmt::format("warning   the catalog {}: volumes go on, but nothing can be created or moved; {}",
+                        outside.empty() ? "has no quorum" : "at " + outside + " does not answer",
+                        outside.empty() ? "start the corelets that are down" : "see to that etcd"));
+    }
+    if (catalog.value("recovered", false))
+        out.emplace_back(
+            "warning   the catalog was recovered and nothing is deleted; when the volumes are as they should be: "
+            "corelet catalog accept");
+}
+
+// The worst first. What the lines above say already (who is down) is not said again.
+std::string health_line(const Json& status) {
+    struct Said {
+        bool failed = false;
+        std::string text;
+    };
+    std::vector<Said> all;
+    auto const take = [&](const std::string& subject, const Json& part, const char* key) {
+        Json const health = part.value(key, Json::object());
+        std::string const state = health.value("state", "healthy");
+        if (state == "healthy") return;
+        all.push_back(Said{state == "failed",
+                           fmt::format("{} {} ({}): {}", subject, state, health.at("level").get<std::string>(),
+                                       health.value("reason", ""))});
+    };
+    for (const Json& corelet : status.at("corelets")) {
+        std::string const label = corelet_label(status, corelet.value("id", ""));
+        if (corelet.value("state", "") == "up") take(label, corelet, "health");
+        if (corelet.value("trouble", "").empty()) take("device of " + label, corelet, "device_health");
+    }
+    for (const Json& volume : status.at("volumes")) take("volume " + volume.value("name", ""), volume, "health");
+    for (const Json& pool : status.at("pools")) take("pool " + pool.value("name", ""), pool, "health");
+    if (all.empty()) return {};
+    std::stable_sort(all.begin(), all.end(), [](const Said& a, const Said& b) { return a.failed > b.failed; });
+    std::string const more =
+        all.size() > 1 ? fmt::format(" (and {} more: corelet --json status; corelet events)", all.size() - 1) : "";
+    return "health    " + all.front().text + more;
+}
+
 std::vector<std::string> warnings(const Json& status) {
     std::vector<std::string> out;
-    if (status.contains("catalog") && !status["catalog"].value("available", true))
-        out.emplace_back(
-            "warning   the catalog has no quorum: volumes go on, but nothing can be created or moved; start the "
-            "corelets that are down");
+    if (std::string const path = path_warning(status); !path.empty()) out.push_back("warning   " + path);
+    const Json& healing = status.at("healing");
+    if (healing.value("paused", false))
+        out.push_back(fmt::format("warning   healing is paused until {}; end it: corelet resume",
+                                  format_time(healing.value("paused_until_unix", i64{0}))));
+    catalog_warnings(status.value("catalog", Json::object()), out);
     std::vector<std::string> troubled;
     for (const Json& corelet : status.at("corelets"))
         if (!corelet.value("trouble", "").empty())
@@ -223,6 +304,7 @@ std::string report(const Json& status) {
     if (pools.empty()) lines.emplace_back("next      make a pool: corelet pool create data --redundancy rep:3");
     volume_lines(status, lines);
     if (std::string const work = work_line(status); !work.empty()) lines.push_back(work);
+    if (std::string const health = health_line(status); !health.empty()) lines.push_back(health);
     for (std::string& warning : warnings(status)) lines.push_back(std::move(warning));
     if (lines.size() > k_report_lines_max) lines.resize(k_report_lines_max);
     std::string out;

@@ -1,9 +1,8 @@
 // The state of a mesh, as people read it.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include "app/tool/lab_state.h"
+#include "base/json.h"
 
 namespace corelet::app {
 
@@ -11,12 +10,12 @@ inline constexpr usize k_report_lines_max = 12;
 
 // `corelets` in the lab's order, with an `index` each; one that the mesh does not know is `absent`, identities that
 // belong to nobody any more go to `retired`.
-void order_corelets(nlohmann::json& status, const Lab& lab);
+void order_corelets(Json& status, const Lab& lab);
 // "corelet 3" in a lab, else "corelet" and the id.
-[[nodiscard]] std::string corelet_label(const nlohmann::json& status, const std::string& id);
+[[nodiscard]] std::string corelet_label(const Json& status, const std::string& id);
 // A newcomer's summary: at most k_report_lines_max lines.
-[[nodiscard]] std::string report(const nlohmann::json& status);
+[[nodiscard]] std::string report(const Json& status);
 // "you can lose any 2 corelets", "... no corelet".
-[[nodiscard]] std::string loss_sentence(const nlohmann::json& status);
+[[nodiscard]] std::string loss_sentence(const Json& status);
 
 }  // namespace corelet::app

@@ -5,6 +5,7 @@
 #include <unistd.h>        // host: the uid whose connections are taken, the pid
 
 #include "app/tool/context.h"
+#include "app/tool/discover.h"
 #include "app/tool/disk_faults.h"
 #include "node/corelet.h"
 #include "os/signals.h"
@@ -91,6 +92,12 @@ Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig confi
     node_config.io_engine = host->loop().engine_name();
     if (faulty) node_config.disk_faults = [disk = faulty.get()] { return disk->describe(); };
     node_config.admin_key = read_key(options.directory);
+    if (node_config.admin_key.empty())
+        co_return fail(
+            Code::kNotFound,
+            fmt::format("'{}/{}' is missing or empty: it is the mesh's secret, without which no corelet hears "
+                        "this one; copy it from another corelet's directory",
+                        options.directory, k_key_file));
     CO_TRY(auto node, co_await CoreletNode::start(env, std::move(node_config)));
     // Where peers reach it elsewhere, tools still find it here.
     if (!config.listen.empty())
@@ -100,6 +107,7 @@ Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig confi
              [&] { return to_string(node->id()) + " on " + std::string(host->loop().engine_name()); });
     Scope beside(env.executor);
     beside.spawn(keep_config(&env, node.get(), options, config));
+    if (options.discovery) beside.spawn(answer_discovery(&env, &host->loop(), node.get(), *options.discovery));
     int signal = co_await signals->next();
     for (; signal == SIGUSR1; signal = co_await signals->next()) write_tasks(env, options.directory);
     log_info(env.log, "serve.stopping", signal == SIGTERM ? "terminated" : "interrupted");

@@ -98,4 +98,17 @@ std::string format_duration(Duration duration) {
     return fmt::format("{} h {} min", seconds / 3600, seconds / 60 % 60);
 }
 
+std::string format_time(i64 unix_seconds) {
+    i64 const day = unix_seconds / 86'400, second = unix_seconds % 86'400;
+    // Years that begin in March, in groups of 400: then each month has its place, and leap days come last.
+    i64 const shifted = day + 719'468, era = shifted / 146'097, of_era = shifted % 146'097;
+    i64 const year_of_era = (of_era - of_era / 1'460 + of_era / 36'524 - of_era / 146'096) / 365;
+    i64 const of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    i64 const march_month = (5 * of_year + 2) / 153;
+    i64 const month = march_month < 10 ? march_month + 3 : march_month - 9;
+    i64 const year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
+    return fmt::format("{:04}-{:02}-{:02} {:02}:{:02} UTC", year, month, of_year - (153 * march_month + 2) / 5 + 1,
+                       second / 3'600, second / 60 % 60);
+}
+
 }  // namespace corelet::app

@@ -14,5 +14,7 @@ namespace corelet::app {
 [[nodiscard]] Result<Duration> parse_duration(std::string_view text);
 // "3.2 s", "1 min 20 s", "2 h 5 min".
 [[nodiscard]] std::string format_duration(Duration duration);
+// "2026-03-01 14:05 UTC": of seconds since 1970.
+[[nodiscard]] std::string format_time(i64 unix_seconds);
 
 }  // namespace corelet::app

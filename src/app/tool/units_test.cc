@@ -41,5 +41,10 @@ TEST(Durations, AreReadAndShown) {
     EXPECT_EQ(format_duration(125_min), "2 h 5 min");
 }
 
+TEST(Units, Time) {
+    EXPECT_EQ(format_time(0), "1970-01-01 00:00 UTC");
+    EXPECT_EQ(format_time(1'709'210'700), "2024-02-29 12:45 UTC");
+}
+
 }  // namespace
 }  // namespace corelet::app

@@ -6,6 +6,7 @@
 
 #include "app/tool/context.h"
 #include "app/tool/report.h"
+#include "app/tool/resolve.h"
 #include "app/tool/table.h"
 #include "app/tool/units.h"
 
@@ -77,30 +78,6 @@ Result<void> info(const Context& context, const VolumeArguments& arguments) {
     return {};
 }
 
-// An index counts in the order in which `status` lists the corelets; anything else is an id.
-Result<std::string> resolve_corelet(const Context& context, const Reach& reach, const std::string& text) {
-    bool const is_index =
-        text.size() < 16 && !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-    if (!is_index) {
-        TRY(u64 const id, parse_hex64(text));
-        return hex64(id);
-    }
-    usize const index = std::stoul(text);
-    if (auto const lab = context.lab()) {
-        const LabMember* const member = lab->find(static_cast<u32>(index));
-        if (!member)
-            return fail(Code::kNotFound, fmt::format("this lab has no corelet {}; they are numbered 1 to {}", text,
-                                                     lab->members.size()));
-        return to_string(member->corelet);
-    }
-    TRY(Json const status, run_command(reach, "status", Json::object(), k_command_limit, true));
-    const Json& corelets = status.at("corelets");
-    if (index == 0 || index > corelets.size())
-        return fail(Code::kNotFound,
-                    fmt::format("there is no corelet {}; `corelet status` lists {}", text, corelets.size()));
-    return corelets[index - 1].at("id").get<std::string>();
-}
-
 Result<void> attach(const Context& context, const VolumeArguments& arguments) {
     TRY(Reach const reach, context.reach());
     Json request{{"name", arguments.name}};
@@ -165,6 +142,7 @@ void add_volume_commands(CLI::App& app, Context& context) {
     add("rm", "remove a detached volume and what it holds", remove);
     CLI::App* const list_command = volume->add_subcommand("ls", "list the volumes");
     list_command->callback([&context] { context.action = [&context] { return list(context); }; });
+    add_volume_care_commands(*volume, context);
 }
 
 }  // namespace corelet::app

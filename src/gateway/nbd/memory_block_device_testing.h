@@ -2,6 +2,7 @@
 // until told to go on.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>

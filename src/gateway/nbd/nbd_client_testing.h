@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include "base/prng.h"
 #include "gateway/nbd/memory_block_device_testing.h"
