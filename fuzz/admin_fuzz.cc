@@ -1,8 +1,7 @@
 // node/admin_arguments.h: the JSON of a command, from whoever reaches the control socket. What is taken makes
 // sense.
+#include "base/json.h"
 #include "node/admin_arguments.h"
-
-#include <nlohmann/json.hpp>
 
 #include "base/assert.h"
 #include "volume/map_format.h"
@@ -12,7 +11,7 @@ using namespace corelet;
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
     auto const arguments = parse_arguments(as_text(Bytes(data, size)));
     if (!arguments) return 0;
-    if (auto const pool = pool_wish(*arguments)) CORELET_ASSERT(mesh::check_pool_spec(*pool).has_value());
+    if (auto const pool = pool_wish(*arguments)) CORELET_ASSERT(mesh::check_pool_spec(pool->spec).has_value());
     if (auto const volume = volume_wish(*arguments)) {
         CORELET_ASSERT(!volume->name.empty() && volume->name.find('/') == std::string::npos);
         CORELET_ASSERT(volume->size_bytes > 0 && volume->size_bytes <= k_volume_bytes_max);

@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view k_prefix = "judge/";
 // Of so many writes of a pair nobody knows whether they happened: another pair takes its place, for the search for
 // an order goes through what they may have done.
-constexpr usize k_open_most = 16;
+constexpr usize k_open_pairs_most = 16;
 
 std::string pair_prefix(usize pair) {
     return std::string(k_prefix) + std::to_string(pair) + "/";
@@ -134,7 +134,7 @@ void CatalogWorkload::draw_condition(Operation& operation, usize key) {
 
 void CatalogWorkload::draw(Operation& operation) {
     usize& pair = current_[random_.below(current_.size())];
-    if (pairs_[pair].open > k_open_most) {
+    if (pairs_[pair].open > k_open_pairs_most) {
         pair = pairs_.size();
         pairs_.emplace_back();
     }
@@ -205,7 +205,7 @@ CatalogWorkload::Answer CatalogWorkload::read_items(const Operation& operation, 
 }
 
 Task<CatalogWorkload::Answer> CatalogWorkload::issue(CoreletNode* node, std::shared_ptr<Operation> operation) {
-    RaftCatalog& catalog = *node->services().catalog;
+    Catalog& catalog = *node->services().catalog;
     Instant const deadline = node->services().env.clock.now() + operation->patience;
     if (operation->how == Operation::How::kGet) {
         usize const key = operation->request.reads[0] ? 0 : 1;

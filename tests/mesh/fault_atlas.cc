@@ -18,6 +18,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"clock-drift", Class::When::kAnyTime, 3, &FaultAtlas::drift_clock},
     {"partition", Class::When::kAnyTime, 7, &FaultAtlas::cut_one},
     {"partition-one-way", Class::When::kAnyTime, 5, &FaultAtlas::cut_one_way},
+    {"partition-pair", Class::When::kAnyTime, 6, &FaultAtlas::cut_pair},
     {"clog", Class::When::kAnyTime, 4, &FaultAtlas::clog_links},
     {"delay", Class::When::kAnyTime, 6, &FaultAtlas::delay_links},
     {"reset", Class::When::kAnyTime, 9, &FaultAtlas::reset_streams},
@@ -57,6 +58,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"source-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_sources},
     {"source-swap", Class::When::kAnyTime, 10, &FaultAtlas::swap_sources, 0},
     {"stray-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_stray_homes, 0},
+    {"liar", Class::When::kWhole, 20, &FaultAtlas::begin_to_lie, 0},
 };
 
 std::vector<std::string> FaultAtlas::classes() {
@@ -160,6 +162,7 @@ void FaultAtlas::look_whether_whole() {
         whole_since_.reset();
     } else if (!whole_since_) {
         whole_since_ = world_.now();
+        lacking_.clear();
     }
     // What replaced a lost device is full again.
     if (whole_since_ && world_.now() - *whole_since_ >= options_.whole_for)
@@ -241,11 +244,18 @@ bool FaultAtlas::is_whole_for_long() const {
 }
 
 bool FaultAtlas::is_beyond_promise(usize server) const {
-    if (crowd_ == 0 || !mesh_.node(server)) return false;
+    if (!mesh_.node(server)) return false;
     auto const map = mesh_.node(server)->services().maps->current();
-    usize away = 0;
-    for (usize i = 0; i < troubles_.size(); ++i) away += is_troubled(i) || !map->is_up(mesh_.id(i));
-    return away > options_.promise;
+    usize away = 0, out = 0, lacking = 0;
+    for (usize i = 0; i < troubles_.size(); ++i) {
+        bool const is_out = has_been_out(*map, i) || troubles_[i] == Trouble::kFilling;
+        away += is_troubled(i) || !map->is_up(mesh_.id(i));
+        out += is_out;
+        lacking += !is_out && lacking_.contains(i);
+    }
+    // A put goes on without all but one of as many as may be lost.
+    usize const missed = std::min<usize>(lacking, std::max<usize>(options_.promise, 1) - 1);
+    return (crowd_ != 0 && away > options_.promise) || out + missed > options_.promise;
 }
 
 std::set<usize> FaultAtlas::spoiled() const {
@@ -281,6 +291,8 @@ void FaultAtlas::mend_all() {
         if (troubles_[i] == Trouble::kPaused) mesh_.machine(i).resume();
         if (troubles_[i] == Trouble::kSlow) quicken(i);
         if (troubles_[i] == Trouble::kDown) come_back(i);
+        // What was to be undone is: another's device may be new, and two are more than the voters bear.
+        if (std::ranges::any_of(rots_, [i](const Rot& rot) { return rot.index == i; })) undo_rot(i);
         if (troubles_[i] == Trouble::kSpoiled) {
             mesh_.machine(i).crash();
             replace(i);

@@ -57,6 +57,15 @@ class FaultAtlas {
         bool is_told = false;
     };
     [[nodiscard]] std::optional<Former> former(usize index) const;
+    // Somebody keeps nothing of what it is given, and says that it has it.
+    struct Liar {
+        usize index = 0;
+        CoreletId id;
+        sim::VirtualTime since;
+    };
+    [[nodiscard]] const std::optional<Liar>& liar() const { return liar_; }
+    static constexpr Duration k_liar_found_within = 100_s;
+    static constexpr Duration k_liar_for = 105_s;
     // What lies on its media of this fragment has been rotten since before that.
     [[nodiscard]] bool has_rotted(usize index, const FragmentId& fragment, sim::VirtualTime before) const;
     // Longer than anybody is stopped or cut off.
@@ -69,6 +78,11 @@ class FaultAtlas {
     // Since when nothing has begun to be broken and nothing was mended.
     [[nodiscard]] sim::VirtualTime calm_since() const { return calm_since_; }
     [[nodiscard]] bool is_troubled(usize index) const { return troubles_[index] != Trouble::kNone; }
+    // Also of one that is in no trouble itself: all of them may be slow for a moment.
+    [[nodiscard]] bool has_slow_disk(usize index) const {
+        const sim::MediaFile* const device = device_of(index);
+        return device && device->faults.slow_factor > 1;
+    }
     // What is promised now of writes to a volume.
     struct Promise {
         sim::VirtualTime since;
@@ -80,8 +94,8 @@ class FaultAtlas {
     [[nodiscard]] bool is_detached(const std::string& volume) const;
     // The last copy of what was acknowledged last may have rotted, and then nothing tells of it.
     [[nodiscard]] bool may_hide_losses() const;
-    // More are away, or given up by the map as `server` has it, than the pool survives. They hold what they held,
-    // but nobody waits for who is out.
+    // More are away, or given up by the map as `server` has it, than the pool survives, with those that have missed
+    // puts and were not healed since. They hold what they held, but nobody waits for who is out.
     [[nodiscard]] bool is_beyond_promise(usize server) const;
     // Everything that is broken and can be mended is.
     void mend_all();
@@ -185,6 +199,7 @@ class FaultAtlas {
     // Network.
     void cut_one();
     void cut_one_way();
+    void cut_pair();
     void cut_many();
     void clog_links();
     void delay_links();
@@ -213,6 +228,9 @@ class FaultAtlas {
     void garble_reads();
     void garble(const FaultPoints::Moment& moment);
     void garble_no_more(usize index);
+    // What it says to hold (fault_atlas_liars.cc).
+    void begin_to_lie();
+    void end_liar(usize index);
 
     struct Owner {
         usize index = 0;
@@ -262,6 +280,7 @@ class FaultAtlas {
     void resume(usize index);
     void quicken(usize index);
     void is_back(usize index);
+    void note_what_it_missed(usize index);
     [[nodiscard]] bool has_been_out(const mesh::Map& map, usize index) const;
     void look_whether_noticed(usize index);
     void replace(usize index);
@@ -294,6 +313,7 @@ class FaultAtlas {
     usize crowd_ = 0;  // so many more than the promise may be down or cut off: they come back with all they hold
     std::vector<sim::VirtualTime> watch_until_;  // for a recovery of this volume
     std::vector<Trouble> troubles_;
+    std::set<usize> lacking_;   // were down by the map, and perhaps have not been healed since
     std::vector<u16> methods_;  // seen in this run
     std::vector<bool> is_method_seen_ = std::vector<bool>(UINT16_MAX + 1);
     std::optional<Strike> strike_;
@@ -305,6 +325,7 @@ class FaultAtlas {
         std::vector<usize> replicas;
     };
     std::optional<Outcast> outcast_;
+    std::optional<Liar> liar_;
     std::optional<sim::VirtualTime> asked_until_;  // who asks whether he may let go of strays is struck
     std::optional<sim::VirtualTime> mover_until_;  // who moves a volume is paused
     // Maps (by corelet) all of whose slots were found in service: a map never changes.

@@ -27,6 +27,18 @@ bool FaultAtlas::cut_from_others(usize victim, bool both_ways, Duration time) {
     return true;
 }
 
+// These two do not reach each other, and all others reach both: nobody is dead, and what one has to say to the
+// other goes through a third.
+void FaultAtlas::cut_pair() {
+    auto const victim = draw_victim_or_owner();
+    if (!victim || mesh_.size() < 3) return;
+    u32 const one = static_cast<u32>(*victim);
+    u32 const other = static_cast<u32>((one + 1 + random_.below(mesh_.size() - 1)) % mesh_.size());
+    bool const both_ways = random_.chance(2, 3), towards = random_.chance(1, 2);
+    troubles_[one] = Trouble::kCut;
+    cut({towards ? one : other}, {towards ? other : one}, draw_outage(), both_ways);
+}
+
 std::vector<u32> FaultAtlas::all_but(std::initializer_list<usize> these) const {
     std::vector<u32> out;
     for (u32 i = 0; i < mesh_.size(); ++i)
@@ -71,8 +83,10 @@ void FaultAtlas::mend(usize index) {
                                    [&](const Cut& other) { return is_in(other.from, i) || is_in(other.to, i); });
     };
     for (auto const* side : {&cut.from, &cut.to})
-        for (u32 i : *side)
+        for (u32 i : *side) {
+            note_what_it_missed(i);  // also of those on the other side of the cut
             if (troubles_[i] == Trouble::kCut && !is_cut(i)) is_back(i);
+        }
 }
 
 // While a device is bad and nobody has its copies beside those who should. An owner that does not reach one of them

@@ -189,6 +189,14 @@ void FaultAtlas::is_back(usize index) {
             has_been_out(*mesh_.node(i)->services().maps->current(), index))
             troubles_[index] = Trouble::kFilling;
     if (troubles_[index] == Trouble::kFilling) whole_since_.reset();
+    note_what_it_missed(index);
+}
+
+// Nobody waits with a put for who is down by the map.
+void FaultAtlas::note_what_it_missed(usize index) {
+    for (usize i = 0; i < mesh_.size(); ++i)
+        if (i != index && mesh_.node(i) && !mesh_.node(i)->services().maps->current()->is_up(mesh_.id(index)))
+            lacking_.insert(index);
 }
 
 // Works, but each turn comes late.

@@ -117,8 +117,8 @@ TEST(HealMesh, GarbageOfABusyOwnerIsBuriedToo) {
         << error << why(world);
     auto const server = mesh.server_of("v");
     ASSERT_TRUE(server.has_value());
-    auto const device = mesh.device("v");
-    ChunkId const garbage = static_cast<Volume*>(device.get())->core().stream->new_chunk_id();
+    auto const volume = mesh.node(*server)->services().volumes->volume("v");
+    ChunkId const garbage = volume->core().stream->new_chunk_id();
     auto const map = mesh.node(0)->services().maps->current();
     const mesh::Pool& pool = *map->find_pool("p");
     usize const home = *mesh.index_of(pool.current().at(pool.slot(garbage), 1));
@@ -130,7 +130,7 @@ TEST(HealMesh, GarbageOfABusyOwnerIsBuriedToo) {
     for (u64 i = 0; i < 240 && !gone; ++i) {
         data.mutable_data()[8] = static_cast<u8>(i + 1);
         auto const written =
-            world.run(mesh.machine(*server), device->write(i % 100 * k_block_bytes, BufferChain(data), false));
+            world.run(mesh.machine(*server), volume->write(i % 100 * k_block_bytes, BufferChain(data), false));
         ASSERT_TRUE(written && *written);
         ASSERT_TRUE(world.run_for(250_ms)) << why(world);
         gone = !mesh.node(home)->services().store->fragment_info(FragmentId{garbage, 1});

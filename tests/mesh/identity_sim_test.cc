@@ -182,8 +182,40 @@ TEST(IdentitySim, PutOutAndBackItGoesOnUnderANewIncarnation) {
     // And it stays: its heartbeats are heard under the new incarnation.
     r.world.run_for(20_s);
     EXPECT_TRUE(back()) << why(r.world);
-    EXPECT_EQ(r.mesh.node(asked)->services().gossip->membership().health(id), mesh::PeerHealth::kHeard);
+    EXPECT_EQ(r.mesh.node(asked)->services().gossip->membership().health(id), mesh::PeerHealth::kReached);
     EXPECT_TRUE(check(r.mesh, "v", 0, 40)) << why(r.world);
+    EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
+// It is cut off again just when the map has it: nobody tells it so, and that life, too, is over when it comes back.
+TEST(IdentitySim, PutOutAgainBeforeItHearsThatItIsBack) {
+    Ready r(441, six(), "ec:2+1");
+    auto const victim = bystander(r.mesh, false);
+    ASSERT_TRUE(victim.has_value());
+    CoreletId const id = r.mesh.id(*victim);
+    Incarnation const before = r.mesh.node(*victim)->services().store->incarnation();
+    std::vector<u32> others;
+    for (u32 i = 0; i < 6; ++i)
+        if (i != *victim) others.push_back(i);
+    auto const leader = [&]() -> usize {
+        for (u32 i : others)
+            if (r.mesh.node(i)->services().raft->is_leader()) return i;
+        return others.front();
+    };
+    auto const is_out = [&] { return in_map(r.mesh, leader(), id)->presence == mesh::Presence::kOut; };
+    auto const is_back = [&] {
+        return in_map(r.mesh, leader(), id)->is_up() &&
+               in_map(r.mesh, leader(), id)->incarnation == r.mesh.node(*victim)->services().store->incarnation();
+    };
+    for (u64 time = 1; time <= 2; ++time) {
+        r.world.partition({static_cast<u32>(*victim)}, others);
+        ASSERT_TRUE(r.world.run_until(is_out, 60_s)) << time << why(r.world);
+        r.world.heal_network();
+        ASSERT_TRUE(r.world.run_until(is_back, 60_s)) << time << why(r.world);
+        EXPECT_EQ(r.mesh.node(*victim)->services().store->incarnation().v, before.v + time);
+    }
+    r.world.run_for(20_s);
+    EXPECT_TRUE(is_back()) << why(r.world);
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }
 

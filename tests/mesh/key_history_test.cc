@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace corelet {
+namespace corelet::of_keys {
 namespace {
 
 using ::testing::HasSubstr;
@@ -300,4 +300,4 @@ TEST(RevisionOrder, AnAnswerIsNoOlderThanWhatWasKnownBefore) {
 }
 
 }  // namespace
-}  // namespace corelet
+}  // namespace corelet::of_keys

@@ -121,7 +121,7 @@ class Linearizer {
             if (operation.ended != 0) moments_.push_back({operation.ended, i, true});
         }
         std::stable_sort(moments_.begin(), moments_.end(),
-                         [](const Moment& a, const Moment& b) { return a.at < b.at; });
+                         [](const Moment& left, const Moment& right) { return left.at < right.at; });
     }
 
     bool begin(usize operation) {

@@ -10,6 +10,7 @@ namespace {
 
 struct Drawn {
     std::string redundancy;
+    u64 write_quorum = 0, read_quorum = 0, repair_threshold = 0;  // 0: the pool names none
     u64 chunk_bytes = 0;
     usize volumes = 1;
     u64 volume_bytes = 64 * k_mib;
@@ -54,6 +55,9 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     Drawn drawn;
     static constexpr std::array k_pools{"rep:3", "ec:2+1", "ec:4+2"};
     drawn.redundancy = parameters.text("pool", k_pools[random.below(k_pools.size())]);
+    drawn.write_quorum = parameters.number("write_quorum", 0);
+    drawn.read_quorum = parameters.number("read_quorum", 0);
+    drawn.repair_threshold = parameters.number("repair_threshold", 0);
     drawn.chunk_bytes = parameters.number("chunk_kib", 8 * 1024) * k_kib;
     drawn.volumes = parameters.number("volumes", 1 + random.below(2));
     drawn.volume_bytes = parameters.number("volume_mib", 64) * k_mib;
@@ -64,6 +68,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     Duration const drawn_out_after{static_cast<i64>(random.between(1, 6)) * 1'000'000'000};
     drawn.mesh.out_after = milliseconds(parameters, "out_ms", drawn_out_after);
     drawn.mesh.heal_round = Duration{static_cast<i64>(random.between(1, 5)) * 1'000'000'000};
+    drawn.mesh.audit_every = milliseconds(parameters, "audit_ms", drawn.mesh.audit_every);
     drawn.mesh.segment_target_bytes = u64{256 * k_kib} << random.below(4);
     // With small caches what clients read comes from log and chunks.
     drawn.mesh.cache_bytes = random.chance(1, 2) ? 4 * k_mib : u64{16 * k_kib} << random.below(4);
@@ -78,6 +83,8 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.workload.blocks = 4 * parameters.number("runs", random.chance(1, 4) ? 1 : random.between(4, 16));
     TRY(drawn.faults.promise, promise_of(drawn.redundancy));
     drawn.faults.copies = drawn.faults.promise + 1;
+    // A large promise is one for data: the catalog's voters may lose fewer.
+    drawn.faults.promise = std::min<usize>(drawn.faults.promise, parameters.number("losses", drawn.faults.promise));
     drawn.faults.whole_for = drawn.mesh.heal_round + drawn.mesh.heal_round / 4 + 200_ms;
     drawn.faults.length = Duration{static_cast<i64>(parameters.number("seconds", 42)) * 1'000'000'000};
     Duration const drawn_every{static_cast<i64>(random.between(150, 900)) * 1'000'000};
@@ -225,11 +232,7 @@ class Run {
     Result<void> build() {
         std::string error;
         if (!mesh_.up()) return broken("the mesh does not come up");
-        if (!mesh_.command("pool.create",
-                           R"({"name":"p","redundancy":")" + drawn_.redundancy + R"(","chunk_bytes":)" +
-                               std::to_string(drawn_.chunk_bytes) + "}",
-                           &error))
-            return broken("pool: " + error);
+        if (!mesh_.command("pool.create", pool_wish(), &error)) return broken("pool: " + error);
         for (usize i = 0; i < drawn_.volumes; ++i) {
             std::string const name = "v" + std::to_string(i);
             std::string const size = std::to_string(drawn_.volume_bytes);
@@ -241,6 +244,18 @@ class Run {
             names_.push_back(name);
         }
         return {};
+    }
+
+    [[nodiscard]] std::string pool_wish() const {
+        std::string out = R"({"name":"p","redundancy":")" + drawn_.redundancy + R"(","chunk_bytes":)" +
+                          std::to_string(drawn_.chunk_bytes);
+        auto const name = [&](const char* key, u64 value) {
+            if (value != 0) out += std::string(",\"") + key + "\":" + std::to_string(value);
+        };
+        name("write_quorum", drawn_.write_quorum);
+        name("read_quorum", drawn_.read_quorum);
+        name("repair_threshold", drawn_.repair_threshold);
+        return out + "}";
     }
 
     bool until(const std::function<bool()>& predicate, Duration bound) {

@@ -66,6 +66,7 @@ NodeConfig SimMesh::config_of(usize index) const {
         mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
     config.role = index < options_.corelets || index >= size() ? mesh::Role::kStorage : mesh::Role::kWitness;
     config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
+    if (options_.two_addresses) config.listen.push_back(Address::tcp("c" + std::to_string(index + 1), 7001));
     // Also the first one, which asks them when its device is lost or has forgotten: `serve` keeps what the map
     // says.
     for (usize seed = 0; seed < std::min<usize>(3, members_.size()); ++seed)
@@ -79,6 +80,7 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.stream_times.lease = options_.lease;
     config.stream_bytes_max = options_.stream_bytes_max;
     config.heal_round = options_.heal_round;
+    config.audit_every = options_.audit_every;
     config.cache_bytes = options_.cache_bytes;
     config.page_cache_bytes = options_.page_cache_bytes;
     // What a client writes at once is small here: some of it goes straight to chunks all the same.
@@ -93,7 +95,9 @@ Task<void> SimMesh::format(Env& env, SimMesh* mesh, usize index) {
     member.is_formatting = true;
     OpenOptions open;
     open.create = true;
-    open.size_bytes = index < mesh->options_.corelets ? mesh->options_.device_bytes : 32 * k_mib;
+    open.size_bytes = index < mesh->options_.corelets ? mesh->options_.device_bytes
+                      : index >= mesh->size()         ? mesh->options_.spare_device_bytes
+                                                      : 32 * k_mib;
     auto file = co_await env.disk.open(member.device, open);
     // A crash in the middle of formatting leaves a device that is formatted again, when the kernel lets go of it.
     while (!file && (file.error().code == Code::kExists || file.error().code == Code::kConflict)) {
@@ -104,7 +108,7 @@ Task<void> SimMesh::format(Env& env, SimMesh* mesh, usize index) {
     FormatOptions format;
     format.mesh = mesh->mesh_id_;
     format.identity = member.id;
-    format.witness = index >= mesh->options_.corelets;
+    format.witness = index >= mesh->options_.corelets && index < mesh->size();
     format.force = true;
     auto const formatted = co_await format_device(file->get(), StoreEnv::of(env), format);
     CORELET_ASSERT(formatted.has_value());
@@ -121,7 +125,12 @@ Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
     }
     auto node = co_await CoreletNode::start(env, mesh->config_of(index));
     if (!node) {
-        log_error(env.log, "sim.corelet_not_started", node.error().to_string());
+        // A fault that waited in the device may meet the mount: whoever spoilt it sees to it. All else is
+        // unexpected.
+        if (node.error().code == Code::kIo)
+            log_info(env.log, "sim.device_failed", node.error().to_string());
+        else
+            log_error(env.log, "sim.corelet_not_started", node.error().to_string());
         co_return;
     }
     member.node = node->get();

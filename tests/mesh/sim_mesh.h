@@ -15,13 +15,16 @@ struct SimMeshOptions {
     usize zones = 1;
     usize spare_machines = 0;  // take no part until a copy of somebody's device is started there
     u64 device_bytes = 256 * k_mib;
+    u64 spare_device_bytes = 32 * k_mib;  // of a spare machine's own
     Duration out_after = 10_s;
     u64 segment_target_bytes = 2 * k_mib;
     Duration lease = StreamTimes{}.lease;  // of owners, by their replicas
     u64 stream_bytes_max = 64 * k_mib;
     Duration heal_round = 5_s;
+    Duration audit_every = 60_s;
     u64 cache_bytes = 4 * k_mib;  // of blocks
     u64 page_cache_bytes = 8 * k_mib;
+    bool two_addresses = false;  // each listens at two ports, which can be lost one by one
     bool mixed = false;  // corelets of this build and of a later one, and at each boot more of the later one
 };
 

@@ -8,7 +8,7 @@ namespace {
 constexpr usize k_sector = k_block_bytes / k_history_sectors;
 constexpr usize k_run = 4;  // neighbours
 // Too many writes that were never answered, and nobody finds the order any more: others are written then.
-constexpr usize k_open_most = 16;
+constexpr usize k_open_writes_most = 16;
 constexpr usize k_replaced_most = 7;  // times, each run
 
 // What a value looks like in a sector of the volume: the place counts, so that a block in a wrong place shows.
@@ -88,7 +88,7 @@ void Workload::draw(Operation& operation, bool is_reader) {
     usize const drawn = random_.below(options_.blocks);
     Volume& volume = volumes_[operation.volume];
     operation.first = volume.runs[drawn / k_run] + drawn % k_run;
-    if (volume.blocks[operation.first].open_writes() >= k_open_most) {
+    if (volume.blocks[operation.first].open_writes() >= k_open_writes_most) {
         replace_run(volume, drawn / k_run);
         operation.first = volume.runs[drawn / k_run] + drawn % k_run;
     }

@@ -7,8 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "gateway/nbd/memory_block_device_testing.h"
 #include "gateway/nbd/server.h"
 #include "os/signals.h"
@@ -48,7 +48,7 @@ Arguments parse(int count, char** values) {
 }
 
 void print_stats(const NbdExportStats& stats) {
-    nlohmann::json out;
+    Json out;
     out["requests"] = stats.requests;
     out["bytes_read"] = stats.bytes_read;
     out["bytes_written"] = stats.bytes_written;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keeps the house: layers, banned calls, order, state, sizes, words, numbers. Prints each breach; exits with 1 if there is one.
+"""Keeps the house: layers, banned calls, includes, order, state, sizes, words, numbers. Prints each breach; exits with 1 if there is one.
 
     tidy.py [ROOT]              check the tree
     tidy.py --ratchet [ROOT]    lower the entries of ratchet.txt to the present sizes; adds none
@@ -10,6 +10,7 @@ import sys
 
 import banned
 import frozen
+import includes
 import layers
 import order
 import sizes
@@ -17,7 +18,7 @@ import state
 import words
 from source import Tree
 
-CHECKS = (layers, banned, order, state, sizes, words, frozen)
+CHECKS = (layers, banned, includes, order, state, sizes, words, frozen)
 
 
 def problems(tree):

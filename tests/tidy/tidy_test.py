@@ -34,6 +34,37 @@ def product(code, path="src/wire/a.cc"):
     return rules({path: code})
 
 
+class Includes(unittest.TestCase):
+    def header(self, code, **others):
+        return rules({"src/wire/a.h": "#pragma once\n" + code, **{f"src/wire/{k}.h": v for k, v in others.items()}})
+
+    def test_a_header_that_leans_on_the_precompiled_one_fails(self):
+        self.assertEqual(self.header("\nstd::vector<int> f();\n"), ["includes a.h:3"])
+        self.assertEqual(self.header("#include <string>\nstd::string f(std::optional<int> x);\n"), ["includes a.h:3"])
+
+    def test_naming_it_or_including_who_does_passes(self):
+        self.assertEqual(self.header("#include <vector>\nstd::vector<int> f();\n"), [])
+        self.assertEqual(self.header('#include "wire/b.h"\nstd::vector<int> f();\n', b="#pragma once\n#include <vector>\n"), [])
+
+    def test_what_another_brings_by_definition_passes(self):
+        self.assertEqual(self.header("#include <string>\nstd::string f(std::string_view x);\n"), [])
+
+    def test_a_name_of_ours_whose_header_is_not_included_fails(self):
+        b = "#pragma once\nclass Boat {\n};\n"
+        self.assertEqual(self.header("\nvoid f(Boat* b);\n", b=b), ["includes a.h:3"])
+        self.assertEqual(rules({"src/wire/a.cc": "void f(Boat* b) {}\n", "src/wire/b.h": b}), ["includes a.cc:1"])
+
+    def test_including_it_declaring_it_ahead_or_one_s_own_passes(self):
+        b = "#pragma once\nclass Boat {\n};\n"
+        self.assertEqual(self.header('#include "wire/b.h"\nvoid f(Boat* b);\n', b=b), [])
+        self.assertEqual(self.header("class Boat;\nvoid f(Boat* b);\n", b=b), [])
+        self.assertEqual(self.header("struct Sea {\n    enum class Boat { kOne };\n    Boat boat;\n};\n", b=b), [])
+
+    def test_library_headers_in_sources_and_comments_are_not_asked_for(self):
+        self.assertEqual(product("std::vector<int> f();\n"), [])
+        self.assertEqual(self.header("// std::vector is for others\n"), [])
+
+
 class Arrows(unittest.TestCase):
     def test_down_and_transitive_pass(self):
         self.assertEqual(product('#include "rt/task.h"\n#include "base/bytes.h"\n#include "wire/wire.pb.h"\n'), [])
@@ -148,7 +179,8 @@ class CoroutineLambdas(unittest.TestCase):
 
 
 class Order(unittest.TestCase):
-    HEADER = {"src/wire/a.h": "#pragma once\nclass A {\n    std::unordered_map<u64, std::vector<int>> peers_;\n};\n"}
+    HEADER = {"src/wire/b.h": "#pragma once\n#include <unordered_map>\n#include <vector>\n",
+              "src/wire/a.h": "#pragma once\n#include \"wire/b.h\"\nclass A {\n    std::unordered_map<u64, std::vector<int>> peers_;\n};\n"}
 
     def test_range_for_in_the_pair_fails(self):
         for loop in ("for (auto& [id, peer] : peers_) f(id);", "for (auto& p : this->peers_) f(p);", "f(peers_.begin());",

@@ -1,9 +1,9 @@
 // Whether `status` tells the truth about what may be lost (invariant 11): now and then a corelet is asked, as any
 // user may, and what it claims is held against what lies on the devices: every subset of the size it names is taken
 // away in thought.
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/json.h"
 #include "stream/stream_record.h"
 #include "tests/mesh/judges/holdings.h"
 #include "tests/mesh/judges/judges.h"
@@ -209,7 +209,7 @@ std::optional<std::string> CanLoseJudge::any_loss(const std::vector<Item>& items
 }
 
 void CanLoseJudge::judge(const std::string& answer, const std::set<std::string>& known) {
-    auto const status = nlohmann::json::parse(answer, nullptr, false);
+    auto const status = Json::parse(answer, nullptr, false);
     if (status.is_discarded()) return fail("status is no JSON");
     auto const leads = mesh().catalog_leader();
     if (!leads) return;

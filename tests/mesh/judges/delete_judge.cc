@@ -88,7 +88,7 @@ class DeleteJudge final : public Judge {
 
     void forget_past_maps(usize index) {
         Had& had = had_[index];
-        if (trial().atlas.is_troubled(index)) had.troubled = world().now();
+        if (trial().atlas.is_troubled(index) || trial().atlas.has_slow_disk(index)) had.troubled = world().now();
         auto const is_past = [&](const Held& next) { return world().now() - next.since >= k_removed_within; };
         while (had.maps.size() > 1 && is_past(had.maps[1])) had.maps.erase(had.maps.begin());
     }

@@ -39,6 +39,8 @@ namespace corelet {
 [[nodiscard]] std::unique_ptr<Judge> make_delete_judge(Trial& trial);
 // 7 and 10: who reports a table's slots as clean has heard everybody, and nothing older comes after it.
 [[nodiscard]] std::unique_ptr<Judge> make_clean_judge(Trial& trial);
+// 8: all maps of one epoch are the same, however they came.
+[[nodiscard]] std::unique_ptr<Judge> make_map_judge(Trial& trial);
 // 11: what `status` says may be lost may be lost.
 [[nodiscard]] std::unique_ptr<Judge> make_can_lose_judge(Trial& trial);
 // 1, 3, 6 and 11: were power lost everywhere at this instant, and so many devices as `can_lose` says, a mesh of
@@ -53,6 +55,8 @@ namespace corelet {
 [[nodiscard]] std::unique_ptr<Judge> make_leftover_judge(Trial& trial);
 // 6: the fragments of each chunk belong together.
 [[nodiscard]] std::unique_ptr<Judge> make_encoding_judge(Trial& trial);
+// 6, 10: who lies about what it holds is found out, so that it is made good.
+[[nodiscard]] std::unique_ptr<Judge> make_audit_judge(Trial& trial);
 // 12: tasks and queues stay bounded, requests end.
 [[nodiscard]] std::unique_ptr<Judge> make_bounds_judge(Trial& trial);
 

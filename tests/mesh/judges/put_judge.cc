@@ -115,10 +115,10 @@ class PutJudge final : public Judge {
                  std::to_string(least));
     }
 
-    // It is not up and sound, so that it cannot be looked at.
+    // It is not up and sound, so that it cannot be looked at, or what it had when the put was taken is gone since.
     [[nodiscard]] bool may_have(CoreletId member) const {
         auto const i = mesh().index_of(member);
-        return !member.is_zero() && (!i || !sound_store(*i));
+        return !member.is_zero() && (!i || trial().atlas.is_spoiled(*i) || !sound_store(*i));
     }
 
     std::map<std::tuple<PoolId, MapEpoch, u64>, mesh::TablePtr> tables_;  // all there ever were

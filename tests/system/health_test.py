@@ -1,0 +1,142 @@
+"""Health of each part, and the event log, with real processes: a hung process, a device that hangs, is slow or full, a cut link. Each is named
+at its own level (docs/guide/status.md), and a slow device is gone round."""
+import json
+import os
+import subprocess
+import unittest
+
+import meshes
+from load import Load
+from meshes import CORELET, SystemTest, socket_of
+
+NOWHERE = "02:00:00:00:00:01"  # nobody has this address
+
+
+class Health(SystemTest):
+    def faulty_lab(self, corelets, **options):
+        """A lab whose corelets each look into `faults` in their own directory."""
+        os.environ["CORELET_DISK_FAULTS"] = "faults"
+        self.addCleanup(os.environ.pop, "CORELET_DISK_FAULTS", None)
+        return self.lab(corelets, **options)
+
+    @staticmethod
+    def inject(lab, number, *rules):
+        path = f"{lab.directory}/c{number}/faults"
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write("".join(rule + "\n" for rule in rules))
+        os.rename(path + ".new", path)
+
+    def begin(self, lab, name="v", **options):
+        load = Load(socket_of(lab.volume_status(name)["uri"]), name, 4096, **options)
+        self.addCleanup(load.stop)
+        self.wait_until(lambda: load.acknowledged > 200 or load.errors, "the load runs")
+        return load
+
+    def finish(self, load):
+        load.stop()
+        load.verify()
+        self.assertEqual(load.errors, [])
+
+    def replica(self, lab, name="v"):
+        """A corelet in the open segment that does not own the volume; not the first, which is asked for status."""
+        owner = lab.owner(name)
+        info = self.wait_until(lambda: (info := lab.info(name))["standbys"] and info, "a standby is listed")
+        return next(number for number in map(lab.number, info["open_segment"]) if number not in (owner, 1))
+
+    @staticmethod
+    def finding(lab, number, part, level):
+        return next((f for f in lab.corelet(number)[part]["findings"] if f["level"] == level), None)
+
+    def events(self, lab, number, subject, level):
+        name = lab.corelet(number)["id"]
+        return [e for e in lab.json("events")["events"] if (e["subject"], e["name"], e["level"]) == (subject, name, level)]
+
+    def test_a_process_that_hangs_is_named_as_serving(self):
+        lab = self.lab(5)
+        lab.volume("v", redundancy="rep:3", at="1")
+        load = self.begin(lab)
+        hung = self.replica(lab)
+        follower = subprocess.Popen([CORELET, "--json", "--dir", lab.directory, "events", "--follow"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(follower.wait)
+        self.addCleanup(follower.kill)
+        lab.kill(hung, sig="STOP")
+        try:
+            finding = self.wait_until(lambda: (f := self.finding(lab, hung, "health", "serving")) and f["by"] and f, "those whose requests wait say so")
+        finally:
+            lab.kill(hung, sig="CONT")
+        self.assertEqual(finding["state"], "degraded", finding)
+        own = lab.corelet(hung)["id"]
+
+        def told():
+            return [e for e in self.events(lab, hung, "corelet", "serving") if e["corelet"] == own and "its loop stood still for" in e["reason"]]
+        self.wait_until(told, "it says itself for how long it stood still")
+        self.assertTrue([e for e in self.events(lab, hung, "corelet", "serving") if e["corelet"] != own], "and so did others")
+        # Whoever follows has seen it too, from the process that it asked.
+        for line in follower.stdout:
+            event = json.loads(line)
+            if event["name"] == own and event["level"] == "serving":
+                break
+        self.assertRegex(lab.run("events"), rf"serving +corelet {hung}: healthy -> degraded, ")
+        self.wait_until(lambda: lab.corelet(hung)["health"]["state"] == "healthy", "healthy again")
+        self.assertEqual(self.events(lab, hung, "device", "storing"), [], "its device had no part in it")
+        self.finish(load)
+
+    def test_a_device_that_hangs_is_named_as_storing(self):
+        lab = self.faulty_lab(5)
+        lab.volume("v", redundancy="rep:3", at="1")
+        load = self.begin(lab)
+        stuck = self.replica(lab)
+        self.inject(lab, stuck, "stuck write 1+", "stuck sync 1+")
+        finding = self.wait_until(lambda: self.finding(lab, stuck, "device_health", "storing"), "its device is named")
+        self.assertIn(finding["state"], ("degraded", "failed"))
+        self.assertIn(f"device of corelet {stuck}", lab.run("status"))
+        self.inject(lab, stuck)
+        self.wait_until(lambda: lab.corelet(stuck)["device_health"]["state"] == "healthy", "healthy again")
+        self.assertEqual(lab.corelet(stuck)["trouble"], "")
+        self.finish(load)
+
+    def test_a_full_disk_of_the_host_is_named_as_storing(self):
+        lab = self.faulty_lab(4)
+        lab.volume("v", redundancy="rep:3", at="1")
+        load = self.begin(lab)
+        full = self.replica(lab)
+        self.inject(lab, full, "full write 1+")
+        finding = self.wait_until(lambda: self.finding(lab, full, "device_health", "storing"), "its device is named")
+        self.assertEqual(finding["state"], "failed")
+        self.assertIn("No space left on device", finding["reason"])
+        self.wait_until(lambda: self.events(lab, full, "device", "storing"), "and in the log")
+        self.finish(load)
+
+    def test_a_slow_device_is_gone_round_and_put_back(self):
+        lab = self.faulty_lab(6)
+        lab.volume("v", redundancy="rep:3", at="2")
+        load = self.begin(lab)
+        usual = self.wait_until(lambda: lab.corelet(2)["device_speed"]["writes"]["usual_us"], "it is known how fast the device is")
+        slow = lab.corelet(2)["id"]
+        self.inject(lab, 2, f"slow write 1+ {max(40, usual * 10 // 1000)}ms")
+        finding = self.wait_until(lambda: self.finding(lab, 2, "device_health", "storing"), "it is found to be slow")
+        self.assertEqual(finding["state"], "degraded")
+        self.wait_until(lambda: lab.owner("v") not in (None, 2) and slow not in (info := lab.info("v"))["open_segment"]
+                        and info["standbys"] and not any(slow in standby for standby in info["standbys"]), "log and owner are elsewhere")
+        self.assertEqual(lab.corelet(2)["state"], "up")
+        self.inject(lab, 2)
+        self.wait_until(lambda: lab.corelet(2)["device_health"]["state"] == "healthy", "it is as fast as ever, and that is seen")
+        self.finish(load)
+
+    @unittest.skipUnless(meshes.may_make_networks(), "network namespaces take root and iproute2")
+    def test_a_cut_link_is_named_as_reachable(self):
+        lab = self.lab(4, net="tcp")
+        with open(f"{lab.directory}/lab.json", encoding="utf-8") as file:
+            bridge = json.load(file)["bridge"]
+        host = lab.corelet(3)["address"].removeprefix("tcp:").rpartition(":")[0]
+        self.tool("ip", "-n", f"corelet-{bridge[2:]}-2", "neigh", "replace", host, "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
+        finding = self.wait_until(lambda: self.finding(lab, 3, "health", "reachable"), "somebody does not reach it")
+        self.assertEqual(finding["state"], "degraded")
+        self.assertRegex(finding["reason"], f"^not from corelet {lab.corelet(2)['id']}, but through ")
+        self.assertEqual(lab.corelet(3)["state"], "up")
+        self.tool("ip", "-n", f"corelet-{bridge[2:]}-2", "neigh", "del", host, "dev", "eth0")
+        self.wait_until(lambda: lab.corelet(3)["health"]["state"] == "healthy", "mended")
+
+
+if __name__ == "__main__":
+    meshes.main()
