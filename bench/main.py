@@ -3,7 +3,7 @@
 
     ./dev bench                    all of it (about half an hour; writes 60 GiB, needs 40 GiB of free disk)
     ./dev bench --quick            the same in a few minutes, over less data: not comparable with the targets
-    ./dev bench cpu | latency | kill | owner | witnesses | memory ...     some of it
+    ./dev bench cpu | latency | kill | owner | witnesses | healing | memory | gossip | map ...     some of it
 """
 import argparse
 import json
@@ -13,8 +13,11 @@ import sys
 import time
 
 import gaps
+import gossip
+import healing
 import load
 import memory
+import mesh_map
 from lab import BIN, GIB, MIB, Lab
 from load import Load
 
@@ -94,7 +97,7 @@ def latency(options):
 
 
 PARTS = {"cpu": cpu, "latency": latency, "kill": gaps.kill_other, "owner": gaps.kill_owner, "witnesses": gaps.stop_witnesses,
-         "memory": memory.memory}
+         "healing": healing.healing, "memory": memory.memory, "gossip": gossip.gossip, "map": mesh_map.mesh_map}
 
 
 def main():
