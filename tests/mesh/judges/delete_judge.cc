@@ -2,6 +2,9 @@
 // dead is never referred to again, so what is referred to now was so when the fragment went. And the member has
 // told so since the holder has had that map: a delete and the word that it rests on are of one epoch
 // (protocols 8.5).
+#include <algorithm>
+#include <set>
+
 #include "chunk/chunk.pb.h"
 #include "chunk/fragment_server.h"
 #include "tests/mesh/judges/holdings.h"
@@ -42,16 +45,13 @@ class DeleteJudge final : public Judge {
 
     void holdings_seen() override {
         for (usize i = 0; i < mesh().size(); ++i) forget_past_maps(i);
-        auto const vanished = std::exchange(vanished_, {});
-        if (vanished.empty()) return;
+        just_gone_ = std::exchange(vanished_, {});
+        if (just_gone_.empty()) return;
         auto const live = live_chunks_of(mesh(), trial().volumes);
-        for (const Vanished& gone : vanished) {
+        for (const Vanished& gone : just_gone_) {
             judged();
             if (!live.contains(gone.id.chunk)) continue;
-            std::optional<std::string> wrong;
-            for (const Held& held : gone.maps)
-                if (wrong = what_is_wrong(gone, held); !wrong) break;
-            if (wrong) return fail(*wrong);
+            if (auto const wrong = wrong_by_all(gone, {})) return fail(*wrong);
         }
     }
 
@@ -98,7 +98,26 @@ class DeleteJudge final : public Judge {
         return troubled && world().now() - *troubled < k_lately;
     }
 
-    [[nodiscard]] std::optional<std::string> what_is_wrong(const Vanished& gone, const Held& held) const {
+    // By the last of its maps, if it is wrong by each. `asked`: who is being asked about the same fragment.
+    [[nodiscard]] std::optional<std::string> wrong_by_all(const Vanished& gone, std::set<usize> asked) const {
+        asked.insert(gone.index);
+        std::optional<std::string> wrong;
+        for (const Held& held : gone.maps)
+            if (wrong = what_is_wrong(gone, held, asked); !wrong) break;
+        return wrong;
+    }
+
+    // Since the last look the member may have let go of it too, because a later map has another one who has it. Who
+    // leans on each other in a circle has no excuse.
+    [[nodiscard]] bool has_passed_it_on(usize member, const FragmentId& id, const std::set<usize>& asked) const {
+        if (asked.contains(member)) return false;
+        return std::any_of(just_gone_.begin(), just_gone_.end(), [&](const Vanished& other) {
+            return other.index == member && other.id == id && !wrong_by_all(other, asked);
+        });
+    }
+
+    [[nodiscard]] std::optional<std::string> what_is_wrong(const Vanished& gone, const Held& held,
+                                                           const std::set<usize>& asked) const {
         const FragmentId& id = gone.id;
         for (const mesh::Pool& pool : held.map->pools) {
             u32 const slot = pool.slot(id.chunk);
@@ -113,8 +132,10 @@ class DeleteJudge final : public Judge {
                        " has come";
             auto const holder = mesh().index_of(member);
             if (!holder || !mesh().node(*holder)) continue;
-            if (!mesh().node(*holder)->services().store->fragment_info(id))
+            if (!mesh().node(*holder)->services().store->fragment_info(id)) {
+                if (has_passed_it_on(*holder, id, asked)) continue;
                 return what + " and is not at its place, " + corelet_name(*holder);
+            }
             if (trial().atlas.has_rotted(*holder, id, rotten_before(gone.index)))
                 return what + ", and what is at its place, " + corelet_name(*holder) + ", has rotted";
         }
@@ -128,6 +149,7 @@ class DeleteJudge final : public Judge {
 
     std::vector<Had> had_;
     std::vector<Vanished> vanished_;                                         // to be judged
+    std::vector<Vanished> just_gone_;                                        // being judged
     std::map<std::pair<CoreletId, CoreletId>, sim::VirtualTime> confirmed_;  // the last time, by whom, to whom
 };
 
