@@ -18,6 +18,14 @@ VolumeOptions small_options() {
     return options;
 }
 
+// Two MiB, in blocks of 64 KiB whose pattern is their number from 1 on: the segment is full, and another one is
+// open that has one write, over the second block of 4 KiB.
+void fill_a_segment(VolumeRig& rig) {
+    for (u64 i = 0; i < 32; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
+    rig.stream->roll();
+    rig.write(4096, 4096, 500);
+}
+
 TEST(Volume, WhatIsWrittenIsReadBack) {
     VolumeRig rig(1, small_options());
     rig.attach();
@@ -105,9 +113,7 @@ TEST(Volume, ReplayAppliesRelocationsFromTheChunksIndex) {
     rig.options.idle_checkpoint = 1000_s;
     rig.options.checkpoint_log_bytes = 1 * k_gib;
     rig.attach();
-    for (u64 i = 0; i < 32; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
-    rig.stream->roll();
-    rig.write(4096, 4096, 500);
+    fill_a_segment(rig);
     rig.run_for(1_s);
     EXPECT_GT(rig.volume->stats().chunks_packed, 0U);
     EXPECT_EQ(rig.volume->stats().checkpoints, 0U);
@@ -122,9 +128,7 @@ TEST(Volume, ReplayAppliesRelocationsFromTheChunksIndex) {
 TEST(Volume, PackingWaitsForWhatIsPutBehind) {
     VolumeRig rig(15, small_options());
     rig.attach();
-    for (u64 i = 0; i < 32; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
-    rig.stream->roll();
-    rig.write(4096, 4096, 500);
+    fill_a_segment(rig);
     rig.world.settled_at = rig.clock.now() + 8_s;
     rig.run_for(7_s);
     EXPECT_GT(rig.world.puts, 0U);
@@ -157,9 +161,7 @@ TEST(Volume, ReplayOfPackedChunksWatchesNothing) {
     rig.options.idle_checkpoint = 1000_s;
     rig.options.checkpoint_log_bytes = 1 * k_gib;
     rig.attach();
-    for (u64 i = 0; i < 32; ++i) rig.write(i * 64 * k_kib, 64 * k_kib, i + 1);
-    rig.stream->roll();
-    rig.write(4096, 4096, 500);
+    fill_a_segment(rig);
     rig.run_for(1_s);
     ASSERT_GT(rig.volume->stats().chunks_packed, 0U);
     rig.crash();

@@ -17,11 +17,7 @@ struct Datacenter {
     SimMesh mesh;
     Datacenter(u64 seed, Duration out_after) : world(seed), mesh(world, options_of(out_after)) {
         std::string error;
-        bool const ok = mesh.up() &&
-                        mesh.command("pool.create", R"({"name":"p","profile":"datacenter"})", &error) &&
-                        mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-                        mesh.command("volume.attach", R"({"name":"v"})", &error);
-        EXPECT_TRUE(ok) << error << why(world);
+        EXPECT_TRUE(make_ready(mesh, Json{{"profile", "datacenter"}}, &error)) << error << why(world);
     }
     static SimMeshOptions options_of(Duration out_after) {
         SimMeshOptions options;
@@ -51,10 +47,7 @@ struct Datacenter {
         auto const server = mesh.server_of("v");
         return server ? mesh.node(*server)->services().volumes->volume("v")->stats().chunks_placed : 0;
     }
-    [[nodiscard]] int can_lose() {
-        auto const status = mesh.command("status", "{}");
-        return status ? Json::parse(*status).value("can_lose", -1) : -1;
-    }
+    [[nodiscard]] int can_lose() { return answer_to(mesh, "status").value("can_lose", -1); }
     // Nobody misses anything, by the healers' own word, and one table is left.
     [[nodiscard]] bool is_whole() {
         for (usize i = 0; i < 16; ++i) {

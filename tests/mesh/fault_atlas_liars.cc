@@ -1,7 +1,6 @@
 // A corelet that keeps nothing of what it is given and says that it has it.
-#include "heal/heal.pb.h"
 #include "tests/mesh/fault_atlas.h"
-#include "wire/message.h"
+#include "tests/mesh/liar.h"
 
 namespace corelet {
 
@@ -9,12 +8,6 @@ namespace {
 
 constexpr Duration k_dropped_every = 500_ms;
 constexpr usize k_dropped_at_once = 4096;
-
-Task<Result<Reply>> made_up_answer() {
-    pb::AuditFragmentReply reply;
-    reply.set_tag(std::string(16, '\x4C'));
-    co_return Reply{encode_message(reply), {}};
-}
 
 Task<void> drop_everything(Store* store, Clock* clock) {
     for (;;) {
@@ -36,7 +29,7 @@ void FaultAtlas::begin_to_lie() {
     spoil(*victim, Trouble::kSpoiled);
     liar_ = Liar{*victim, services.store->identity(), world_.now()};
     services.healer->pause(true);
-    services.rpc->register_handler(heal_method::k_audit, [](Request) { return made_up_answer(); });
+    answer_challenges_untruly(services);
     mesh_.spawn(*victim, drop_everything(services.store.get(), &services.env.clock));
     after(k_liar_for, &FaultAtlas::end_liar, *victim);
 }

@@ -3,18 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
-
+#include "base/json.h"
 #include "mesh/voters.h"
-#include "tests/mesh/sim_mesh.h"
+#include "tests/mesh/ready_mesh.h"
 
 namespace corelet {
 namespace {
 
-std::string why(sim::World& world) {
-    std::string out = world.failure();
-    for (const std::string& line : world.recent_log()) out += "\n" + line;
-    return out;
-}
+using namespace testing_mesh;
 
 // One that cannot reach the catalog hears of a new map from somebody who can, and fetches it there.
 TEST(HealMesh, AMapComesByNeighboursWhereTheCatalogDoesNot) {
@@ -55,10 +51,7 @@ TEST(HealMesh, WhatAGivenUpPutLeftIsBuried) {
     options.corelets = 4;
     SimMesh mesh(world, options);
     std::string error;
-    ASSERT_TRUE(mesh.up() && mesh.command("pool.create", R"({"name":"p","redundancy":"ec:2+1"})", &error) &&
-                mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-                mesh.command("volume.attach", R"({"name":"v"})", &error))
-        << error << why(world);
+    ASSERT_TRUE(make_ready(mesh, Json{{"redundancy", "ec:2+1"}}, &error)) << error << why(world);
     auto const server = mesh.server_of("v");
     ASSERT_TRUE(server.has_value());
     auto const streams = mesh.node(0)->services().catalog->local_range("streams/");
@@ -111,10 +104,7 @@ TEST(HealMesh, GarbageOfABusyOwnerIsBuriedToo) {
     options.corelets = 4;
     SimMesh mesh(world, options);
     std::string error;
-    ASSERT_TRUE(mesh.up() && mesh.command("pool.create", R"({"name":"p","redundancy":"ec:2+1"})", &error) &&
-                mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-                mesh.command("volume.attach", R"({"name":"v"})", &error))
-        << error << why(world);
+    ASSERT_TRUE(make_ready(mesh, Json{{"redundancy", "ec:2+1"}}, &error)) << error << why(world);
     auto const server = mesh.server_of("v");
     ASSERT_TRUE(server.has_value());
     auto const volume = mesh.node(*server)->services().volumes->volume("v");

@@ -2,22 +2,14 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
-#include "heal/heal.pb.h"
 #include "node/health_service.h"
+#include "tests/mesh/liar.h"
 #include "tests/mesh/ready_mesh.h"
-#include "wire/message.h"
 
 namespace corelet {
 namespace {
 
 using namespace testing_mesh;
-
-Json told(SimMesh& mesh, const std::string& command, const std::string& arguments = "{}") {
-    std::string error;
-    auto const answer = mesh.command(command, arguments, &error);
-    EXPECT_TRUE(answer) << command << ": " << error;
-    return answer ? Json::parse(*answer) : Json::object();
-}
 
 // What of a pool's chunks lies there.
 std::vector<FragmentId> held_at(Ready& r, usize index) {
@@ -37,12 +29,6 @@ bool is_packed(Ready& r) {
         120_s);
 }
 
-Task<Result<Reply>> made_up_answer() {
-    pb::AuditFragmentReply reply;
-    reply.set_tag(std::string(16, '\x11'));
-    co_return Reply{encode_message(reply), {}};
-}
-
 // It has lost everything, heals nothing and answers every challenge with something. Six audit somebody every five
 // seconds, so it is asked that often, and the second time ten seconds later: two minutes are plenty.
 TEST(HealingMesh, AHolderThatLiesIsCaughtWithinTwoMinutes) {
@@ -58,7 +44,7 @@ TEST(HealingMesh, AHolderThatLiesIsCaughtWithinTwoMinutes) {
     r.world.run_for(3_s);
     auto const held = held_at(r, liar);
     ASSERT_GT(held.size(), 5U);
-    services.rpc->register_handler(heal_method::k_audit, [](Request) { return made_up_answer(); });
+    answer_challenges_untruly(services);
     for (const FragmentId& id : held)
         ASSERT_TRUE(r.world.run(r.mesh.machine(liar), services.store->remove_fragment(id), 10_s));
     auto const began = r.world.now();
@@ -71,10 +57,10 @@ TEST(HealingMesh, AHolderThatLiesIsCaughtWithinTwoMinutes) {
     ASSERT_TRUE(r.world.run_until(caught, 120_s)) << why(r.world);
     EXPECT_LE((r.world.now() - began).ms(), 120'000);
     r.world.run_for(2_s);
-    Json const status = told(r.mesh, "status");
+    Json const status = answer_to(r.mesh, "status");
     EXPECT_GE(status["healing"]["audits_failed"].get<u64>(), 1U);
     bool named = false;
-    Json const events = told(r.mesh, "events");
+    Json const events = answer_to(r.mesh, "events");
     for (const Json& event : events.at("events"))
         named = named || (event.at("name") == to_string(r.mesh.id(liar)) && event.at("subject") == "device" &&
                           event.at("reason").get<std::string>().find("audit") != std::string::npos);
@@ -97,7 +83,7 @@ TEST(HealingMesh, NobodyIsAccusedWhileCoreletsComeAndGo) {
     r.mesh.start(victim);
     ASSERT_TRUE(fill(r.mesh, "v", 320, 64));
     r.world.run_for(60_s);
-    Json const healing = told(r.mesh, "status")["healing"];
+    Json const healing = answer_to(r.mesh, "status")["healing"];
     EXPECT_GT(healing["audits"].get<u64>(), 50U);
     EXPECT_EQ(healing["audits_failed"].get<u64>(), 0U) << why(r.world);
 }
@@ -106,10 +92,10 @@ TEST(HealingMesh, LimitsAreKeptInTheCatalogAndShared) {
     Ready r(73, six(), "ec:2+1");
     ASSERT_TRUE(fill(r.mesh, "v", 0, 512));
     ASSERT_TRUE(is_packed(r));
-    Json const set = told(r.mesh, "healing.limit", R"({"corelet_bytes_per_second":1048576})");
+    Json const set = answer_to(r.mesh, "healing.limit", R"({"corelet_bytes_per_second":1048576})");
     EXPECT_EQ(set["corelet_bytes_per_second"], 1048576);
     EXPECT_EQ(set["mesh_bytes_per_second"], 0);
-    Json const both = told(r.mesh, "healing.limit", R"({"mesh_bytes_per_second":262144})");
+    Json const both = answer_to(r.mesh, "healing.limit", R"({"mesh_bytes_per_second":262144})");
     EXPECT_EQ(both["corelet_bytes_per_second"], 1048576) << "what is not named stays";
     std::string error;
     EXPECT_FALSE(r.mesh.command("healing.limit", R"({"mesh_bytes_per_second":"much"})", &error));
@@ -131,10 +117,10 @@ TEST(HealingMesh, LimitsAreKeptInTheCatalogAndShared) {
     u64 const rate = (done() - first) / 10;
     EXPECT_GT(rate, 0U);
     EXPECT_LE(rate, 262144U * 5 / 4) << "all together";
-    Json const healing = told(r.mesh, "status")["healing"];
+    Json const healing = answer_to(r.mesh, "status")["healing"];
     EXPECT_EQ(healing["slowed_by"], "the limit of the mesh") << healing.dump(1);
     EXPECT_EQ(healing["limit_mesh_bytes_per_second"], 262144);
-    (void)told(r.mesh, "healing.limit", R"({"mesh_bytes_per_second":0,"corelet_bytes_per_second":0})");
+    (void)answer_to(r.mesh, "healing.limit", R"({"mesh_bytes_per_second":0,"corelet_bytes_per_second":0})");
     EXPECT_TRUE(r.world.run_until(
         [&] {
             for (usize i = 0; i < r.mesh.size(); ++i)

@@ -24,11 +24,7 @@ struct Planned {
 
     explicit Planned(u64 seed) : world(seed), mesh(world, options()) {
         std::string error;
-        bool const ok =
-            mesh.up() &&
-            mesh.command("pool.create", R"({"name":"p","redundancy":"ec:2+1","chunk_bytes":262144})", &error) &&
-            mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-            mesh.command("volume.attach", R"({"name":"v"})", &error);
+        bool const ok = make_ready(mesh, Json{{"redundancy", "ec:2+1"}, {"chunk_bytes", 256 * k_kib}}, &error);
         EXPECT_TRUE(ok && fill(mesh, "v", 0, k_blocks_filled)) << error << why(world);
         EXPECT_TRUE(world.run_until([&] { return is_quiet(); }, 120_s)) << why(world);
     }
@@ -63,10 +59,7 @@ struct Planned {
         return map()->pools.front().tables.size() == 1;
     }
     void ask(const std::string& arguments) {
-        std::string error;
-        auto const answer = mesh.command("plan", arguments, &error);
-        ASSERT_TRUE(answer.has_value()) << error;
-        plan = Json::parse(*answer);
+        plan = answer_to(mesh, "plan", arguments);
         ASSERT_GT(plan["moved"]["bytes"].get<u64>(), 200 * k_kib) << "too little to say anything";
         EXPECT_TRUE(plan["caveats"].empty() || plan["change"].get<std::string>().find("added") != std::string::npos)
             << plan["caveats"].dump();
@@ -181,15 +174,13 @@ TEST(PlanSimOnce, APoolThatIsOnlyThoughtOf) {
     sim::World world(431);
     SimMesh mesh(world, six());
     ASSERT_TRUE(mesh.up()) << why(world);
-    std::string error;
-    auto const answer = mesh.command(
-        "plan", R"({"change":"pool.create","name":"q","redundancy":"ec:4+2","failure_domain":"corelet"})", &error);
-    ASSERT_TRUE(answer.has_value()) << error;
-    Json const plan = Json::parse(*answer);
+    Json const plan = answer_to(
+        mesh, "plan", R"({"change":"pool.create","name":"q","redundancy":"ec:4+2","failure_domain":"corelet"})");
     EXPECT_EQ(plan["moved"]["fragments"], 0);
     ASSERT_EQ(plan["pools"].size(), 1U);
     EXPECT_NE(plan["pools"][0]["survives_after"].get<std::string>().find("any 2 corelets"), std::string::npos);
     EXPECT_EQ(mesh.node(0)->services().maps->current()->find_pool("q"), nullptr);
+    std::string error;
     EXPECT_FALSE(
         mesh.command("plan", R"({"change":"pool.create","name":"q","redundancy":"ec:9+2"})", &error).has_value());
     EXPECT_FALSE(error.empty());

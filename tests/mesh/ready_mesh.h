@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "tests/mesh/sim_mesh.h"
 
 namespace corelet::testing_mesh {
@@ -55,17 +56,29 @@ inline bool check(SimMesh& mesh, const std::string& volume, u64 first, u64 count
     return true;
 }
 
+// What a command answers; null, and the test has failed, if it does not.
+inline Json answer_to(SimMesh& mesh, const std::string& command, const std::string& arguments = "{}") {
+    std::string error;
+    auto const answer = mesh.command(command, arguments, &error);
+    EXPECT_TRUE(answer) << command << ": " << error;
+    return answer ? Json::parse(*answer) : Json();
+}
+
+// Boots all, makes the pool "p", of which `pool` says what `pool.create` takes, and in it the volume "v" of 64 MiB,
+// and attaches that. If it comes to nothing: why, in `error`, unless the mesh has not come up.
+[[nodiscard]] inline bool make_ready(SimMesh& mesh, Json pool, std::string* error) {
+    pool["name"] = "p";
+    return mesh.up() && mesh.command("pool.create", pool.dump(), error) &&
+           mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", error) &&
+           mesh.command("volume.attach", R"({"name":"v"})", error);
+}
+
 struct Ready {
     sim::World world;
     SimMesh mesh;
     Ready(u64 seed, SimMeshOptions options, const std::string& redundancy) : world(seed), mesh(world, options) {
         std::string error;
-        bool const ok =
-            mesh.up() &&
-            mesh.command("pool.create", R"({"name":"p","redundancy":")" + redundancy + R"("})", &error) &&
-            mesh.command("volume.create", R"({"name":"v","pool":"p","size_bytes":67108864})", &error) &&
-            mesh.command("volume.attach", R"({"name":"v"})", &error);
-        EXPECT_TRUE(ok) << error << why(world);
+        EXPECT_TRUE(make_ready(mesh, Json{{"redundancy", redundancy}}, &error)) << error << why(world);
     }
 };
 

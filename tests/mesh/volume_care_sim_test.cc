@@ -19,17 +19,11 @@ struct Cared {
         };
         EXPECT_TRUE(r.world.run_until(is_packed, 60_s)) << why(r.world);
         EXPECT_TRUE(r.world.run_for(10_s));
-        (void)run("healing.pause", R"({"length_ms":3600000})");
+        (void)answer_to(r.mesh, "healing.pause", R"({"length_ms":3600000})");
         EXPECT_TRUE(r.world.run_for(2_s));
     }
-    Json run(const std::string& name, const std::string& arguments) {
-        std::string error;
-        auto const answer = r.mesh.command(name, arguments, &error);
-        EXPECT_TRUE(answer.has_value()) << name << ": " << error;
-        return answer ? Json::parse(*answer) : Json();
-    }
     Json check_volume(bool everywhere = false) {
-        return run("volume.check", Json{{"name", "v"}, {"everywhere", everywhere}}.dump());
+        return answer_to(r.mesh, "volume.check", Json{{"name", "v"}, {"everywhere", everywhere}}.dump());
     }
     Store& store(usize index) { return *r.mesh.node(index)->services().store; }
     // A fragment of the volume that lies somewhere, by the first row of its map.
@@ -38,7 +32,7 @@ struct Cared {
         usize at = 0;
     };
     Victim victim() {
-        Json const map = run("volume.map", R"({"name":"v","offset":0,"length":65536})");
+        Json const map = answer_to(r.mesh, "volume.map", R"({"name":"v","offset":0,"length":65536})");
         const Json& row = map["rows"][0];
         SpaceId const space(r.mesh.stream_record("v").space());
         ChunkId const chunk{space, row["container"].get<u64>()};
@@ -54,7 +48,7 @@ struct Cared {
 
 TEST(VolumeCareSim, TheMapNamesEveryBlockOnceAndWhoHasIt) {
     Cared c(501);
-    Json const map = c.run("volume.map", R"({"name":"v"})");
+    Json const map = answer_to(c.r.mesh, "volume.map", R"({"name":"v"})");
     u64 at = 0, data = 0;
     for (const Json& row : map["rows"]) {
         EXPECT_EQ(row["offset"].get<u64>(), at) << "rows follow each other";
@@ -86,10 +80,7 @@ TEST(VolumeCareSim, WhatTheLogStillHoldsIsNamedWithItsReplicas) {
     auto const written =
         r.world.run(r.mesh.machine(*server), r.mesh.device("v")->write(8192, BufferChain(pattern(1, 4096)), false));
     ASSERT_TRUE(written && *written);
-    std::string error;
-    auto const answer = r.mesh.command("volume.map", R"({"name":"v","offset":8192,"length":4096})", &error);
-    ASSERT_TRUE(answer.has_value()) << error;
-    Json const map = Json::parse(*answer);
+    Json const map = answer_to(r.mesh, "volume.map", R"({"name":"v","offset":8192,"length":4096})");
     ASSERT_EQ(map["rows"].size(), 1U);
     const Json& row = map["rows"][0];
     EXPECT_EQ(row["kind"], "log");
@@ -106,13 +97,14 @@ TEST(VolumeCareSim, WhatIsMissingIsFoundAndFixed) {
     auto const victim = c.victim();
     c.lose(victim);
     EXPECT_TRUE(c.r.world.run_for(15_s)) << "healing is paused: nobody else makes it";
-    Json const map = c.run("volume.map", R"({"name":"v","offset":0,"length":4096})");
+    Json const map = answer_to(c.r.mesh, "volume.map", R"({"name":"v","offset":0,"length":4096})");
     EXPECT_EQ(map["rows"][0]["copies_alive"], 2) << map.dump();
     Json const found = c.check_volume();
     ASSERT_EQ(found["found"].size(), 1U) << found.dump();
     EXPECT_EQ(found["found"][0]["chunk"].get<u64>(), victim.id.chunk.seq);
     EXPECT_EQ(found["found"][0]["survivors"], 2);
-    Json const mended = c.run("volume.mend", Json{{"name", "v"}, {"chunks", {victim.id.chunk.seq}}}.dump());
+    Json const mended =
+        answer_to(c.r.mesh, "volume.mend", Json{{"name", "v"}, {"chunks", {victim.id.chunk.seq}}}.dump());
     EXPECT_EQ(mended["done"], 1) << mended.dump();
     EXPECT_TRUE(mended["not_done"].empty());
     EXPECT_GT(mended["bytes"].get<u64>(), 0U);
@@ -143,8 +135,8 @@ TEST(VolumeCareSim, WhatLiesOutsideItsSlotGoesHome) {
     ASSERT_EQ(found["found"][0]["strays"].size(), 1U);
     EXPECT_EQ(found["found"][0]["strays"][0]["corelet"], to_string(c.r.mesh.id(elsewhere)));
     EXPECT_EQ(found["found"][0]["fragment_bytes"].get<u64>(), bytes);
-    Json const moved =
-        c.run("volume.mend", Json{{"name", "v"}, {"chunks", {victim.id.chunk.seq}}, {"strays", true}}.dump());
+    Json const moved = answer_to(c.r.mesh, "volume.mend",
+                                 Json{{"name", "v"}, {"chunks", {victim.id.chunk.seq}}, {"strays", true}}.dump());
     EXPECT_EQ(moved["done"], 1) << moved.dump();
     EXPECT_TRUE(c.store(victim.at).fragment_info(victim.id).has_value());
     EXPECT_FALSE(c.store(elsewhere).fragment_info(victim.id).has_value());
@@ -152,7 +144,7 @@ TEST(VolumeCareSim, WhatLiesOutsideItsSlotGoesHome) {
 
 TEST(VolumeCareSim, OnlyAnOwnerKnowsAndThatIsSaid) {
     Cared c(505);
-    (void)c.run("volume.detach", R"({"name":"v"})");
+    (void)answer_to(c.r.mesh, "volume.detach", R"({"name":"v"})");
     std::string error;
     EXPECT_FALSE(c.r.mesh.command("volume.map", R"({"name":"v"})", &error).has_value());
     EXPECT_NE(error.find("corelet volume attach v"), std::string::npos) << error;
