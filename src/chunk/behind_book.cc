@@ -112,7 +112,7 @@ std::vector<CoreletId> BehindBook::worst_holders(const mesh::Map& map, ChunkId i
     return out;
 }
 
-std::vector<BehindChunks> BehindBook::rows(const mesh::Map& map, usize limit) const {
+std::vector<DegradedChunks> BehindBook::rows(const mesh::Map& map, usize limit) const {
     std::map<std::pair<PoolId, std::vector<CoreletId>>, u64> counts;
     for (auto const& [id, chunk] : chunks_) {
         if (!map.find(chunk.pool)) continue;
@@ -123,13 +123,9 @@ std::vector<BehindChunks> BehindBook::rows(const mesh::Map& map, usize limit) co
         std::sort(holders.begin(), holders.end());
         ++counts[{chunk.pool, std::move(holders)}];
     }
-    std::vector<BehindChunks> out;
+    std::vector<DegradedChunks> out;
     for (auto const& [row, chunks] : counts) out.push_back({row.first, row.second, chunks});
-    std::stable_sort(out.begin(), out.end(), [](const BehindChunks& a, const BehindChunks& b) {
-        return a.holders.size() < b.holders.size();
-    });
-    if (out.size() > limit) out.resize(limit);
-    return out;
+    return fewest_holders_first(std::move(out), limit);
 }
 
 }  // namespace corelet

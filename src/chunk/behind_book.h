@@ -12,16 +12,10 @@
 #include <vector>
 
 #include "base/time.h"
+#include "chunk/degraded_chunks.h"
 #include "mesh/map.h"
 
 namespace corelet {
-
-// So many chunks with a fragment at each of these, and no more is known.
-struct BehindChunks {
-    PoolId pool;
-    std::vector<CoreletId> holders;  // ascending
-    u64 chunks = 0;
-};
 
 class BehindBook {
   public:
@@ -61,7 +55,7 @@ class BehindBook {
     // None of that space from before the mark is left, or was given the time to settle.
     [[nodiscard]] bool is_settled(SpaceId space, u64 mark, Instant now) const;
     // By who has them; the fewest first.
-    [[nodiscard]] std::vector<BehindChunks> rows(const mesh::Map& map, usize limit) const;
+    [[nodiscard]] std::vector<DegradedChunks> rows(const mesh::Map& map, usize limit) const;
 
   private:
     struct Chunk {

@@ -92,11 +92,8 @@ Task<void> MeshChunks::ask_holders(ChunkId chunk) {
     auto const pool_id = behind_.pool_of(chunk);
     const mesh::Pool* const pool = pool_id ? map->find(*pool_id) : nullptr;
     if (!pool) co_return;
-    std::set<CoreletId> members;
-    for (u8 position = 0; position < pool->current().width(); ++position)
-        for (CoreletId holder : pool->holders(chunk, position))
-            if (map->is_up(holder)) members.insert(holder);
-    std::vector<CoreletId> const asked(members.begin(), members.end());
+    std::vector<CoreletId> asked = pool->holders(chunk);
+    std::erase_if(asked, [&](CoreletId holder) { return !map->is_up(holder); });
     std::vector<Task<Result<u32>>> asks;
     for (CoreletId member : asked) asks.push_back(positions_at(member, chunk, TrafficClass::kHeal));
     auto const answers = co_await join_all<Result<u32>>(std::move(asks));

@@ -204,8 +204,7 @@ Task<Result<Reply>> FragmentServer::report(Request request) {
 }
 
 void FragmentServer::note_damage(FragmentId id, const Error& error, IoClass io) const {
-    bool const damaged = error.code == Code::kCorrupt || error.code == Code::kIo;
-    if (damaged && damaged_) damaged_(id, io);
+    if (damaged_ && tells_of_damage(error)) damaged_(id, io);
 }
 
 }  // namespace corelet

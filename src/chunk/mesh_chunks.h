@@ -57,7 +57,7 @@ class MeshChunks final : public Chunks {
     // It is being put from here, although it may be referred to already.
     [[nodiscard]] bool has_tail(ChunkId chunk) const { return behind_.has_tail(chunk); }
     // Chunks that lack fragments because their pool's write quorum was enough, by who has them; fewest first.
-    [[nodiscard]] std::vector<BehindChunks> behind(usize limit) const {
+    [[nodiscard]] std::vector<DegradedChunks> behind(usize limit) const {
         return behind_.rows(*maps_.current(), limit);
     }
     [[nodiscard]] const ChunkStats& stats() const { return stats_; }

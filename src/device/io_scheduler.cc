@@ -28,7 +28,7 @@ IoTurn::~IoTurn() {
 }
 
 IoScheduler::IoScheduler(u32 depth) : depth_(std::max<u32>(depth, 1)) {
-    limits_ = {depth_, std::max<u32>(depth_ / 2, 1), std::max<u32>(depth_ / 4, 1)};
+    limits_ = {depth_, healing_most(), std::max<u32>(depth_ / 4, 1)};
 }
 
 void IoScheduler::limit_healing(u32 at_once) {

@@ -76,6 +76,12 @@ struct StoreOptions {
     u64 log_ahead_bytes = 16 * k_mib;    // written-once space kept ready for log segments
 };
 
+// Of an error that reading or verifying a fragment ended with: the bytes are here and are bad, or the device cannot
+// read them. False for what says nothing of the bytes: not here, a bad question, no answer.
+[[nodiscard]] inline bool tells_of_damage(const Error& error) {
+    return error.code == Code::kCorrupt || error.code == Code::kIo;
+}
+
 class Reservation;
 class StoreCore;
 

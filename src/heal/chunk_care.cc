@@ -27,19 +27,15 @@ Task<Result<M>> ask_care(RpcNode* rpc, CoreletId peer, Method method, Buffer bod
     co_return decode_message<M>(reply.body);
 }
 
-bool is_there(const mesh::Map& map, CoreletId id) {
-    return !id.is_zero() && map.is_up(id);
+// What is still open, by whom it is asked of.
+std::map<CoreletId, std::vector<ChunkCare::Outcome*>> open_by_corelet(std::vector<ChunkCare::Outcome>& outcomes) {
+    std::map<CoreletId, std::vector<ChunkCare::Outcome*>> out;
+    for (ChunkCare::Outcome& each : outcomes)
+        if (each.why.empty()) out[each.place.corelet].push_back(&each);
+    return out;
 }
 
 }  // namespace
-
-std::vector<CoreletId> who_may_have(const mesh::Pool& pool, ChunkId chunk) {
-    std::vector<CoreletId> out;
-    for (unsigned p = 0; p < pool.current().width(); ++p)
-        for (CoreletId id : pool.holders(chunk, p))
-            if (!id.is_zero() && std::ranges::find(out, id) == out.end()) out.push_back(id);
-    return out;
-}
 
 ChunkFinding judge_chunk(const mesh::Pool& pool, ChunkId chunk, const std::map<CoreletId, ChunkSight>& sights) {
     ChunkFinding out;
@@ -85,14 +81,18 @@ Task<void> ChunkCare::ask_sights(CoreletId peer, Request request, Asked* asked, 
     }
 }
 
+Task<ChunkCare::Sights> ChunkCare::ask_all(Request request, std::map<CoreletId, Asked>* asked) {
+    Sights out;
+    Scope scope(env_.executor);
+    for (auto& [id, of_peer] : *asked) scope.spawn(ask_sights(id, request, &of_peer, &out));
+    co_await scope.join();
+    co_return out;
+}
+
 Task<ChunkCare::Sights> ChunkCare::sights(Request request, std::map<CoreletId, std::vector<u64>> seqs) {
     std::map<CoreletId, Asked> asked;
     for (auto& [id, of_peer] : seqs) asked[id].seqs = std::move(of_peer);
-    Sights out;
-    Scope scope(env_.executor);
-    for (auto& [id, of_peer] : asked) scope.spawn(ask_sights(id, request, &of_peer, &out));
-    co_await scope.join();
-    co_return out;
+    co_return co_await ask_all(request, &asked);
 }
 
 Task<Result<std::vector<ChunkFinding>>> ChunkCare::look(Request request, std::vector<u64> seqs) {
@@ -105,14 +105,11 @@ Task<Result<std::vector<ChunkFinding>>> ChunkCare::look(Request request, std::ve
             for (const mesh::Corelet& corelet : map->corelets)
                 if (corelet.is_up() && mesh::may_store(corelet.role)) asked[corelet.id].seqs.push_back(seq);
         } else {
-            for (CoreletId id : who_may_have(*pool, ChunkId{request.space, seq}))
-                if (is_there(*map, id)) asked[id].seqs.push_back(seq);
+            for (CoreletId id : pool->holders(ChunkId{request.space, seq}))
+                if (map->is_up(id)) asked[id].seqs.push_back(seq);
         }
     }
-    Sights sights;
-    Scope scope(env_.executor);
-    for (auto& [id, of_peer] : asked) scope.spawn(ask_sights(id, request, &of_peer, &sights));
-    co_await scope.join();
+    Sights sights = co_await ask_all(request, &asked);
     // Who had no time for all of them has not been heard of the rest: they are looked at again.
     std::set<u64> unheard;
     for (auto const& [id, of_peer] : asked)
@@ -159,11 +156,8 @@ Task<Result<std::vector<ChunkCare::Outcome>>> ChunkCare::mend(Request request, s
                            place.corelet.is_zero() ? "too few corelets for the pool's width: nobody has this place"
                                                    : "the corelet of this place is down, or did not answer"});
     }
-    std::map<CoreletId, std::vector<Outcome*>> wanted;
-    for (Outcome& each : out)
-        if (each.why.empty()) wanted[each.place.corelet].push_back(&each);
     Scope scope(env_.executor);
-    for (auto& [member, of_member] : wanted)
+    for (auto& [member, of_member] : open_by_corelet(out))
         scope.spawn(ask_to_mend(member, request, std::move(of_member), &blocks));
     co_await scope.join();
     co_return out;
@@ -205,10 +199,9 @@ Task<Result<std::vector<ChunkCare::Outcome>>> ChunkCare::bring_home(Request requ
     std::vector<Outcome> out;
     for (const ChunkFinding& finding : findings)
         for (const auto& place : finding.strays) out.push_back({place, finding.chunk.seq, false, {}});
-    std::map<CoreletId, std::vector<Outcome*>> wanted;
-    for (Outcome& each : out) wanted[each.place.corelet].push_back(&each);
     Scope scope(env_.executor);
-    for (auto& [holder, of_holder] : wanted) scope.spawn(ask_to_hand_on(holder, request, std::move(of_holder)));
+    for (auto& [holder, of_holder] : open_by_corelet(out))
+        scope.spawn(ask_to_hand_on(holder, request, std::move(of_holder)));
     co_await scope.join();
     co_return out;
 }

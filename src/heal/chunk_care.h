@@ -31,8 +31,6 @@ struct ChunkFinding {
     std::vector<Place> strays;   // sound, and not at the place's member
 };
 
-// Whom to ask about a chunk: the members of its slot in every table that is kept.
-[[nodiscard]] std::vector<CoreletId> who_may_have(const mesh::Pool& pool, ChunkId chunk);
 // `sights`: by who answered.
 [[nodiscard]] ChunkFinding judge_chunk(const mesh::Pool& pool, ChunkId chunk,
                                        const std::map<CoreletId, ChunkSight>& sights);
@@ -72,6 +70,8 @@ class ChunkCare {
         std::vector<u64> seqs;
         usize answered = 0;
     };
+    // Each at once. What they answered of is noted in `asked`, which the caller keeps.
+    [[nodiscard]] Task<Sights> ask_all(Request request, std::map<CoreletId, Asked>* asked);
     [[nodiscard]] Task<void> ask_sights(CoreletId peer, Request request, Asked* asked, Sights* sights);
     [[nodiscard]] Task<void> ask_to_mend(CoreletId member, Request request, std::vector<Outcome*> wanted,
                                          const std::map<u64, u32>* blocks);

@@ -1,9 +1,13 @@
 // Audits (ADR 24): at random times a corelet challenges another member of a slot that both serve. The answer is
 // made from the fragment's bytes as the device gives them now, and is held against what k others give, oneself
-// among them.
-//
-// Nobody is accused for one wrong answer: a put may be under way, a place may have moved, a source may have been
-// repaired meanwhile. Who has not the bytes, asked twice with a round of healing between, has lost them or lies.
+// among them. Its rules:
+// - Only what is settled counts: while a pool's places move nobody is asked about it, and what a chunk's owner has
+//   given up, or has not finished, nobody need have.
+// - Nobody is accused for one wrong answer: a put may be under way, a place may have moved, a source may have been
+//   repaired meanwhile. It is asked again after two rounds of healing, in which whoever has noticed by itself what
+//   it lacks has made it again. Who has not the bytes then has lost them or lies.
+// - Who is accused is asked more often than others for a while, and what it should have is made from others and put
+//   there. A holder that has other bytes under the name refuses it: nothing is overwritten.
 #include <algorithm>
 
 #include "base/mac.h"
@@ -25,13 +29,9 @@ constexpr Duration k_answer_within = 10_s;
 MacTag audit_tag(std::string_view nonce, const Buffer& bytes) {
     return MacKey(nonce, "corelet audit").tag(bytes.bytes());
 }
-bool is_damage(const Error& error) {
-    return error.code == Code::kCorrupt || error.code == Code::kIo;
-}
 }  // namespace
 
-// --- the one who is asked
-// -----------------------------------------------------------------------------------------------------
+// --- the one who is asked ---
 
 Task<Result<Reply>> Healer::on_audit(Request request) {
     CO_TRY(auto question, decode_message<pb::AuditFragment>(request.body));
@@ -45,7 +45,7 @@ Task<Result<Reply>> Healer::on_audit(Request request) {
     read.io = IoClass::kScrub;
     auto const data = co_await store_.read_fragment(id, question.offset(), question.length(), read);
     if (!data) {
-        if (is_damage(data.error())) damaged(id, FoundBy::kAudit);
+        if (tells_of_damage(data.error())) damaged(id, FoundBy::kAudit);
         co_return std::unexpected(data.error());
     }
     MacTag const tag = audit_tag(question.nonce(), data->data.flatten());
@@ -54,8 +54,7 @@ Task<Result<Reply>> Healer::on_audit(Request request) {
     co_return Reply{encode_message(reply), {}};
 }
 
-// --- the one who asks
-// -----------------------------------------------------------------------------------------------------
+// --- the one who asks ---
 
 Task<void> Healer::audit_on() {
     for (;;) {
@@ -74,7 +73,6 @@ std::optional<Healer::Challenge> Healer::draw_challenge() {
     auto const map = maps_.current();
     if (map->pools.empty() || !inventory_.is_up_to(*map, spaces_)) return std::nullopt;
     const mesh::Pool& pool = map->pools[env_.random.below(map->pools.size())];
-    // While places move, who has what is not settled.
     if (pool.tables.size() != 1) return std::nullopt;
     auto const places = pool.current().places_of(rpc_.id());
     for (int draw = 0; draw < k_draws && !places.empty(); ++draw)
@@ -115,7 +113,6 @@ bool Healer::still_holds(const Challenge& challenge) const {
            map->is_up(challenge.holder);
 }
 
-// What its owner has given up, or has not finished, nobody need have.
 Task<bool> Healer::is_alive(ChunkId chunk) {
     if (spaces_.seems_deleted(chunk.space)) co_return false;
     auto const fates = co_await port_.fates(chunk.space, {chunk.seq});
@@ -143,8 +140,8 @@ Task<Healer::Verdict> Healer::examine(Challenge challenge) {
         co_await rpc_.call(challenge.holder, heal_method::k_audit, encode_message(question), {}, options);
     if (!reply) {
         Code const code = reply.error().code;
-        co_return code == Code::kUnknown || code == Code::kInvalid || is_damage(reply.error()) ? Verdict::kLacks
-                                                                                               : Verdict::kOpen;
+        bool const lacks = code == Code::kUnknown || code == Code::kInvalid || tells_of_damage(reply.error());
+        co_return lacks ? Verdict::kLacks : Verdict::kOpen;
     }
     auto const answer = decode_message<pb::AuditFragmentReply>(reply->body);
     MeshChunks::Wanted const wanted{challenge.pool,        challenge.fragment.chunk, challenge.offset,
@@ -160,7 +157,6 @@ Task<void> Healer::audit(Challenge challenge) {
     Verdict const first = co_await examine(challenge);
     if (first == Verdict::kPassed) ++status_.audits;
     if (first == Verdict::kPassed || first == Verdict::kOpen) co_return;
-    // Who has noticed by itself what it lacks has made it again by then.
     co_await env_.clock.sleep(options_.round_every * 2);
     if (!still_holds(challenge) || !co_await is_alive(challenge.fragment.chunk)) co_return;
     Verdict const second = co_await examine(challenge);
@@ -181,8 +177,6 @@ Task<void> Healer::audit(Challenge challenge) {
                  [&] { return to_string(challenge.fragment.chunk) + ": " + repaired.error().to_string(); });
 }
 
-// Made from others, and put where it should be: a holder that has other bytes under the name refuses it, and
-// nothing is overwritten.
 Task<Result<void>> Healer::repair_at(Challenge challenge) {
     CO_TRY(Made made,
            co_await make_fragment(challenge.pool, challenge.fragment, challenge.fragment_bytes, challenge.holder));

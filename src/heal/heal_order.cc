@@ -68,16 +68,12 @@ Task<Result<Reply>> Healer::on_loads(Request request) {
     co_return Reply{encode_loads(sums, status_.measured_bytes_per_second), {}};
 }
 
-Task<void> Healer::look_at(ChunkId chunk, bool verify, pb::ChunkLook* look) {
+Task<void> Healer::look_at(ChunkId chunk, bool verifying, pb::ChunkLook* look) {
     u32 positions = positions_held(store_, chunk, mesh::k_width_max), damaged_here = 0;
     for (u8 p = 0; p < mesh::k_width_max; ++p) {
         FragmentId const id{chunk, p};
         if (((positions >> p) & 1U) == 0) continue;
-        if (verify) {
-            auto const verified = co_await store_.verify_fragment(id, IoClass::kHeal);
-            if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
-                damaged(id, FoundBy::kScrub);
-        }
+        if (verifying) (void)co_await verify(id, IoClass::kHeal, FoundBy::kScrub);
         auto const info = store_.fragment_info(id);
         // What is on its way out is not to be counted on.
         if (!info || removing_.contains(id)) {

@@ -184,9 +184,8 @@ Task<Result<void>> Healer::rebuild_one(PoolId pool_id, mesh::TablePtr table, Mis
     status_.bytes_done += bytes;
     ++status_.fragments_rebuilt;
     rate_.done(bytes, env_.clock.now());
-    if (auto const time = rate_.time_for(k_gib, env_.clock.now()); time && status_.bytes_done >= k_rate_bytes_least)
-        status_.measured_bytes_per_second =
-            static_cast<u64>(u128{k_gib} * 1'000'000'000 / static_cast<u64>(std::max<i64>(time->ns, 1)));
+    u64 const rate = rate_.bytes_per_second(env_.clock.now());
+    if (rate != 0 && status_.bytes_done >= k_rate_bytes_least) status_.measured_bytes_per_second = rate;
     left_[pool_id].take(missing);
     auto& rows = degraded_[pool_id];
     if (auto const row = rows.find(missing.holders); row != rows.end() && --row->second == 0) rows.erase(row);

@@ -163,9 +163,7 @@ Task<Result<Reply>> Healer::on_confirm(Request request) {
             pool->current().at(pool->slot(id.chunk), id.position) != rpc_.id())
             continue;
         if (!store_.fragment_info(id)) continue;
-        auto const verified = co_await store_.verify_fragment(id, IoClass::kHeal);
-        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
-            damaged(id, FoundBy::kRebuild);
+        auto const verified = co_await verify(id, IoClass::kHeal, FoundBy::kRebuild);
         auto const info = store_.fragment_info(id);
         if (!verified || !info || damaged_.contains(id) || removing_.contains(id)) continue;
         auto* const confirmed = reply.add_confirmed();

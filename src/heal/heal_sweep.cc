@@ -105,9 +105,7 @@ Task<void> Healer::scrub(Duration since) {
         if (next.front().bytes > scrub_credit_) break;  // saved up until there is enough for all of it
         scrub_credit_ -= next.front().bytes;
         FragmentId const id = next.front().id;
-        auto const verified = co_await store_.verify_fragment(id, IoClass::kScrub);
-        if (!verified && (verified.error().code == Code::kCorrupt || verified.error().code == Code::kIo))
-            damaged(id, FoundBy::kScrub);
+        (void)co_await verify(id, IoClass::kScrub, FoundBy::kScrub);
         scrub_.done(id, next.front().bytes);
         status_.scrubbed_bytes += next.front().bytes;
     }

@@ -40,7 +40,7 @@ Healer::Healer(Env& env, Store& store, RpcNode& rpc, mesh::MapSource& maps, Mesh
         [this](CoreletId source, u32 permille) { words_.strained(source, permille, env_.clock.now()); });
     rpc_.register_handler(heal_method::k_compare, [this](Request r) { return on_compare(std::move(r)); });
     rpc_.register_handler(heal_method::k_confirm, [this](Request r) { return on_confirm(std::move(r)); });
-    rpc_.register_handler(heal_method::k_word, [this](Request r) { return take_word(this, std::move(r)); });
+    rpc_.register_handler(heal_method::k_word, [this](Request r) { return on_word(std::move(r)); });
     rpc_.register_handler(heal_method::k_audit, [this](Request r) { return on_audit(std::move(r)); });
     HandlerOptions const whole{.detached = true};
     rpc_.register_handler(heal_method::k_loads, [this](Request r) { return on_loads(std::move(r)); });
@@ -79,18 +79,20 @@ void Healer::damaged(const FragmentId& id, FoundBy found_by) {
     wake();
 }
 
-// What a peer says of itself. From outside: how long it holds is bounded.
-void Healer::on_word(const Request& request) {
-    auto const word = decode_message<pb::HealWord>(request.body);
-    if (!word || !maps_.current()->find(request.from->corelet)) return;
-    Instant const now = env_.clock.now();
-    Duration const holds{static_cast<i64>(std::min<u32>(word->holds_ms(), k_word_holds_max_ms)) * 1'000'000};
-    words_.rebuilding(request.from->corelet, word->bytes_left(), holds, now);
-    if (word->strain() != 0) words_.strained(request.from->corelet, word->strain(), now);
+Task<Result<void>> Healer::verify(FragmentId id, IoClass io, FoundBy found_by) {
+    auto const verified = co_await store_.verify_fragment(id, io);
+    if (!verified && tells_of_damage(verified.error())) damaged(id, found_by);
+    co_return verified;
 }
 
-Task<Result<Reply>> Healer::take_word(Healer* healer, Request request) {
-    healer->on_word(request);
+// What a peer says of itself. From outside: how long it holds is bounded.
+Task<Result<Reply>> Healer::on_word(Request request) {
+    CO_TRY(auto const word, decode_message<pb::HealWord>(request.body));
+    if (!maps_.current()->find(request.from->corelet)) co_return Reply{};
+    Instant const now = env_.clock.now();
+    Duration const holds{static_cast<i64>(std::min<u32>(word.holds_ms(), k_word_holds_max_ms)) * 1'000'000};
+    words_.rebuilding(request.from->corelet, word.bytes_left(), holds, now);
+    if (word.strain() != 0) words_.strained(request.from->corelet, word.strain(), now);
     co_return Reply{};
 }
 
@@ -105,8 +107,8 @@ HealStatus Healer::status() const {
     for (auto const& [pool, left] : left_) {
         status.chunk_shares += left.shares;
         status.fragments_missing += left.fragments;
-        status.bytes_left += left.bytes;
     }
+    status.bytes_left = bytes_left();
     status.damaged = damaged_.size();
     u64 const held = store_.space().used_bytes;
     status.scrub_bytes_per_second = scrub_.bytes_per_second(held, env_.clock.wall_now());
@@ -127,11 +129,7 @@ std::vector<DegradedChunks> Healer::degraded(usize limit) const {
     std::vector<DegradedChunks> out;
     for (auto const& [pool, rows] : degraded_)
         for (auto const& [holders, chunks] : rows) out.push_back(DegradedChunks{pool, holders, chunks});
-    std::stable_sort(out.begin(), out.end(), [](const DegradedChunks& a, const DegradedChunks& b) {
-        return a.holders.size() < b.holders.size();
-    });
-    if (out.size() > limit) out.resize(limit);
-    return out;
+    return fewest_holders_first(std::move(out), limit);
 }
 
 Task<void> Healer::run() {

@@ -6,6 +6,7 @@
 // beyond them it goes on in the next. All of it is asked for in the classes below clients'.
 #pragma once
 
+#include "chunk/degraded_chunks.h"
 #include "chunk/fragment_server.h"
 #include "chunk/mesh_chunks.h"
 #include "heal/heal.pb.h"
@@ -68,13 +69,6 @@ struct ChunkFates {
     std::set<u64> pending;  // being put, or still a segment of the log: not to be healed yet
 };
 
-// Chunks of which a fragment is missing here, and who has one: one entry for all with the same holders.
-struct DegradedChunks {
-    PoolId pool;
-    std::vector<CoreletId> holders;  // one for each other fragment, ascending
-    u64 chunks = 0;
-};
-
 // What the healer asks of the node.
 class HealPort {
   public:
@@ -117,7 +111,8 @@ class Healer {
     void wake() { wanted_.notify_one(); }
     void pause(bool paused);
     [[nodiscard]] HealStatus status() const;
-    // As of the last round, less what was rebuilt since; those with the fewest holders first, at most `limit`.
+    // Chunks of which a fragment is missing here: as of the last round, less what was rebuilt since. Those with the
+    // fewest holders first, at most `limit`.
     [[nodiscard]] std::vector<DegradedChunks> degraded(usize limit) const;
     [[nodiscard]] const Inventory& inventory() const { return inventory_; }
     // For whoever knows what clients feel (node/heal_pacer.h).
@@ -153,8 +148,9 @@ class Healer {
     [[nodiscard]] Task<bool> heal_pool(MapPtr map, PoolId pool);
     [[nodiscard]] Task<void> report_clean(MapPtr map, PoolId pool);
     void damaged(const FragmentId& id, FoundBy found_by);
-    void on_word(const Request& request);
-    [[nodiscard]] static Task<Result<Reply>> take_word(Healer* healer, Request request);
+    // Reads all of it; what is damaged is noted, and rebuilt in the next round.
+    [[nodiscard]] Task<Result<void>> verify(FragmentId id, IoClass io, FoundBy found_by);
+    [[nodiscard]] Task<Result<Reply>> on_word(Request request);
     void fragment_changed(const FragmentId& id, bool here);
 
     // heal_compare.cc
@@ -186,7 +182,7 @@ class Healer {
     [[nodiscard]] Task<Result<Reply>> on_look(Request request);
     [[nodiscard]] Task<Result<Reply>> on_mend(Request request);
     [[nodiscard]] Task<Result<Reply>> on_hand_on(Request request);
-    [[nodiscard]] Task<void> look_at(ChunkId chunk, bool verify, pb::ChunkLook* look);
+    [[nodiscard]] Task<void> look_at(ChunkId chunk, bool verifying, pb::ChunkLook* look);
     [[nodiscard]] Task<void> mend(PoolId pool, mesh::TablePtr table, Missing missing, pb::MendChunksReply* reply,
                                   int index);
 

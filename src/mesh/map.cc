@@ -149,6 +149,16 @@ std::vector<CoreletId> Pool::holders(ChunkId chunk, unsigned position) const {
     return out;
 }
 
+std::vector<CoreletId> Pool::holders(ChunkId chunk) const {
+    std::vector<CoreletId> out;
+    for (const TablePtr& candidate : tables)
+        for (CoreletId holder : candidate->row(slot_of(chunk, spec.locality, candidate->slots())))
+            if (!holder.is_zero()) out.push_back(holder);
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+}
+
 const Corelet* Map::find(CoreletId id) const {
     return find_sorted(corelets, id);
 }

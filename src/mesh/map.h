@@ -136,6 +136,9 @@ struct Pool {
     [[nodiscard]] u32 slot(ChunkId chunk) const { return slot_of(chunk, spec.locality, current().slots()); }
     // Whom to ask for fragment `position`: the current member, then former ones, newest first; none twice.
     [[nodiscard]] std::vector<CoreletId> holders(ChunkId chunk, unsigned position) const;
+    // Whom to ask for any fragment of it: the members of its slot in every table that is kept, ascending, each
+    // once.
+    [[nodiscard]] std::vector<CoreletId> holders(ChunkId chunk) const;
 };
 
 struct Map {

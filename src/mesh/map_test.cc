@@ -1,5 +1,7 @@
 #include "mesh/map.h"
 
+#include <set>
+
 #include "base/checksum.h"
 #include "base/prng.h"
 #include "mesh/map.pb.h"
@@ -181,8 +183,10 @@ TEST(Map, AnswersForChunks) {
     for (u64 seq = 0; seq < 500; ++seq) {
         ChunkId const chunk{SpaceId(3), seq};
         u32 const slot = pool.slot(chunk);
+        std::set<CoreletId> anywhere;
         for (unsigned position = 0; position < 2; ++position) {
             auto const holders = pool.holders(chunk, position);
+            anywhere.insert(holders.begin(), holders.end());
             ASSERT_GE(holders.size(), 1u);
             EXPECT_EQ(holders[0], pool.current().at(slot, position));
             if (holders.size() == 2) {
@@ -190,6 +194,7 @@ TEST(Map, AnswersForChunks) {
                 ++moving;
             }
         }
+        EXPECT_EQ(pool.holders(chunk), std::vector<CoreletId>(anywhere.begin(), anywhere.end()));
     }
     EXPECT_GT(moving, 100u);  // a fifth of a thousand, more or less
     EXPECT_LT(moving, 300u);

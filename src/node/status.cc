@@ -35,10 +35,12 @@ Json detours_of(const NodeServices& node) {
     return out;
 }
 
-Json degraded_row(PoolId pool, const std::vector<CoreletId>& holders, u64 chunks) {
-    Json ids = Json::array();
-    for (CoreletId id : holders) ids.push_back(id.v);
-    return Json{{"pool", pool.v}, {"holders", std::move(ids)}, {"chunks", chunks}};
+void add_degraded(Json& out, const std::vector<DegradedChunks>& rows) {
+    for (const DegradedChunks& row : rows) {
+        Json holders = Json::array();
+        for (CoreletId id : row.holders) holders.push_back(id.v);
+        out.push_back(Json{{"pool", row.pool.v}, {"holders", std::move(holders)}, {"chunks", row.chunks}});
+    }
 }
 
 }  // namespace
@@ -65,12 +67,8 @@ Json node_info(NodeServices& node) {
         if (!node.healer || node.proof.proven(pool.id)) proven.push_back(pool.id.v);
     out["proven"] = std::move(proven);
     Json degraded = Json::array();
-    if (node.healer)
-        for (const DegradedChunks& row : node.healer->degraded(k_degraded_rows))
-            degraded.push_back(degraded_row(row.pool, row.holders, row.chunks));
-    if (node.chunks)
-        for (const BehindChunks& row : node.chunks->behind(k_degraded_rows))
-            degraded.push_back(degraded_row(row.pool, row.holders, row.chunks));
+    if (node.healer) add_degraded(degraded, node.healer->degraded(k_degraded_rows));
+    if (node.chunks) add_degraded(degraded, node.chunks->behind(k_degraded_rows));
     out["degraded"] = std::move(degraded);
     out["health"] = own_health(node);
     Json volumes = Json::object();
