@@ -17,6 +17,10 @@
 
 namespace corelet {
 
+namespace {
+constexpr usize k_admin_reply_body_max = 64 * k_kib;  // a longer one goes as a payload
+}  // namespace
+
 Instant admin_patience(const NodeServices& node) {
     return node.env.clock.now() + 8_s;
 }
@@ -26,6 +30,38 @@ Error no_quorum(Error error) {
         error.message = "the catalog has no quorum, so nothing can be changed now; see `corelet status` (" +
                         error.message + ")";
     return error;
+}
+
+Task<Result<StoredVolume>> read_volume(NodeServices& node, std::string name) {
+    auto const item = co_await node.catalog->get(volume_key(name), admin_patience(node));
+    if (!item) co_return std::unexpected(no_quorum(item.error()));
+    if (!*item)
+        co_return fail(Code::kNotFound, "there is no volume '" + name + "'; `corelet volume ls` lists them");
+    StoredVolume out{{}, (*item)->mod_revision};
+    if (!out.record.ParseFromString((*item)->value))
+        co_return fail(Code::kCorrupt, "the record of volume '" + name + "' does not parse");
+    co_return out;
+}
+
+Reply admin_reply(std::string result) {
+    bool const is_long = result.size() > k_admin_reply_body_max;
+    pb::AdminReply message;
+    message.set_result(std::move(result));
+    Buffer bytes = encode_message(message);
+    Reply out;
+    if (is_long)
+        out.payload = std::move(bytes);
+    else
+        out.body = std::move(bytes);
+    return out;
+}
+
+Result<Json> parse_admin_reply(const Reply& reply) {
+    Buffer const bytes = reply.payload.empty() ? reply.body : reply.payload.flatten();
+    TRY(auto const answer, decode_message<pb::AdminReply>(bytes));
+    Json parsed = Json::parse(answer.result(), nullptr, false);
+    if (parsed.is_discarded() || !parsed.is_object()) return fail(Code::kCorrupt, "malformed answer");
+    return parsed;
 }
 
 namespace {
@@ -85,14 +121,6 @@ Task<Result<Json>> pool_remove(NodeServices& node, Json arguments) {
 // --- volumes
 // ----------------------------------------------------------------------------------------------------------------
 
-Result<pb::Volume> parse_volume(const std::optional<KeyValue>& item, const std::string& name) {
-    if (!item) return fail(Code::kNotFound, "there is no volume '" + name + "'; `corelet volume ls` lists them");
-    pb::Volume volume;
-    if (!volume.ParseFromString(item->value))
-        return fail(Code::kCorrupt, "the record of volume '" + name + "' does not parse");
-    return volume;
-}
-
 Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
     CO_TRY(VolumeWish const wish, volume_wish(arguments));
     const std::string& name = wish.name;
@@ -137,16 +165,14 @@ Task<Result<Json>> volume_create(NodeServices& node, Json arguments) {
 Task<Result<pb::Volume>> change_volume(NodeServices& node, std::string name,
                                        std::function<Result<void>(pb::Volume&)> change) {
     for (;;) {
-        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
-        if (!item) co_return std::unexpected(no_quorum(item.error()));
-        CO_TRY(pb::Volume volume, parse_volume(*item, name));
-        CO_TRY_VOID(change(volume));
+        CO_TRY(auto stored, co_await read_volume(node, name));
+        CO_TRY_VOID(change(stored.record));
         Transaction transaction;
-        transaction.require_revision(volume_key(name), (*item)->mod_revision)
-            .put(volume_key(name), volume.SerializeAsString());
+        transaction.require_revision(volume_key(name), stored.revision)
+            .put(volume_key(name), stored.record.SerializeAsString());
         auto const result = co_await node.catalog->commit(std::move(transaction), patience(node));
         if (!result) co_return std::unexpected(no_quorum(result.error()));
-        if (result->succeeded) co_return volume;
+        if (result->succeeded) co_return std::move(stored.record);
     }
 }
 
@@ -214,6 +240,24 @@ Task<Result<Json>> await_served(NodeServices& node, pb::Volume volume, bool rene
                                        name + "` says what it waits for");
 }
 
+// Where the volume is to go, if that is said; a zero id otherwise.
+Result<CoreletId> attach_place(const mesh::Map& map, const Json& arguments) {
+    std::string const wanted = text_argument(arguments, "at");
+    if (wanted.empty()) return CoreletId();
+    TRY(CoreletId const at, corelet_argument(map, arguments, "at"));
+    const mesh::Corelet* const chosen = map.find(at);
+    if (chosen->role != mesh::Role::kStorage)
+        return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
+    if (!chosen->takes_new())
+        return fail(Code::kUnavailable, "corelet " + wanted + " is " +
+                                            (chosen->cordoned ? "cordoned" : mesh::state_name(chosen->state())) +
+                                            " and takes no volume; `corelet status` says which ones are up");
+    if (!chosen->is_up())
+        return fail(Code::kUnavailable, "corelet " + wanted + " is " + mesh::state_name(chosen->state()) +
+                                            " and serves nothing; `corelet status` says which ones are up");
+    return at;
+}
+
 Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
     CO_TRY(AttachWish const wish, attach_wish(arguments));
     std::string const name = wish.name, listen = wish.listen;
@@ -221,24 +265,7 @@ Task<Result<Json>> volume_attach(NodeServices& node, Json arguments) {
         CO_TRY_VOID(check_reach(node, *wish.address));
         CO_TRY_VOID(check_path_is_free(node, wish));
     }
-    CoreletId at;
-    if (const std::string& wanted = wish.at; !wanted.empty()) {
-        for (const mesh::Corelet& corelet : node.maps->current()->corelets)
-            if (to_string(corelet.id) == wanted) at = corelet.id;
-        if (at.is_zero())
-            co_return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
-        const mesh::Corelet* const chosen = node.maps->current()->find(at);
-        if (chosen->role != mesh::Role::kStorage)
-            co_return fail(Code::kInvalid, "corelet " + wanted + " is a witness and serves no volume");
-        if (!chosen->takes_new())
-            co_return fail(Code::kUnavailable,
-                           "corelet " + wanted + " is " +
-                               (chosen->cordoned ? "cordoned" : mesh::state_name(chosen->state())) +
-                               " and takes no volume; `corelet status` says which ones are up");
-        if (!chosen->is_up())
-            co_return fail(Code::kUnavailable, "corelet " + wanted + " is " + mesh::state_name(chosen->state()) +
-                                                   " and serves nothing; `corelet status` says which ones are up");
-    }
+    CO_TRY(CoreletId const at, attach_place(*node.maps->current(), arguments));
     bool const here = at.is_zero();
     CoreletId const self = node.store->identity();
     bool const self_serves = node.config.role == mesh::Role::kStorage;
@@ -297,13 +324,11 @@ Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
 Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
     std::string const name = text_argument(arguments, "name");
     for (;;) {
-        auto const item = co_await node.catalog->get(volume_key(name), patience(node));
-        if (!item) co_return std::unexpected(no_quorum(item.error()));
-        CO_TRY(pb::Volume volume, parse_volume(*item, name));
-        if (volume.attached_to() != 0)
+        CO_TRY(auto const stored, co_await read_volume(node, name));
+        if (stored.record.attached_to() != 0)
             co_return fail(Code::kConflict,
                            "volume '" + name + "' is attached; detach it first: corelet volume detach " + name);
-        SpaceId const space(volume.space());
+        SpaceId const space(stored.record.space());
         auto const stream_item = co_await node.catalog->get(stream_key(space), patience(node));
         if (!stream_item) co_return std::unexpected(no_quorum(stream_item.error()));
         pb::Stream stream;
@@ -313,7 +338,7 @@ Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
         Writer mark;
         mark.put(space);
         Transaction transaction;
-        transaction.require_revision(volume_key(name), (*item)->mod_revision)
+        transaction.require_revision(volume_key(name), stored.revision)
             .require_revision(stream_key(space), *stream_item ? (*stream_item)->mod_revision : Revision{})
             .remove(volume_key(name))
             .remove(stream_key(space))

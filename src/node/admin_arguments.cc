@@ -145,6 +145,13 @@ u64 number_argument(const Json& arguments, const char* key) {
     return static_cast<u64>(std::max<i64>(found->get<i64>(), 0));
 }
 
+Result<CoreletId> corelet_argument(const mesh::Map& map, const Json& arguments, const char* key) {
+    std::string const wanted = text_argument(arguments, key);
+    for (const mesh::Corelet& corelet : map.corelets)
+        if (to_string(corelet.id) == wanted) return corelet.id;
+    return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
+}
+
 Result<PoolWish> pool_wish(const Json& arguments) {
     PoolWish wish;
     mesh::PoolSpec& spec = wish.spec;
@@ -187,8 +194,7 @@ Result<VolumeWish> volume_wish(const Json& arguments) {
 }
 
 Result<AttachWish> attach_wish(const Json& arguments) {
-    AttachWish wish{text_argument(arguments, "name"), text_argument(arguments, "at"),
-                    text_argument(arguments, "nbd"), std::nullopt};
+    AttachWish wish{text_argument(arguments, "name"), text_argument(arguments, "nbd"), std::nullopt};
     if (wish.listen.empty()) return wish;
     TRY(wish.address, Address::parse(wish.listen));
     if (wish.address->kind == Address::Kind::kUnix) TRY_VOID(check_socket(wish.address->host, wish.name));

@@ -1,5 +1,5 @@
 // What the command line asks of a corelet: JSON from whoever reaches its control socket, taken apart and judged.
-// Pure. Errors are kInvalid, and say what would do.
+// Pure. Errors are kInvalid, if nothing else is said, and say what would do.
 #pragma once
 
 #include <optional>
@@ -19,6 +19,8 @@ inline constexpr usize k_admin_arguments_bytes_max = 64 * k_kib;
 // Empty, or 0, where the argument is missing or of another kind.
 [[nodiscard]] std::string text_argument(const Json& arguments, const char* key);
 [[nodiscard]] u64 number_argument(const Json& arguments, const char* key);
+// The corelet of the map whose id (16 hex digits) the argument is. kNotFound: there is none.
+[[nodiscard]] Result<CoreletId> corelet_argument(const mesh::Map& map, const Json& arguments, const char* key);
 
 struct PoolWish {
     mesh::PoolSpec spec;
@@ -38,7 +40,6 @@ struct VolumeWish {
 
 struct AttachWish {
     std::string name;
-    std::string at;                  // a corelet's id; empty: wherever it is
     std::string listen;              // as asked for; empty: wherever it was
     std::optional<Address> address;  // the same
 };

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "mesh/mesh_testing.h"
+
 namespace corelet {
 namespace {
 
@@ -22,6 +24,18 @@ TEST(AdminArguments, OfOtherKindsCountAsMissing) {
     EXPECT_EQ(text_argument(odd, "nothing"), "");
     for (const char* key : {"size_bytes", "less", "half", "nothing"})
         EXPECT_EQ(number_argument(odd, key), 0U) << key;
+}
+
+TEST(AdminArguments, ACoreletIsNamedByItsId) {
+    mesh::Map const map = mesh::testing::make_map(3);
+    Json const arguments{{"id", to_string(CoreletId(2))}, {"at", to_string(CoreletId(9))}, {"odd", 2}};
+    EXPECT_EQ(corelet_argument(map, arguments, "id"), CoreletId(2));
+    auto const absent = corelet_argument(map, arguments, "at");
+    ASSERT_FALSE(absent.has_value());
+    EXPECT_EQ(absent.error().code, Code::kNotFound);
+    EXPECT_NE(absent.error().message.find(to_string(CoreletId(9))), std::string::npos) << "it says which";
+    for (const char* key : {"odd", "nothing"})
+        EXPECT_EQ(corelet_argument(map, arguments, key).error().code, Code::kNotFound) << key;
 }
 
 TEST(AdminArguments, PoolsThatMakeNoSenseAreRefused) {

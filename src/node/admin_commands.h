@@ -13,6 +13,19 @@ namespace corelet {
 // The same error, said as what it means for a command.
 [[nodiscard]] Error no_quorum(Error error);
 
+// A volume's record as the catalog has it, and the revision to require when it is changed.
+struct StoredVolume {
+    pb::Volume record;
+    Revision revision;
+};
+// Within admin_patience. kNotFound: there is none of that name. kCorrupt: its record does not parse.
+[[nodiscard]] Task<Result<StoredVolume>> read_volume(NodeServices& node, std::string name);
+
+// How a command's result travels, and back. A long one is the reply's payload, a short one its body. kCorrupt:
+// what came is no JSON object.
+[[nodiscard]] Reply admin_reply(std::string result);
+[[nodiscard]] Result<Json> parse_admin_reply(const Reply& reply);
+
 // admin_corelets.cc: {"id": "<16 hex digits>"} of a corelet in the map.
 [[nodiscard]] Task<Result<Json>> corelet_drain(NodeServices& node, Json arguments);
 [[nodiscard]] Task<Result<Json>> corelet_undrain(NodeServices& node, Json arguments);

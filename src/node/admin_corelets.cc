@@ -13,10 +13,7 @@ namespace corelet {
 namespace {
 
 Result<CoreletId> named_corelet(const NodeServices& node, const Json& arguments) {
-    std::string const wanted = text_argument(arguments, "id");
-    for (const mesh::Corelet& corelet : node.maps->current()->corelets)
-        if (to_string(corelet.id) == wanted) return corelet.id;
-    return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
+    return corelet_argument(*node.maps->current(), arguments, "id");
 }
 
 // The map as it is now, not as this corelet last heard of it.

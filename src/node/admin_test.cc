@@ -1,6 +1,8 @@
-// Who may give a corelet commands.
+// Who may give a corelet commands, and how their results travel.
 #include <gtest/gtest.h>
 
+#include "base/json.h"
+#include "node/admin_commands.h"
 #include "node/node_services.h"
 
 namespace corelet {
@@ -56,6 +58,24 @@ TEST(AdminKey, CoreletsMayAskEachOtherHowTheyAreAndNoMore) {
     EXPECT_EQ(attempt("volume.mend", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("status", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("volume.rm", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
+}
+
+TEST(AdminReply, IsReadWhereverItsLengthPutIt) {
+    for (usize length : {usize{0}, usize{1000}, 64 * k_kib, 300 * k_kib}) {
+        Json const said{{"text", std::string(length, 'x')}};
+        Reply const reply = admin_reply(said.dump());
+        EXPECT_NE(reply.body.empty(), reply.payload.empty()) << "one of them has it, not both";
+        EXPECT_EQ(reply.payload.empty(), said.dump().size() <= 64 * k_kib) << length;
+        auto const read = parse_admin_reply(reply);
+        ASSERT_TRUE(read.has_value()) << length << read.error().to_string();
+        EXPECT_EQ(*read, said) << length;
+    }
+}
+
+TEST(AdminReply, ThatIsNoObjectIsRefused) {
+    for (const char* bad : {"", "[]", "3", "{", "nonsense"})
+        EXPECT_EQ(parse_admin_reply(admin_reply(bad)).error().code, Code::kCorrupt) << bad;
+    EXPECT_EQ(parse_admin_reply(Reply{}).error().code, Code::kCorrupt);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "node/mesh_view.h"
 
 #include "base/json.h"
+#include "node/admin_commands.h"
 #include "node/status.h"
 #include "rt/combine.h"
 #include "stream/stream_record.h"
@@ -28,18 +29,17 @@ std::shared_ptr<ReportMemory> make_report_memory() {
     return std::make_shared<ReportMemory>();
 }
 
-Task<Result<Json>> ask_corelet(NodeServices& node, CoreletId peer, std::string command, Json arguments) {
+Task<Result<Json>> ask_corelet(NodeServices& node, CoreletId peer, std::string command, Json arguments,
+                               Duration patience) {
     pb::AdminRequest message;
     message.set_command(std::move(command));
     message.set_arguments(arguments.dump());
     CallOptions options;
-    options.deadline = node.env.clock.now() + 500_ms;
+    options.deadline = node.env.clock.now() + patience;
     options.traffic = TrafficClass::kControl;
-    CO_TRY(Reply reply, co_await node.rpc->call(peer, node_method::k_admin, encode_message(message), {}, options));
-    CO_TRY(auto answer, decode_message<pb::AdminReply>(reply.body));
-    Json parsed = Json::parse(answer.result(), nullptr, false);
-    if (parsed.is_discarded() || !parsed.is_object()) co_return fail(Code::kCorrupt, "malformed answer");
-    co_return parsed;
+    CO_TRY(Reply const reply,
+           co_await node.rpc->call(peer, node_method::k_admin, encode_message(message), {}, options));
+    co_return parse_admin_reply(reply);
 }
 
 Task<Result<Json>> ask_info(NodeServices& node, CoreletId peer) {

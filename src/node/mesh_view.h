@@ -26,9 +26,10 @@ struct MeshView {
 // seconds.
 [[nodiscard]] Task<MeshView> look_at_mesh(NodeServices& node);
 
-// What one corelet answers to a command that corelets may give each other, within half a second.
+inline constexpr Duration k_word_patience = 500_ms;
+// What one corelet answers to a command that corelets may give each other, however long that is; within `patience`.
 [[nodiscard]] Task<Result<Json>> ask_corelet(NodeServices& node, CoreletId peer, std::string command,
-                                             Json arguments);
+                                             Json arguments, Duration patience = k_word_patience);
 // One corelet's own word, within half a second.
 [[nodiscard]] Task<Result<Json>> ask_info(NodeServices& node, CoreletId peer);
 

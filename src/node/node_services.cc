@@ -2,6 +2,7 @@
 
 #include "base/codec.h"
 #include "heal/heal.pb.h"
+#include "node/admin_commands.h"
 #include "node/health_service.h"
 #include "node/node.pb.h"
 #include "node/token_service.h"
@@ -12,7 +13,6 @@ namespace corelet {
 
 namespace {
 constexpr Duration k_body_gone_after = 10_s;
-constexpr usize k_admin_reply_body_max = 64 * k_kib;  // a longer one goes as a payload
 }  // namespace
 
 // --- spaces
@@ -333,14 +333,7 @@ Task<Result<Reply>> NodeServices::on_admin(Request request) {
     CO_TRY(auto message, decode_message<pb::AdminRequest>(request.body));
     CO_TRY_VOID(admit_command(config, request, message));
     CO_TRY(std::string result, co_await run_command(*this, message.command(), message.arguments()));
-    pb::AdminReply reply;
-    bool const large = result.size() > k_admin_reply_body_max;
-    reply.set_result(std::move(result));
-    Buffer bytes = encode_message(reply);
-    if (!large) co_return Reply{std::move(bytes), {}};
-    Reply out;
-    out.payload = std::move(bytes);
-    co_return out;
+    co_return admin_reply(std::move(result));
 }
 
 // --- what is to become of chunks

@@ -117,12 +117,12 @@ Task<Result<Json>> plan_change(NodeServices& node, Json arguments) {
     MeshView const view = co_await look_at_mesh(node);
     CO_TRY(PlanRequest const request, plan_request(*view.map, arguments));
     // First which tables there will be, to have everything counted by the finer of them.
-    CO_TRY(mesh::Map const changed, mesh::apply_events(*view.map, request.events));
-    mesh::Map const moved = mesh::settled(changed);
+    CO_TRY(PlannedMaps maps, planned_maps(*view.map, request));
     std::map<PoolId, u32> slots;
-    for (const mesh::Pool& pool : view.map->pools) slots[pool.id] = mesh::slots_to_count(*view.map, moved, pool.id);
+    for (const mesh::Pool& pool : maps.before.pools)
+        slots[pool.id] = mesh::slots_to_count(maps.before, maps.moved, pool.id);
     LoadsHeard const heard = co_await hear_loads(node, view.map, slots);
-    CO_TRY(PlanOutlook const look, outlook(*view.map, request, node.catalog->voters(), heard.loads));
+    PlanOutlook const look = outlook(std::move(maps), node.catalog->voters(), heard.loads);
     Json out = describe_plan(request, look, loss_view(node, view), devices_of(view, heard));
     out["also"] = also(node, view, request);
     out["caveats"] = caveats(node, view, request, heard);

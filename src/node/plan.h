@@ -36,16 +36,26 @@ struct MoveRate {
     bool is_measured = false;
     [[nodiscard]] u64 of(CoreletId id) const;
 };
-[[nodiscard]] MoveRate pace_of(const std::map<CoreletId, DeviceUse>& devices);
+[[nodiscard]] MoveRate move_rate(const std::map<CoreletId, DeviceUse>& devices);
+
+// The map, step by step as the request changes it.
+struct PlannedMaps {
+    mesh::Map before;
+    mesh::Map during;  // what is asked about has happened, and nothing has moved yet
+    mesh::Map moved;   // everything has moved
+    mesh::Map after;   // and what comes at last is done
+};
+// The error of the first change that the map refuses.
+[[nodiscard]] Result<PlannedMaps> planned_maps(const mesh::Map& map, const PlanRequest& request);
 
 struct PlanOutlook {
-    mesh::Map during, after;
+    PlannedMaps maps;
     mesh::MovePlan moves;
     std::vector<CoreletId> voters_after;
 };
-[[nodiscard]] Result<PlanOutlook> outlook(const mesh::Map& map, const PlanRequest& request,
-                                          const std::vector<CoreletId>& voters,
-                                          const std::map<PoolId, mesh::SlotLoads>& loads);
+// `voters`: as they are now. `loads`: by slots of the finer of the tables before and moved (mesh::slots_to_count).
+[[nodiscard]] PlanOutlook outlook(PlannedMaps maps, const std::vector<CoreletId>& voters,
+                                  const std::map<PoolId, mesh::SlotLoads>& loads);
 
 // The answer; see docs/guide/plan-maintenance.md. `now`: as `status` sees it.
 [[nodiscard]] Json describe_plan(const PlanRequest& request, const PlanOutlook& outlook, const LossView& now,

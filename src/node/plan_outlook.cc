@@ -35,14 +35,14 @@ Json load_json(const mesh::Load& load) {
 
 // Nothing of the log is where it was by then: it is packed, and written anew at full width.
 LossBudget budget_after(const LossView& now, const PlanOutlook& outlook) {
-    LossView view{outlook.after, outlook.voters_after, now.lost, now.barred, {}, {}, {}, now.own_catalog};
+    LossView view{outlook.maps.after, outlook.voters_after, now.lost, now.barred, {}, {}, {}, now.own_catalog};
     for (const LossView::Stream& stream : now.streams) view.streams.push_back({stream.name, stream.pool, {}});
     return loss_budget(view);
 }
 
 LossBudget budget_during(const LossView& now, const PlanOutlook& outlook) {
-    LossView view{outlook.during, now.voters,   now.lost,     now.barred,
-                  now.streams,    now.degraded, now.unproven, now.own_catalog};
+    LossView view{outlook.maps.during, now.voters,   now.lost,     now.barred,
+                  now.streams,         now.degraded, now.unproven, now.own_catalog};
     return loss_budget(view);
 }
 
@@ -112,11 +112,11 @@ Json flows_json(const mesh::MovePlan& moves) {
 
 Json pools_json(const PlanOutlook& outlook) {
     Json out = Json::array();
-    for (const mesh::Pool& pool : outlook.after.pools) {
+    for (const mesh::Pool& pool : outlook.maps.after.pools) {
         auto const found = outlook.moves.by_pool.find(pool.id);
         Json each = load_json(found == outlook.moves.by_pool.end() ? mesh::Load{} : found->second);
         each["name"] = pool.spec.name;
-        each["survives_after"] = mesh::survival(outlook.after, pool).sentence;
+        each["survives_after"] = mesh::survival(outlook.maps.after, pool).sentence;
         out.push_back(std::move(each));
     }
     return out;
@@ -129,7 +129,7 @@ u64 MoveRate::of(CoreletId id) const {
     return found == measured.end() ? others : found->second;
 }
 
-MoveRate pace_of(const std::map<CoreletId, DeviceUse>& devices) {
+MoveRate move_rate(const std::map<CoreletId, DeviceUse>& devices) {
     MoveRate out;
     std::vector<u64> all;
     for (auto const& [id, use] : devices) {
@@ -144,30 +144,37 @@ MoveRate pace_of(const std::map<CoreletId, DeviceUse>& devices) {
     return out;
 }
 
-Result<PlanOutlook> outlook(const mesh::Map& map, const PlanRequest& request, const std::vector<CoreletId>& voters,
-                            const std::map<PoolId, mesh::SlotLoads>& loads) {
-    PlanOutlook out;
+Result<PlannedMaps> planned_maps(const mesh::Map& map, const PlanRequest& request) {
+    PlannedMaps out;
+    out.before = map;
     TRY(out.during, mesh::apply_events(map, request.events));
-    mesh::Map const moved = mesh::settled(out.during);
-    out.moves = mesh::plan_moves(map, moved, loads);
-    TRY(out.after, mesh::apply_events(moved, request.at_last));
+    out.moved = mesh::settled(out.during);
+    TRY(out.after, mesh::apply_events(out.moved, request.at_last));
     out.after = mesh::settled(std::move(out.after));
+    return out;
+}
+
+PlanOutlook outlook(PlannedMaps maps, const std::vector<CoreletId>& voters,
+                    const std::map<PoolId, mesh::SlotLoads>& loads) {
+    PlanOutlook out;
+    out.moves = mesh::plan_moves(maps.before, maps.moved, loads);
     out.voters_after = voters;
-    std::erase_if(out.voters_after, [&](CoreletId id) { return !out.during.find(id); });
-    out.voters_after = settled_voters(moved, std::move(out.voters_after));
+    std::erase_if(out.voters_after, [&](CoreletId id) { return !maps.during.find(id); });
+    out.voters_after = settled_voters(maps.moved, std::move(out.voters_after));
+    out.maps = std::move(maps);
     return out;
 }
 
 Json describe_plan(const PlanRequest& request, const PlanOutlook& outlook, const LossView& now,
                    const std::map<CoreletId, DeviceUse>& devices) {
-    MoveRate const pace = pace_of(devices);
+    MoveRate const rate = move_rate(devices);
     const mesh::MovePlan& moves = outlook.moves;
-    Duration const takes = mesh::time_for(moves, [&](CoreletId id) { return pace.of(id); });
+    Duration const takes = mesh::time_for(moves, [&](CoreletId id) { return rate.of(id); });
     Json corelets = Json::array();
-    for (const mesh::Corelet* corelet : everybody(now.map, outlook.after)) {
+    for (const mesh::Corelet* corelet : everybody(now.map, outlook.maps.after)) {
         auto const use = devices.find(corelet->id);
         DeviceUse const known = use == devices.end() ? DeviceUse{corelet->capacity_bytes, 0, 0} : use->second;
-        bool const stays = outlook.after.find(corelet->id) != nullptr;
+        bool const stays = outlook.maps.after.find(corelet->id) != nullptr;
         corelets.push_back(corelet_json(*corelet, known, outlook, stays));
     }
     bool const fits = std::ranges::all_of(corelets, [](const Json& each) { return each.value("fits", true); });
@@ -177,8 +184,8 @@ Json describe_plan(const PlanRequest& request, const PlanOutlook& outlook, const
                 {"rebuilt", load_json(moves.rebuilt)},
                 {"without_a_place", load_json(moves.homeless)},
                 {"seconds", div_ceil(static_cast<u64>(takes.ns), 1'000'000'000)},
-                {"bytes_per_second", pace.others},
-                {"pace", pace.is_measured ? "measured" : "assumed"},
+                {"bytes_per_second", rate.others},
+                {"pace", rate.is_measured ? "measured" : "assumed"},
                 {"fits", fits},
                 {"flows", flows_json(moves)},
                 {"corelets", std::move(corelets)},

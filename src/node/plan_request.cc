@@ -11,13 +11,6 @@ namespace corelet {
 
 namespace {
 
-Result<CoreletId> corelet_argument(const mesh::Map& map, const Json& arguments) {
-    std::string const wanted = text_argument(arguments, "id");
-    for (const mesh::Corelet& corelet : map.corelets)
-        if (to_string(corelet.id) == wanted) return corelet.id;
-    return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
-}
-
 // The middle one of those that store.
 u64 usual_capacity(const mesh::Map& map, const std::string& device_class) {
     std::vector<u64> all;
@@ -81,7 +74,7 @@ Result<PlanRequest> plan_add(const mesh::Map& map, const Json& arguments) {
 
 Result<PlanRequest> plan_drain(const mesh::Map& map, const Json& arguments) {
     PlanRequest out;
-    TRY(CoreletId const id, corelet_argument(map, arguments));
+    TRY(CoreletId const id, corelet_argument(map, arguments, "id"));
     if (map.find(id)->presence == mesh::Presence::kOut)
         return fail(Code::kInvalid, "it is out, and holds nothing that counts; its removal moves nothing");
     if (map.find(id)->duty != mesh::Duty::kServe)
@@ -96,7 +89,7 @@ Result<PlanRequest> plan_drain(const mesh::Map& map, const Json& arguments) {
 // At once and for good, as when its device is lost: others make again what it held.
 Result<PlanRequest> plan_remove(const mesh::Map& map, const Json& arguments) {
     PlanRequest out;
-    TRY(CoreletId const id, corelet_argument(map, arguments));
+    TRY(CoreletId const id, corelet_argument(map, arguments, "id"));
     if (map.find(id)->presence != mesh::Presence::kOut) out.events.emplace_back(mesh::CoreletOut{id, false});
     out.at_last.emplace_back(mesh::CoreletRemoved{id, true});
     out.sentence = "corelet " + to_string(id) + " is gone at once and for good, without a drain";

@@ -96,13 +96,12 @@ struct Told {
     Json tell(const Json& arguments) {
         auto const request = asked(map, arguments);
         EXPECT_TRUE(request.has_value()) << request.error().to_string();
-        mesh::Map const after = mesh::settled(*mesh::apply_events(map, request->events));
-        u32 const slots = mesh::slots_to_count(map, after, map.pools[0].id);
+        auto maps = planned_maps(map, *request);
+        EXPECT_TRUE(maps.has_value()) << maps.error().to_string();
+        u32 const slots = mesh::slots_to_count(map, maps->moved, map.pools[0].id);
         u32 const halves = slots / map.pools[0].current().slots();
         loads[map.pools[0].id] = mesh::SlotLoads(slots, mesh::Load{4 / halves, k_mib / halves, k_mib / halves});
-        auto found = outlook(map, *request, voters, loads);
-        EXPECT_TRUE(found.has_value());
-        look = *std::move(found);
+        look = outlook(*std::move(maps), voters, loads);
         LossView now{map, voters, {}, {}, {}, {}, {}, true};
         now.streams.push_back({"volume v", map.pools[0].id, {{false, {CoreletId(1), CoreletId(3)}}}});
         return describe_plan(*request, look, now, devices);
@@ -128,7 +127,7 @@ TEST(PlanOutlookTest, WhoDrainsIsGoneAfterwardsAndTheOthersHoldItAll) {
     EXPECT_EQ(leaving["used_after_bytes"], 0);
     EXPECT_EQ(leaving["stays"], false);
     EXPECT_TRUE(plan["fits"].get<bool>());
-    EXPECT_EQ(t.look.after.find(CoreletId(2)), nullptr);
+    EXPECT_EQ(t.look.maps.after.find(CoreletId(2)), nullptr);
     EXPECT_EQ(std::ranges::count(t.look.voters_after, CoreletId(2)), 0) << "its vote goes to another";
     EXPECT_EQ(plan["before"]["can_lose"], 1);
     EXPECT_EQ(plan["during"]["can_lose"], 1);

@@ -43,7 +43,6 @@ class TimedDevice final : public BlockDevice {
   public:
     TimedDevice(BlockDevice& device, Clock& clock, std::shared_ptr<ClientTimes> times)
         : device_(device), clock_(clock), times_(std::move(times)) {}
-    [[nodiscard]] BlockDevice& inner() { return device_; }
     [[nodiscard]] u64 size_bytes() const override { return device_.size_bytes(); }
     [[nodiscard]] bool has_volatile_cache() const override { return device_.has_volatile_cache(); }
     [[nodiscard]] Task<Result<BufferChain>> read(u64 offset, u32 length) override;

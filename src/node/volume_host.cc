@@ -59,39 +59,50 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
     return out;
 }
 
-std::optional<StreamStatus> VolumeHost::stream_of(const std::string& name) const {
+const VolumeHost::Serving* VolumeHost::serving_of(const std::string& name) const {
     auto const found = serving_.find(name);
-    if (found == serving_.end() || !found->second->mounted) return std::nullopt;
-    return found->second->mounted->stream->status();
+    return found != serving_.end() && found->second->mounted ? found->second.get() : nullptr;
+}
+
+const VolumeHost::Serving* VolumeHost::served(const std::string& name) const {
+    const Serving* const serving = serving_of(name);
+    return serving && serving->is_served && !serving->releasing ? serving : nullptr;
+}
+
+std::optional<StreamStatus> VolumeHost::stream_of(const std::string& name) const {
+    const Serving* const serving = serving_of(name);
+    if (!serving) return std::nullopt;
+    return serving->mounted->stream->status();
 }
 
 std::shared_ptr<BlockDevice> VolumeHost::device(const std::string& name) const {
-    auto const served = volume(name);
-    return served ? std::shared_ptr<BlockDevice>(served, serving_.at(name)->mounted->timed.get()) : nullptr;
+    const Serving* const serving = served(name);
+    if (!serving) return nullptr;
+    return {serving->mounted, serving->mounted->timed.get()};
 }
 
 std::shared_ptr<Volume> VolumeHost::volume(const std::string& name) const {
-    auto const found = serving_.find(name);
-    if (found == serving_.end() || !found->second->mounted || found->second->releasing || !found->second->is_served)
-        return nullptr;
-    return {found->second->mounted, found->second->mounted->volume.get()};
+    const Serving* const serving = served(name);
+    if (!serving) return nullptr;
+    return {serving->mounted, serving->mounted->volume.get()};
 }
 
 std::vector<ChunkId> VolumeHost::live_chunks(const std::string& name) const {
     std::vector<ChunkId> out;
-    auto const found = serving_.find(name);
-    if (found == serving_.end() || !found->second->mounted) return out;
-    const VolumeCore& core = found->second->mounted->volume->core();
+    const Serving* const serving = serving_of(name);
+    if (!serving) return out;
+    const VolumeCore& core = serving->mounted->volume->core();
     for (u64 seq : core.state.containers.live_chunks()) out.push_back(ChunkId{core.options.space, seq});
     return out;
 }
 
 std::optional<bool> VolumeHost::knows(const std::string& name, ChunkId chunk) const {
-    auto const found = serving_.find(name);
-    if (found == serving_.end() || !found->second->mounted || !found->second->is_served) return std::nullopt;
-    const VolumeCore& core = found->second->mounted->volume->core();
+    // While it goes to another owner it still knows.
+    const Serving* const serving = serving_of(name);
+    if (!serving || !serving->is_served) return std::nullopt;
+    const VolumeCore& core = serving->mounted->volume->core();
     if (core.options.space != chunk.space) return std::nullopt;
-    return core.standing(chunk.seq) != Standing::kNone || found->second->mounted->stream->lists(chunk.seq);
+    return core.standing(chunk.seq) != Standing::kNone || serving->mounted->stream->lists(chunk.seq);
 }
 
 std::optional<bool> VolumeHost::has_condemned(ChunkId chunk) const {

@@ -87,6 +87,10 @@ class VolumeHost final : public PoolSpace {
         // Others may have tried meanwhile: an old failure says nothing.
         [[nodiscard]] u32 failures_lately(Instant now) const { return now - failed_at < 10_s ? failures : 0; }
     };
+    // Null where it is not owned here.
+    [[nodiscard]] const Serving* serving_of(const std::string& name) const;
+    // Null where clients cannot reach it here: not owned, not replayed yet, or on its way to another owner.
+    [[nodiscard]] const Serving* served(const std::string& name) const;
     [[nodiscard]] Task<void> run();
     [[nodiscard]] Task<void> follow(std::string prefix);
     void look_at(const pb::Volume& volume, const pb::Stream& stream);

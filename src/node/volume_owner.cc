@@ -3,9 +3,9 @@
 
 #include "node/admin_arguments.h"
 #include "node/admin_commands.h"
+#include "node/mesh_view.h"
 #include "node/volume_care.h"
 #include "stream/stream_record.h"
-#include "wire/message.h"
 
 namespace corelet {
 
@@ -40,13 +40,9 @@ Error of_owner(CoreletId owner, Error error) {
 }  // namespace
 
 Task<Result<OwnedVolume>> find_owned_volume(NodeServices& node, std::string name) {
-    auto const item = co_await node.catalog->get(volume_key(name), admin_patience(node));
-    if (!item) co_return std::unexpected(no_quorum(item.error()));
+    CO_TRY(StoredVolume stored, co_await read_volume(node, name));
     OwnedVolume out;
-    if (!*item)
-        co_return fail(Code::kNotFound, "there is no volume '" + name + "'; `corelet volume ls` lists them");
-    if (!out.record.ParseFromString((*item)->value))
-        co_return fail(Code::kCorrupt, "the record of volume '" + name + "' does not parse");
+    out.record = std::move(stored.record);
     auto const record = co_await node.catalog->get(stream_key(SpaceId(out.record.space())), admin_patience(node));
     if (!record) co_return std::unexpected(no_quorum(record.error()));
     if (!*record || !out.stream.ParseFromString((*record)->value))
@@ -64,19 +60,9 @@ Task<Result<OwnedVolume>> find_owned_volume(NodeServices& node, std::string name
 }
 
 Task<Result<Json>> ask_owner(NodeServices& node, CoreletId owner, std::string command, Json arguments) {
-    pb::AdminRequest message;
-    message.set_command(std::move(command));
-    message.set_arguments(arguments.dump());
-    CallOptions options;
-    options.deadline = node.env.clock.now() + k_owner_patience;
-    options.traffic = TrafficClass::kControl;
-    auto const reply = co_await node.rpc->call(owner, node_method::k_admin, encode_message(message), {}, options);
-    if (!reply) co_return std::unexpected(of_owner(owner, reply.error()));
-    Buffer const bytes = reply->payload.empty() ? reply->body : reply->payload.flatten();
-    CO_TRY(auto const answer, decode_message<pb::AdminReply>(bytes));
-    Json parsed = Json::parse(answer.result(), nullptr, false);
-    if (parsed.is_discarded() || !parsed.is_object()) co_return fail(Code::kCorrupt, "malformed answer");
-    co_return parsed;
+    auto answer = co_await ask_corelet(node, owner, std::move(command), std::move(arguments), k_owner_patience);
+    if (!answer) co_return std::unexpected(of_owner(owner, answer.error()));
+    co_return answer;
 }
 
 Task<Result<Json>> own_volume_runs(NodeServices& node, Json arguments) {
