@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "app/tool/json_file.h"
 #include "base/json.h"
 
 namespace corelet::app {
@@ -11,21 +12,6 @@ namespace corelet::app {
 namespace {
 
 constexpr usize k_bay_seeds_max = 16;
-
-Json addresses_as_json(const std::vector<Address>& addresses) {
-    Json out = Json::array();
-    for (const Address& address : addresses) out.push_back(address.to_string());
-    return out;
-}
-
-Result<std::vector<Address>> addresses_of_json(const Json& list) {
-    std::vector<Address> out;
-    for (const Json& text : list) {
-        TRY(Address address, Address::parse(text.get<std::string>()));
-        out.push_back(std::move(address));
-    }
-    return out;
-}
 
 Result<BayConfig> parse_bay_config(const Json& json) {
     BayConfig out;
@@ -36,8 +22,8 @@ Result<BayConfig> parse_bay_config(const Json& json) {
     out.bays = json.at("bays").get<std::string>();
     out.location = json.at("location").get<std::string>();
     out.places = json.value("places", out.places);
-    TRY(out.seeds, addresses_of_json(json.at("seeds")));
-    TRY(out.listen, addresses_of_json(json.value("listen", Json::array())));
+    TRY(out.seeds, addresses_from_json(json.at("seeds")));
+    TRY(out.listen, addresses_from_json(json.value("listen", Json::array())));
     out.catalog = json.value("catalog", std::string());
     out.device_class = json.value("device_class", std::string());
     out.export_directory = json.value("export_directory", std::string());
@@ -60,15 +46,7 @@ void add_seed(std::vector<Address>& seeds, const Address& seed) {
 }  // namespace
 
 Result<BayConfig> load_bay_config(const std::string& directory) {
-    std::string const path = directory + "/" + k_bays_file;
-    TRY(std::string const text, read_file(path));
-    try {
-        auto config = parse_bay_config(Json::parse(text));
-        if (config) return config;
-        return fail(Code::kCorrupt, fmt::format("'{}': {}", path, config.error().message));
-    } catch (const Json::exception& error) {
-        return fail(Code::kCorrupt, fmt::format("'{}' does not parse: {}", path, error.what()));
-    }
+    return parse_json_file(directory + "/" + k_bays_file, parse_bay_config);
 }
 
 Result<void> save_bay_config(const std::string& directory, const BayConfig& config) {
@@ -77,8 +55,8 @@ Result<void> save_bay_config(const std::string& directory, const BayConfig& conf
                     {"bays", config.bays},
                     {"location", config.location},
                     {"places", config.places},
-                    {"seeds", addresses_as_json(config.seeds)},
-                    {"listen", addresses_as_json(config.listen)},
+                    {"seeds", addresses_to_json(config.seeds)},
+                    {"listen", addresses_to_json(config.listen)},
                     {"catalog", config.catalog},
                     {"device_class", config.device_class},
                     {"export_directory", config.export_directory},

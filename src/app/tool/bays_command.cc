@@ -4,16 +4,26 @@
 
 #include "app/tool/bay_keeper.h"
 #include "app/tool/context.h"
+#include "app/tool/json_file.h"
 #include "app/tool/table.h"
 
 namespace corelet::app {
 
 namespace {
 
+// None where the keeper has written nothing, or nothing that can be read.
 Json read_bays_state(const std::string& directory) {
-    auto const text = read_file(directory + "/" + k_bays_state_file);
-    Json const parsed = text ? Json::parse(*text, nullptr, false) : Json();
-    return parsed.is_object() ? parsed.value("bays", Json::array()) : Json::array();
+    auto bays = parse_json_file(directory + "/" + k_bays_state_file, [](const Json& state) -> Result<Json> {
+        return state.value("bays", Json::array());
+    });
+    return bays ? *std::move(bays) : Json::array();
+}
+
+std::string bays_table(const Json& bays) {
+    Table table({"BAY", "STATE", "CORELET", ""});
+    for (const Json& bay : bays)
+        table.add({bay.value("bay", ""), bay.value("state", ""), bay.value("corelet", ""), bay.value("words", "")});
+    return table.to_string();
 }
 
 Result<void> list_bays(const Context& context) {
@@ -30,17 +40,9 @@ Result<void> list_bays(const Context& context) {
         auto const own = load_config(directory + "/" + bay.value("bay", ""));
         bay["corelet"] = own ? to_string(own->corelet) : std::string();
     }
-    if (context.json) {
-        Json const out{
-            {"folder", config->bays}, {"mesh", hex64(config->mesh.v)}, {"watched", kept}, {"bays", bays}};
-        std::printf("%s\n", out.dump().c_str());
-        return {};
-    }
-    Table table({"BAY", "STATE", "CORELET", ""});
-    for (const Json& bay : bays)
-        table.add({bay.value("bay", ""), bay.value("state", ""), bay.value("corelet", ""), bay.value("words", "")});
-    std::printf("%s", table.to_string().c_str());
-    if (!kept)
+    Json const out{{"folder", config->bays}, {"mesh", hex64(config->mesh.v)}, {"watched", kept}, {"bays", bays}};
+    print_answer(context, out, [&] { return bays_table(bays); });
+    if (!kept && !context.json)
         std::fprintf(stderr, "nobody watches '%s' now; begin: corelet serve --bays %s --dir %s\n",
                      config->bays.c_str(), config->bays.c_str(), directory.c_str());
     return {};

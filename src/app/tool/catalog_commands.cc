@@ -33,8 +33,7 @@ Result<void> hand_out(const Context& context, const std::string& file, const std
         return {};
     }
     TRY_VOID(replace_file(absolute_path(file), text));
-    std::printf("%s\n", context.json ? about.dump().c_str()
-                                     : fmt::format("{} keys are in {}", about.value("keys", u64{0}), file).c_str());
+    print_answer(context, about, fmt::format("{} keys are in {}", about.value("keys", u64{0}), file));
     return {};
 }
 
@@ -71,6 +70,15 @@ Result<Json> check_file(const std::string& file) {
                 {"findings", to_json(check_catalog(view))}};
 }
 
+std::string findings_text(const Json& found, usize errors) {
+    std::string out;
+    for (const Json& finding : found.at("findings"))
+        out += fmt::format("{:<5} {}: {}\n      next: {}\n", finding.value("grade", ""), finding.value("key", ""),
+                           finding.value("what", ""), finding.value("next", ""));
+    return out + fmt::format("{} keys at revision {}: {} errors, {} notes", found.value("keys", usize{0}),
+                             found.value("revision", u64{0}), errors, found.at("findings").size() - errors);
+}
+
 // Notes pass; an error is one, for scripts too.
 Result<void> check(const Context& context, const CatalogArguments& arguments) {
     Json found;
@@ -82,17 +90,7 @@ Result<void> check(const Context& context, const CatalogArguments& arguments) {
     }
     usize errors = 0;
     for (const Json& finding : found.at("findings")) errors += finding.value("grade", "") == "error" ? 1 : 0;
-    if (context.json) {
-        std::printf("%s\n", found.dump().c_str());
-    } else {
-        for (const Json& finding : found.at("findings"))
-            std::printf("%-5s %s: %s\n      next: %s\n", finding.value("grade", "").c_str(),
-                        finding.value("key", "").c_str(), finding.value("what", "").c_str(),
-                        finding.value("next", "").c_str());
-        std::printf("%zu keys at revision %s: %zu errors, %zu notes\n", found.value("keys", usize{0}),
-                    std::to_string(found.value("revision", u64{0})).c_str(), errors,
-                    found.at("findings").size() - errors);
-    }
+    print_answer(context, found, [&] { return findings_text(found, errors); });
     if (errors != 0) return fail(Code::kCorrupt, fmt::format("the catalog has {} errors", errors));
     return {};
 }
@@ -129,25 +127,13 @@ Result<void> check_nobody_runs(const Context& context) {
     return {};
 }
 
-void print_recovered(const Context& context, const RecoveredCatalog& made, const std::string& directory,
-                     bool dry_run) {
-    if (context.json) {
-        Json const out{{"newest", to_string(made.newest)},
-                       {"generation", made.generation},
-                       {"said", made.said},
-                       {"dry_run", dry_run}};
-        std::printf("%s\n", out.dump().c_str());
-        return;
-    }
-    std::printf("the catalog goes on from that of corelet %s, as generation %s\n", to_string(made.newest).c_str(),
-                std::to_string(made.generation).c_str());
-    for (const std::string& line : made.said) std::printf("  %s\n", line.c_str());
-    std::printf("LOST: what the catalog had committed and only the lost voters knew; nothing else tells of it\n");
-    if (dry_run)
-        std::printf("nothing was changed (--dry-run)\n");
-    else
-        std::printf("next: corelet serve --dir %s, then the others; then: corelet catalog check\n",
-                    directory.c_str());
+std::string recovered_text(const RecoveredCatalog& made, const std::string& directory, bool dry_run) {
+    std::string out = fmt::format("the catalog goes on from that of corelet {}, as generation {}\n",
+                                  to_string(made.newest), made.generation);
+    for (const std::string& line : made.said) out += "  " + line + "\n";
+    out += "LOST: what the catalog had committed and only the lost voters knew; nothing else tells of it\n";
+    if (dry_run) return out + "nothing was changed (--dry-run)";
+    return out + "next: corelet serve --dir " + directory + ", then the others; then: corelet catalog check";
 }
 
 Result<void> recover(const Context& context, const CatalogArguments& arguments) {
@@ -170,7 +156,11 @@ Result<void> recover(const Context& context, const CatalogArguments& arguments) 
         TRY(auto world, make_tool_world());
         TRY_VOID(world->run_until_done(begin_at_stopped(&world->env(), directory, made)));
     }
-    print_recovered(context, made, directory, arguments.dry_run);
+    Json const out{{"newest", to_string(made.newest)},
+                   {"generation", made.generation},
+                   {"said", made.said},
+                   {"dry_run", arguments.dry_run}};
+    print_answer(context, out, recovered_text(made, directory, arguments.dry_run));
     return {};
 }
 
@@ -178,9 +168,9 @@ Result<void> accept(const Context& context, const CatalogArguments& /*arguments*
     TRY(Reach const reach, context.reach());
     TRY(Json const done, run_command(reach, "catalog.accept", Json::object(), k_command_limit, true));
     bool const was = done.value("accepted", false);
-    std::printf("%s\n", context.json ? done.dump().c_str()
-                        : was        ? "the recovered catalog counts; what is proven dead is deleted again"
-                                     : "the catalog was not recovered, or that is agreed to already");
+    print_answer(context, done,
+                 was ? "the recovered catalog counts; what is proven dead is deleted again"
+                     : "the catalog was not recovered, or that is agreed to already");
     return {};
 }
 

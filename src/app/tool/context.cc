@@ -2,9 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+
 #include "os/random.h"
 
 namespace corelet::app {
+
+void print_answer(const Context& context, const Json& json, const std::function<std::string()>& text) {
+    std::string const out = context.json ? json.dump() : text();
+    if (out.empty()) return;
+    std::fputs(out.c_str(), stdout);
+    if (!out.ends_with('\n')) std::fputc('\n', stdout);
+}
+
+void print_answer(const Context& context, const Json& json, const std::string& text) {
+    print_answer(context, json, [&] { return text; });
+}
 
 std::string first_line(const std::string& text) {
     return text.substr(0, text.find_first_of("\r\n"));

@@ -27,6 +27,11 @@ struct Context {
     [[nodiscard]] std::optional<Lab> lab() const;
 };
 
+// The answer of a command on standard output: the JSON in one line with --json, else the text, whose last line is
+// ended if it is not. An empty text prints nothing.
+void print_answer(const Context& context, const Json& json, const std::string& text);
+// The same; the text is made only if it is what is printed.
+void print_answer(const Context& context, const Json& json, const std::function<std::string()>& text);
 // How a lab is reached.
 [[nodiscard]] Reach lab_reach(const Lab& lab);
 // The key that lies in a directory; empty if none does.
@@ -53,8 +58,6 @@ void add_volume_commands(CLI::App& app, Context& context);
 // Below `volume`.
 void add_volume_care_commands(CLI::App& volume, Context& context);
 void add_plan_commands(CLI::App& app, Context& context);
-// LEVEL=N of --max-per, into what `pool create` takes.
-[[nodiscard]] Result<void> add_pool_cap(const std::string& text, Json& caps);
 void add_lab_commands(CLI::App& app, Context& context);
 
 }  // namespace corelet::app

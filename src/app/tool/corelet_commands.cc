@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "app/tool/catalog_option.h"
 #include "app/tool/context.h"
@@ -72,28 +71,28 @@ Result<NewCorelet> describe(const Context& context, const MakeArguments& argumen
     return wanted;
 }
 
-Result<void> make_and_tell(const Context& context, NewCorelet wanted, std::string key) {
+// Makes the device a member of that mesh, and tells how it is run.
+Result<void> make_member(const Context& context, NewCorelet wanted, JoinedMesh joined) {
+    bool const witness = wanted.config.role == mesh::Role::kWitness;
+    TRY_VOID(check_catalog(joined.catalog, wanted.config.insecure, witness));
+    wanted.config.mesh = joined.mesh;
+    wanted.config.catalog = std::move(joined.catalog);
+    wanted.config.seeds = std::move(joined.seeds);
     TRY(auto world, make_tool_world());
     std::string const directory = wanted.directory;
     TRY(CoreletConfig const made, world->run_until_done(make_corelet(world->env(), std::move(wanted))));
-    TRY_VOID(save_key(directory, key));
-    if (context.json) {
-        Json const out{{"mesh", hex64(made.mesh.v)}, {"id", to_string(made.corelet)}, {"directory", directory}};
-        std::printf("%s\n", out.dump().c_str());
-        return {};
-    }
-    std::printf("corelet %s of mesh %s is ready; run it: corelet serve --dir %s\n", to_string(made.corelet).c_str(),
-                hex64(made.mesh.v).c_str(), directory.c_str());
+    TRY_VOID(save_key(directory, joined.key));
+    std::string const id = to_string(made.corelet), of = hex64(made.mesh.v);
+    print_answer(context, Json{{"mesh", of}, {"id", id}, {"directory", directory}},
+                 fmt::format("corelet {} of mesh {} is ready; run it: corelet serve --dir {}", id, of, directory));
     return {};
 }
 
 Result<void> init(const Context& context, const MakeArguments& arguments) {
     TRY(NewCorelet wanted, describe(context, arguments));
-    TRY_VOID(check_catalog(arguments.catalog, arguments.insecure, false));
-    wanted.config.catalog = arguments.catalog;
-    wanted.config.mesh = MeshId(os::os_random_seed() | 1);
     wanted.config.bootstrap = true;
-    return make_and_tell(context, std::move(wanted), new_key());
+    return make_member(context, std::move(wanted),
+                       JoinedMesh{MeshId(os::os_random_seed() | 1), new_key(), arguments.catalog, {}});
 }
 
 Result<void> take_role(const JoinToken& token, const MakeArguments& arguments, NewCorelet& wanted) {
@@ -113,11 +112,7 @@ Result<void> join_with_token(const Context& context, const MakeArguments& argume
     // Before a use of the token is spent.
     TRY_VOID(check_makeable(wanted));
     TRY(JoinedMesh joined, join_by_token(token, group));
-    TRY_VOID(check_catalog(joined.catalog, arguments.insecure, wanted.config.role == mesh::Role::kWitness));
-    wanted.config.mesh = joined.mesh;
-    wanted.config.catalog = joined.catalog;
-    wanted.config.seeds = joined.seeds;
-    return make_and_tell(context, std::move(wanted), std::move(joined.key));
+    return make_member(context, std::move(wanted), std::move(joined));
 }
 
 Result<void> join(const Context& context, const MakeArguments& arguments) {
@@ -129,11 +124,7 @@ Result<void> join(const Context& context, const MakeArguments& arguments) {
                     "--seed ADDRESS with --admin-key FILE");
     TRY(Address seed, Address::parse(arguments.seed));
     TRY(JoinedMesh joined, join_by_seed(std::move(seed), arguments.admin_key));
-    TRY_VOID(check_catalog(joined.catalog, arguments.insecure, arguments.witness));
-    wanted.config.mesh = joined.mesh;
-    wanted.config.catalog = joined.catalog;
-    wanted.config.seeds = joined.seeds;
-    return make_and_tell(context, std::move(wanted), std::move(joined.key));
+    return make_member(context, std::move(wanted), std::move(joined));
 }
 
 void add_make_options(CLI::App& command, MakeArguments& arguments) {

@@ -5,27 +5,13 @@
 #include <algorithm>
 #include <charconv>
 
+#include "app/tool/json_file.h"
 #include "base/json.h"
 #include "os/socket_address.h"
 
 namespace corelet::app {
 
 namespace {
-
-Json texts(const std::vector<Address>& addresses) {
-    Json out = Json::array();
-    for (const Address& address : addresses) out.push_back(address.to_string());
-    return out;
-}
-
-Result<std::vector<Address>> parse_addresses(const Json& list) {
-    std::vector<Address> out;
-    for (const Json& text : list) {
-        TRY(Address address, Address::parse(text.get<std::string>()));
-        out.push_back(std::move(address));
-    }
-    return out;
-}
 
 Result<CoreletConfig> parse_config(const Json& json, const std::string& directory) {
     CoreletConfig config;
@@ -40,8 +26,8 @@ Result<CoreletConfig> parse_config(const Json& json, const std::string& director
     if (!role) return fail(Code::kInvalid, "there is no role " + json.at("role").dump());
     config.role = *role;
     config.device_class = json.value("device_class", std::string());
-    TRY(config.listen, parse_addresses(json.at("listen")));
-    TRY(config.seeds, parse_addresses(json.at("seeds")));
+    TRY(config.listen, addresses_from_json(json.at("listen")));
+    TRY(config.seeds, addresses_from_json(json.at("seeds")));
     config.catalog = json.value("catalog", std::string());
     config.export_directory = json.value("export_directory", directory);
     config.out_after = Duration{json.value("out_after_ms", i64{600'000}) * 1'000'000};
@@ -96,20 +82,13 @@ NodeConfig CoreletConfig::to_node_config(const std::string& directory) const {
 }
 
 Result<CoreletConfig> load_config(const std::string& directory) {
-    std::string const path = directory + "/" + k_config_file;
-    auto const text = read_file(path);
-    if (!text && text.error().code == Code::kNotFound)
+    auto config = parse_json_file(directory + "/" + k_config_file,
+                                  [&](const Json& json) { return parse_config(json, directory); });
+    if (!config && config.error().code == Code::kNotFound)
         return fail(Code::kNotFound, fmt::format("'{}' is no corelet's directory (it has no {}); make one: "
                                                  "corelet init --dir {} --device PATH:SIZE",
                                                  directory, k_config_file, directory));
-    if (!text) return std::unexpected(text.error());
-    try {
-        auto config = parse_config(Json::parse(*text), directory);
-        if (config) return config;
-        return fail(Code::kCorrupt, fmt::format("'{}': {}", path, config.error().message));
-    } catch (const Json::exception& error) {
-        return fail(Code::kCorrupt, fmt::format("'{}' does not parse: {}", path, error.what()));
-    }
+    return config;
 }
 
 Result<void> save_config(const std::string& directory, const CoreletConfig& config) {
@@ -120,8 +99,8 @@ Result<void> save_config(const std::string& directory, const CoreletConfig& conf
               {"location", config.location.to_string()},
               {"role", mesh::role_name(config.role)},
               {"device_class", config.device_class},
-              {"listen", texts(config.listen)},
-              {"seeds", texts(config.seeds)},
+              {"listen", addresses_to_json(config.listen)},
+              {"seeds", addresses_to_json(config.seeds)},
               {"catalog", config.catalog},
               {"export_directory", config.export_directory},
               {"out_after_ms", config.out_after.ms()},

@@ -4,6 +4,7 @@
 
 #include "app/tool/context.h"
 #include "app/tool/discover.h"
+#include "app/tool/json_file.h"
 #include "app/tool/table.h"
 #include "app/tool/units.h"
 
@@ -24,28 +25,23 @@ std::string joined_addresses(const FoundMesh& mesh) {
     return out;
 }
 
-void print_found(const Context& context, const std::vector<FoundMesh>& found) {
-    if (context.json) {
-        Json meshes = Json::array();
-        for (const FoundMesh& mesh : found) {
-            Json addresses = Json::array();
-            for (const Address& address : mesh.addresses) addresses.push_back(address.to_string());
-            meshes.push_back(Json{{"mesh", hex64(mesh.mesh.v)},
-                                  {"fingerprint", to_text(mesh.fingerprint)},
-                                  {"corelets", mesh.corelets},
-                                  {"addresses", std::move(addresses)}});
-        }
-        std::printf("%s\n", Json{{"meshes", std::move(meshes)}}.dump().c_str());
-        return;
-    }
+Json meshes_to_json(const std::vector<FoundMesh>& found) {
+    Json meshes = Json::array();
+    for (const FoundMesh& mesh : found)
+        meshes.push_back(Json{{"mesh", hex64(mesh.mesh.v)},
+                              {"fingerprint", to_text(mesh.fingerprint)},
+                              {"corelets", mesh.corelets},
+                              {"addresses", addresses_to_json(mesh.addresses)}});
+    return Json{{"meshes", std::move(meshes)}};
+}
+
+std::string meshes_table(const std::vector<FoundMesh>& found) {
+    if (found.empty()) return {};
     Table table({"MESH", "FINGERPRINT", "CORELETS", "ADDRESSES"});
     for (const FoundMesh& mesh : found)
         table.add(
             {hex64(mesh.mesh.v), to_text(mesh.fingerprint), std::to_string(mesh.corelets), joined_addresses(mesh)});
-    std::printf("%s", found.empty() ? "" : table.to_string().c_str());
-    std::fprintf(
-        stderr, "%s\n",
-        found.empty() ? "no mesh answers on this network" : "a token lets you in: corelet token create there");
+    return table.to_string();
 }
 
 Result<void> run_discover(const Context& context, const DiscoverArguments& arguments) {
@@ -55,7 +51,11 @@ Result<void> run_discover(const Context& context, const DiscoverArguments& argum
     TRY(auto const group, arguments.choice.group());
     if (!group) return fail(Code::kInvalid, "without discovery nothing is found; leave out --no-discovery");
     TRY(auto const found, discover(*group, MeshId(), wait));
-    print_found(context, found);
+    print_answer(context, meshes_to_json(found), [&] { return meshes_table(found); });
+    if (context.json) return {};
+    std::fprintf(
+        stderr, "%s\n",
+        found.empty() ? "no mesh answers on this network" : "a token lets you in: corelet token create there");
     return {};
 }
 

@@ -36,19 +36,17 @@ std::string line_of(const std::optional<Lab>& lab, const Json& event) {
     std::string name = event.value("name", std::string());
     if (kind == "corelet" || kind == "device") name = label(lab, name);
     return fmt::format(
-        "{:%Y-%m-%d %H:%M:%S}.{:03}  seen by {:<3} {:<10} {} {}: {} -> {}{}\n",
+        "{:%Y-%m-%d %H:%M:%S}.{:03}  seen by {:<3} {:<10} {} {}: {} -> {}{}",
         fmt::gmtime(static_cast<std::time_t>(ms / 1000)), ms % 1000,
         label(lab, event.value("corelet", std::string())), event.value("level", std::string()), kind, name,
         event.value("from", std::string()), event.value("to", std::string()),
         event.value("reason", std::string()).empty() ? "" : ", " + event.value("reason", std::string()));
 }
 
-void print_events(const Context& context, const std::optional<Lab>& lab, const Json& answer) {
-    for (const Json& event : answer.value("events", Json::array())) {
-        std::string const line = context.json ? event.dump() + "\n" : line_of(lab, event);
-        std::fputs(line.c_str(), stdout);
-    }
-    std::fflush(stdout);
+std::string lines_of(const std::optional<Lab>& lab, const Json& answer) {
+    std::string out;
+    for (const Json& event : answer.value("events", Json::array())) out += line_of(lab, event) + "\n";
+    return out;
 }
 
 // Nothing is kept for a follower: it asks again with the numbers up to which it has been told. Each corelet's ring
@@ -60,7 +58,9 @@ Task<Result<void>> follow(Env& env, Reach reach, const Context* context, std::op
         // Whoever watches a mesh that comes and goes wants to see it come back.
         if (!answer && !question.contains("after")) co_return std::unexpected(answer.error());
         if (answer) {
-            print_events(*context, lab, *answer);
+            for (const Json& event : answer->value("events", Json::array()))
+                print_answer(*context, event, [&] { return line_of(lab, event); });
+            std::fflush(stdout);
             question["after"] = answer->value("cursor", Json::object());
         }
         if (std::ferror(stdout) != 0) co_return Result<void>{};
@@ -81,11 +81,9 @@ Result<void> events(const Context& context, const EventsArguments& arguments) {
     auto const lab = context.lab();
     if (arguments.follow) return world->run_until_done(follow(env, std::move(reach), &context, lab, question));
     TRY(Json const answer, run_command(reach, "events", question, k_command_limit, true));
-    if (context.json) {
-        std::printf("%s\n", answer.dump().c_str());
-        return {};
-    }
-    print_events(context, lab, answer);
+    print_answer(context, answer, [&] { return lines_of(lab, answer); });
+    if (context.json) return {};
+    std::fflush(stdout);  // before what is said on the other stream
     for (const Json& id : answer.value("silent", Json::array()))
         std::fprintf(stderr, "corelet %s did not answer: what it saw is missing\n",
                      label(lab, id.get<std::string>()).c_str());

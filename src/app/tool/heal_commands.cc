@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "app/tool/context.h"
 #include "app/tool/tool_world.h"
@@ -44,13 +43,10 @@ Result<void> limit(const Context& context, const HealArguments& arguments) {
     }
     TRY(Reach const reach, context.reach());
     TRY(Json const now, run_command(reach, "healing.limit", request, k_command_limit, true));
-    if (context.json) {
-        std::printf("%s\n", now.dump().c_str());
-        return {};
-    }
-    std::printf("rebuilding by each corelet: %s; by all together: %s\n",
-                limit_text(now.value("corelet_bytes_per_second", u64{0})).c_str(),
-                limit_text(now.value("mesh_bytes_per_second", u64{0})).c_str());
+    print_answer(context, now,
+                 fmt::format("rebuilding by each corelet: {}; by all together: {}",
+                             limit_text(now.value("corelet_bytes_per_second", u64{0})),
+                             limit_text(now.value("mesh_bytes_per_second", u64{0}))));
     return {};
 }
 

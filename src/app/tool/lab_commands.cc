@@ -49,10 +49,6 @@ Result<Lab> open_lab(const Context& context) {
     return load_lab(directory);
 }
 
-void tell(const Context& context, const Json& json, const std::string& text) {
-    std::printf("%s\n", context.json ? json.dump().c_str() : text.c_str());
-}
-
 Result<LabPlan> plan_of(const Context& context, const UpArguments& arguments) {
     LabPlan plan;
     TRY(plan.directory, context.directory());
@@ -157,7 +153,7 @@ Result<void> up(const Context& context, const UpArguments& arguments) {
                    {"corelets", lab.members.size()},
                    {"milliseconds", ms},
                    {"health", status.value("health", "")}};
-    tell(context, out, "export CORELET_DIR=" + shell_word(lab.directory));
+    print_answer(context, out, "export CORELET_DIR=" + shell_word(lab.directory));
     return {};
 }
 
@@ -187,8 +183,8 @@ Result<void> kill_members(const Context& context, const MemberArguments& argumen
     TRY(int const signal, parse_signal(arguments.signal));
     TRY(auto const indexes, parse_members(lab, arguments.members));
     for (u32 const index : indexes) TRY_VOID(kill_one(*lab.find(index), signal));
-    tell(context, Json{{"signalled", indexes}, {"signal", arguments.signal}},
-         fmt::format("corelet {}: {}", arguments.members, arguments.signal));
+    print_answer(context, Json{{"signalled", indexes}, {"signal", arguments.signal}},
+                 fmt::format("corelet {}: {}", arguments.members, arguments.signal));
     return {};
 }
 
@@ -219,8 +215,9 @@ Result<void> start(const Context& context, const MemberArguments& arguments) {
     if (lab.tcp) TRY_VOID(raise_network(lab));
     TRY_VOID(start_members(lab, indexes));
     for (u32 const index : indexes) TRY_VOID(wait_until_answering(lab, index, k_process_limit));
-    tell(context, Json{{"started", indexes}, {"empty", arguments.empty}},
-         fmt::format("corelet {} runs{}", arguments.members, arguments.empty ? ", with an empty device" : ""));
+    print_answer(
+        context, Json{{"started", indexes}, {"empty", arguments.empty}},
+        fmt::format("corelet {} runs{}", arguments.members, arguments.empty ? ", with an empty device" : ""));
     return {};
 }
 
@@ -235,9 +232,9 @@ Result<void> insert(const Context& context, const MemberArguments& arguments) {
     TRY(Lab lab, open_lab(context));
     TRY(auto const indexes, parse_bays(arguments.members));
     for (u32 const index : indexes) TRY_VOID(insert_device(lab, index, arguments.same));
-    tell(context, Json{{"inserted", indexes}, {"blank", !arguments.same}},
-         fmt::format("bay {}: a device is in; see it fill: corelet status --dir {}", arguments.members,
-                     lab.directory));
+    print_answer(context, Json{{"inserted", indexes}, {"blank", !arguments.same}},
+                 fmt::format("bay {}: a device is in; see it fill: corelet status --dir {}", arguments.members,
+                             lab.directory));
     return {};
 }
 
@@ -245,8 +242,8 @@ Result<void> pull(const Context& context, const MemberArguments& arguments) {
     TRY(Lab const lab, open_lab(context));
     TRY(auto const indexes, parse_members(lab, arguments.members));
     for (u32 const index : indexes) TRY_VOID(pull_device(lab, index, arguments.keep));
-    tell(context, Json{{"pulled", indexes}, {"kept", arguments.keep}},
-         fmt::format("bay {}: its device is out", arguments.members));
+    print_answer(context, Json{{"pulled", indexes}, {"kept", arguments.keep}},
+                 fmt::format("bay {}: its device is out", arguments.members));
     return {};
 }
 
@@ -272,16 +269,16 @@ Result<void> partition(const Context& context, const MemberArguments& arguments)
     TRY_VOID(cut_network(lab));
     Json out{{"cut_off", indexes}};
     if (!from.empty()) out["cut_from"] = from;
-    tell(context, out,
-         fmt::format("corelets {} and {} no longer reach each other; undo: corelet lab mend", arguments.members,
-                     from.empty() ? "the others" : arguments.from));
+    print_answer(context, out,
+                 fmt::format("corelets {} and {} no longer reach each other; undo: corelet lab mend",
+                             arguments.members, from.empty() ? "the others" : arguments.from));
     return {};
 }
 
 Result<void> mend(const Context& context) {
     TRY(Lab lab, open_lab(context));
     TRY_VOID(undo_partition(lab));
-    tell(context, Json{{"cut_off", Json::array()}}, "all corelets reach each other");
+    print_answer(context, Json{{"cut_off", Json::array()}}, "all corelets reach each other");
     return {};
 }
 
@@ -295,9 +292,9 @@ Result<void> down(const Context& context, const MemberArguments& arguments) {
         wipe_lab(lab);
     else
         TRY_VOID(save_lab(lab));
-    tell(context, Json{{"down", true}, {"wiped", arguments.wipe}},
-         arguments.wipe ? "the lab is gone"
-                        : "the lab is down; start it again: corelet lab up --dir " + lab.directory);
+    print_answer(context, Json{{"down", true}, {"wiped", arguments.wipe}},
+                 arguments.wipe ? "the lab is gone"
+                                : "the lab is down; start it again: corelet lab up --dir " + lab.directory);
     return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "app/tool/json_file.h"
 #include "app/tool/lab_network.h"
 #include "base/json.h"
 #include "node/gossip_link.h"
@@ -61,20 +62,13 @@ bool is_lab(const std::string& directory) {
 }
 
 Result<Lab> load_lab(const std::string& directory) {
-    std::string const path = directory + "/" + k_lab_file;
-    auto const text = read_file(path);
-    if (!text && text.error().code == Code::kNotFound)
+    auto lab =
+        parse_json_file(directory + "/" + k_lab_file, [&](const Json& json) { return parse_lab(json, directory); });
+    if (!lab && lab.error().code == Code::kNotFound)
         return fail(Code::kNotFound,
                     fmt::format("there is no lab in '{}'; start one: corelet lab up --corelets 8 --dir {}",
                                 directory, directory));
-    if (!text) return std::unexpected(text.error());
-    try {
-        auto lab = parse_lab(Json::parse(*text), directory);
-        if (lab) return lab;
-        return fail(Code::kCorrupt, fmt::format("'{}': {}", path, lab.error().message));
-    } catch (const Json::exception& error) {
-        return fail(Code::kCorrupt, fmt::format("'{}' does not parse: {}", path, error.what()));
-    }
+    return lab;
 }
 
 Result<void> save_lab(const Lab& lab) {

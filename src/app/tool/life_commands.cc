@@ -23,10 +23,6 @@ struct LifeArguments {
 
 constexpr Duration k_departure_look_every = 500_ms;
 
-void print_done(const Context& context, const Json& result, const std::string& text) {
-    std::printf("%s\n", context.json ? result.dump().c_str() : text.c_str());
-}
-
 std::string joined(const Json& words, const char* between) {
     std::string out;
     for (const Json& word : words) out += (out.empty() ? "" : between) + word.get<std::string>();
@@ -72,7 +68,7 @@ Result<void> drain(const Context& context, const LifeArguments& arguments) {
         TRY(auto world, make_tool_world());
         TRY(found, world->run_until_done(await_empty(&world->env(), reach, id, limit, !context.json)));
     }
-    print_done(context, found, drain_sentence(found, arguments.corelet));
+    print_answer(context, found, drain_sentence(found, arguments.corelet));
     return {};
 }
 
@@ -80,7 +76,7 @@ Result<void> undrain(const Context& context, const LifeArguments& arguments) {
     TRY(Reach const reach, context.reach());
     TRY(std::string const id, resolve_corelet(context, reach, arguments.corelet));
     TRY(Json const done, run_command(reach, "corelet.undrain", Json{{"id", id}}, k_command_limit, true));
-    print_done(context, done, fmt::format("corelet {} stays, and takes its share again", arguments.corelet));
+    print_answer(context, done, fmt::format("corelet {} stays, and takes its share again", arguments.corelet));
     return {};
 }
 
@@ -99,7 +95,7 @@ Result<void> remove(const Context& context, const LifeArguments& arguments) {
     TRY(std::string const id, resolve_corelet(context, reach, arguments.corelet));
     Json const request{{"id", id}, {"force", arguments.force}};
     TRY(Json const done, run_command(reach, "corelet.remove", request, k_command_limit, false));
-    print_done(context, done, removal_sentence(done, arguments.corelet));
+    print_answer(context, done, removal_sentence(done, arguments.corelet));
     return {};
 }
 
@@ -115,9 +111,9 @@ Result<void> cordon(const Context& context, const LifeArguments& arguments, bool
     TRY(std::string const id, resolve_corelet(context, reach, arguments.corelet));
     const char* const command = cordoned ? "corelet.cordon" : "corelet.uncordon";
     TRY(Json const done, run_command(reach, command, Json{{"id", id}}, k_command_limit, true));
-    print_done(context, done,
-               cordoned ? cordon_sentence(done, arguments.corelet)
-                        : fmt::format("corelet {} takes its share again", arguments.corelet));
+    print_answer(context, done,
+                 cordoned ? cordon_sentence(done, arguments.corelet)
+                          : fmt::format("corelet {} takes its share again", arguments.corelet));
     return {};
 }
 
@@ -126,23 +122,24 @@ Result<void> pause(const Context& context, const LifeArguments& arguments) {
     TRY(Reach const reach, context.reach());
     Json const request{{"length_ms", length.ms()}};
     TRY(Json const done, run_command(reach, "healing.pause", request, k_command_limit, true));
-    print_done(context, done,
-               fmt::format("healing is paused for {}; nobody is put out meanwhile; end it earlier: corelet resume",
-                           format_duration(length)));
+    print_answer(
+        context, done,
+        fmt::format("healing is paused for {}; nobody is put out meanwhile; end it earlier: corelet resume",
+                    format_duration(length)));
     return {};
 }
 
 Result<void> resume(const Context& context, const LifeArguments& /*arguments*/) {
     TRY(Reach const reach, context.reach());
     TRY(Json const done, run_command(reach, "healing.resume", Json::object(), k_command_limit, true));
-    print_done(context, done, "healing goes on");
+    print_answer(context, done, "healing goes on");
     return {};
 }
 
-using Act = std::function<Result<void>(const Context&, const LifeArguments&)>;
+using LifeAct = std::function<Result<void>(const Context&, const LifeArguments&)>;
 
 CLI::App* add(CLI::App& app, Context& context, const std::shared_ptr<LifeArguments>& arguments, const char* name,
-              const char* description, Act act) {
+              const char* description, LifeAct act) {
     CLI::App* const command = app.add_subcommand(name, description);
     command->callback([&context, arguments, act] {
         context.action = [&context, arguments, act] { return act(context, *arguments); };
@@ -154,7 +151,7 @@ CLI::App* add(CLI::App& app, Context& context, const std::shared_ptr<LifeArgumen
 
 void add_life_commands(CLI::App& app, Context& context) {
     auto const arguments = std::make_shared<LifeArguments>();
-    auto const of_corelet = [&](const char* name, const char* description, Act act) {
+    auto const of_corelet = [&](const char* name, const char* description, LifeAct act) {
         CLI::App* const command = add(app, context, arguments, name, description, std::move(act));
         command->add_option("corelet", arguments->corelet, "its id, or its number")
             ->required()

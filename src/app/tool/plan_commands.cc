@@ -2,10 +2,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <cstdio>
 
 #include "app/tool/context.h"
+#include "app/tool/pool_options.h"
 #include "app/tool/report.h"
 #include "app/tool/resolve.h"
 #include "app/tool/table.h"
@@ -19,8 +18,7 @@ struct PlanArguments {
     std::string location, size, device_class, id;
     u64 count = 1;
     std::string corelet;
-    std::string pool, redundancy, failure_domain = "corelet", strategy, survive, chunk_size;
-    std::vector<std::string> max_per;
+    PoolOptions pool;
 };
 
 std::string load_text(const Json& load) {
@@ -69,31 +67,30 @@ std::string corelets_table(const Json& plan, const Json& status) {
     return table.to_string();
 }
 
-void print_plan(const Json& plan, const Json& status) {
-    std::printf("If %s:\n", plan.value("change", "").c_str());
-    std::printf("  moves       %s; %s\n", load_text(plan.at("moved")).c_str(), pace_text(plan).c_str());
+std::string plan_text(const Json& plan, const Json& status) {
+    std::string out = fmt::format("If {}:\n", plan.value("change", ""));
+    out += fmt::format("  moves       {}; {}\n", load_text(plan.at("moved")), pace_text(plan));
     if (plan.at("rebuilt").value("fragments", u64{0}) != 0)
-        std::printf("  of these    %s are made again from others\n", load_text(plan.at("rebuilt")).c_str());
+        out += fmt::format("  of these    {} are made again from others\n", load_text(plan.at("rebuilt")));
     if (plan.at("without_a_place").value("fragments", u64{0}) != 0)
-        std::printf("  LOSES       %s find no other place: too few corelets\n",
-                    load_text(plan.at("without_a_place")).c_str());
-    std::printf("  can lose    now %s; meanwhile %s; afterwards %s\n", lose_text(plan.at("before")).c_str(),
-                lose_text(plan.at("during")).c_str(), lose_text(plan.at("after")).c_str());
-    for (const Json& each : plan.at("also")) std::printf("  also        %s\n", each.get<std::string>().c_str());
-    for (const Json& each : plan.at("caveats")) std::printf("  note        %s\n", each.get<std::string>().c_str());
-    if (!plan.value("fits", true)) std::printf("  DOES NOT FIT: see the table\n");
-    std::fputs(corelets_table(plan, status).c_str(), stdout);
+        out += fmt::format("  LOSES       {} find no other place: too few corelets\n",
+                           load_text(plan.at("without_a_place")));
+    out += fmt::format("  can lose    now {}; meanwhile {}; afterwards {}\n", lose_text(plan.at("before")),
+                       lose_text(plan.at("during")), lose_text(plan.at("after")));
+    for (const Json& each : plan.at("also")) out += fmt::format("  also        {}\n", each.get<std::string>());
+    for (const Json& each : plan.at("caveats")) out += fmt::format("  note        {}\n", each.get<std::string>());
+    if (!plan.value("fits", true)) out += "  DOES NOT FIT: see the table\n";
+    return out + corelets_table(plan, status);
 }
 
 Result<void> show(const Context& context, const Reach& reach, Json request) {
     TRY(Json const plan, run_command(reach, "plan", std::move(request), k_command_limit, true));
-    if (context.json) {
-        std::printf("%s\n", plan.dump().c_str());
-        return {};
+    Json status = Json::object();
+    if (!context.json) {
+        TRY(status, run_command(reach, "status", Json::object(), k_command_limit, true));
+        if (auto const lab = context.lab()) order_corelets(status, *lab);
     }
-    TRY(Json status, run_command(reach, "status", Json::object(), k_command_limit, true));
-    if (auto const lab = context.lab()) order_corelets(status, *lab);
-    print_plan(plan, status);
+    print_answer(context, plan, [&] { return plan_text(plan, status); });
     return {};
 }
 
@@ -125,18 +122,8 @@ Result<void> plan_remove(const Context& context, const PlanArguments& arguments)
 
 Result<void> plan_pool(const Context& context, const PlanArguments& arguments) {
     TRY(Reach const reach, context.reach());
-    Json request{{"change", "pool.create"},
-                 {"name", arguments.pool},
-                 {"redundancy", arguments.redundancy},
-                 {"failure_domain", arguments.failure_domain}};
-    if (!arguments.strategy.empty()) request["strategy"] = arguments.strategy;
-    if (!arguments.device_class.empty()) request["device_class"] = arguments.device_class;
-    if (!arguments.survive.empty()) request["survive"] = arguments.survive;
-    if (!arguments.chunk_size.empty()) {
-        TRY(u64 const bytes, parse_size(arguments.chunk_size));
-        request["chunk_bytes"] = bytes;
-    }
-    for (const std::string& text : arguments.max_per) TRY_VOID(add_pool_cap(text, request["max_per"]));
+    TRY(Json request, pool_request(arguments.pool));
+    request["change"] = "pool.create";
     return show(context, reach, std::move(request));
 }
 
@@ -149,22 +136,6 @@ CLI::App* add_plan(CLI::App& app, Context& context, const std::shared_ptr<PlanAr
         context.action = [&context, arguments, act] { return act(context, *arguments); };
     });
     return command;
-}
-
-void add_pool_options(CLI::App& command, PlanArguments& arguments) {
-    command.add_option("name", arguments.pool, "its name")->required()->type_name("NAME");
-    command.add_option("--redundancy", arguments.redundancy, "rep:N copies, or ec:K+M fragments")
-        ->required()
-        ->type_name("rep:N|ec:K+M");
-    command.add_option("--failure-domain", arguments.failure_domain, "corelet, chassis, rack or zone")
-        ->type_name("LEVEL");
-    command.add_option("--strategy", arguments.strategy, "placement strategy")->type_name("NAME");
-    command.add_option("--device-class", arguments.device_class, "only on corelets of this class")
-        ->type_name("CLASS");
-    command.add_option("--chunk-size", arguments.chunk_size, "256K to 64M")->type_name("SIZE");
-    command.add_option("--max-per", arguments.max_per, "at most N fragments of a chunk in one of LEVEL")
-        ->type_name("LEVEL=N");
-    command.add_option("--survive", arguments.survive, "the loss of any one of LEVEL")->type_name("LEVEL");
 }
 
 }  // namespace
@@ -193,7 +164,7 @@ void add_plan_commands(CLI::App& app, Context& context) {
             ->type_name("CORELET");
     CLI::App* const pool = plan->add_subcommand("pool", "a pool is made");
     pool->require_subcommand(1);
-    add_pool_options(*add_plan(*pool, context, arguments, "create", "a pool is made", plan_pool), *arguments);
+    add_pool_options(*add_plan(*pool, context, arguments, "create", "a pool is made", plan_pool), arguments->pool);
 }
 
 }  // namespace corelet::app

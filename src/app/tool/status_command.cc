@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "app/tool/context.h"
 #include "app/tool/report.h"
@@ -12,10 +11,7 @@ Result<void> status(const Context& context) {
     TRY(Reach const reach, context.reach());
     TRY(Json found, run_command(reach, "status", Json::object(), k_command_limit, true));
     if (auto const lab = context.lab()) order_corelets(found, *lab);
-    if (context.json)
-        std::printf("%s\n", found.dump().c_str());
-    else
-        std::fputs(report(found).c_str(), stdout);
+    print_answer(context, found, [&] { return report(found); });
     return {};
 }
 

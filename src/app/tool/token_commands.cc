@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "app/tool/context.h"
+#include "app/tool/json_file.h"
 #include "app/tool/units.h"
 #include "base/base64.h"
 #include "node/join_token.h"
@@ -55,18 +56,11 @@ Result<void> create(const Context& context, const TokenArguments& arguments) {
     TRY(Json const made, run_command(reach, "token.create", request, k_command_limit, false));
     token.expires = WallTime{made.at("expires_unix").get<i64>() * 1'000'000'000};
     if (auto const pin = from_base64(made.value("fingerprint", std::string()))) token.ca_pin = *pin;
-    for (const Json& text : made.at("addresses")) {
-        TRY(Address address, Address::parse(text.get<std::string>()));
-        token.addresses.push_back(std::move(address));
-    }
+    TRY(token.addresses, addresses_from_json(made.at("addresses")));
     std::string const text = encode_token(token);
-    if (context.json) {
-        std::printf(
-            "%s\n",
-            Json{{"token", text}, {"expires_unix", made["expires_unix"]}, {"uses", arguments.uses}}.dump().c_str());
-        return {};
-    }
-    std::printf("%s\n", text.c_str());
+    Json const out{{"token", text}, {"expires_unix", made["expires_unix"]}, {"uses", arguments.uses}};
+    print_answer(context, out, text);
+    if (context.json) return {};
     std::fprintf(stderr, "until %s, for %u; on the new machine: corelet join TOKEN --dir DIR --device PATH\n",
                  format_time(made["expires_unix"].get<i64>()).c_str(), arguments.uses);
     return {};

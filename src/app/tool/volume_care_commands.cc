@@ -161,7 +161,7 @@ std::string reasons(const Json& not_done) {
 }
 
 Result<void> finish(const Context& context, const Care& care, const std::string& sentence) {
-    std::printf("%s\n", context.json ? care_json(care).dump().c_str() : sentence.c_str());
+    print_answer(context, care_json(care), sentence);
     if (care.not_done.empty()) return {};
     return fail(
         Code::kUnavailable,
@@ -248,6 +248,12 @@ void add_map_row(Table& table, const Json& row, const Json& status) {
     table.add(std::move(cells));
 }
 
+std::string map_table(const Json& map, const Json& status) {
+    Table table({"OFFSET", "LENGTH", "KIND", "IN", "SLOT", "COPIES", "CORELETS"});
+    for (const Json& row : map.at("rows")) add_map_row(table, row, status);
+    return table.to_string();
+}
+
 Task<Result<Json>> read_map(Env* env, Reach reach, Json request) {
     ControlClient client(*env, std::move(reach));
     u64 const offset = request.value("offset", u64{0});
@@ -286,13 +292,7 @@ Result<void> show_map(const Context& context, const CareArguments& arguments) {
     }
     TRY(auto world, make_tool_world());
     TRY(Json const map, world->run_until_done(read_map(&world->env(), reach, std::move(request))));
-    if (context.json) {
-        std::printf("%s\n", map.dump().c_str());
-        return {};
-    }
-    Table table({"OFFSET", "LENGTH", "KIND", "IN", "SLOT", "COPIES", "CORELETS"});
-    for (const Json& row : map.at("rows")) add_map_row(table, row, status);
-    std::fputs(table.to_string().c_str(), stdout);
+    print_answer(context, map, [&] { return map_table(map, status); });
     return {};
 }
 

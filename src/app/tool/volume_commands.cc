@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "app/tool/context.h"
 #include "app/tool/report.h"
@@ -22,34 +21,21 @@ struct VolumeArguments {
     std::string nbd;
 };
 
-void print(const Context& context, const Json& result, const std::string& text) {
-    std::printf("%s\n", context.json ? result.dump().c_str() : text.c_str());
-}
-
 Result<void> create(const Context& context, const VolumeArguments& arguments) {
     TRY(u64 const size, parse_size(arguments.size));
     TRY(Reach const reach, context.reach());
     Json request{{"name", arguments.name}, {"size_bytes", size}, {"pool", arguments.pool}};
     TRY(Json const made, run_command(reach, "volume.create", std::move(request), k_command_limit, false));
-    print(context, made,
-          fmt::format("volume {} of {} is in pool {}; serve it: corelet volume attach {}", arguments.name,
-                      format_size(size), arguments.pool, arguments.name));
+    print_answer(context, made,
+                 fmt::format("volume {} of {} is in pool {}; serve it: corelet volume attach {}", arguments.name,
+                             format_size(size), arguments.pool, arguments.name));
     return {};
 }
 
-Result<void> list(const Context& context) {
-    TRY(Reach const reach, context.reach());
-    TRY(Json status, run_command(reach, "status", Json::object(), k_command_limit, true));
-    if (auto const lab = context.lab()) order_corelets(status, *lab);
+// Of a status; without volumes how to make one.
+std::string volumes_table(const Json& status) {
     const Json& volumes = status.at("volumes");
-    if (context.json) {
-        std::printf("%s\n", volumes.dump().c_str());
-        return {};
-    }
-    if (volumes.empty()) {
-        std::printf("no volumes yet; make one: corelet volume create NAME --size 8G --pool POOL\n");
-        return {};
-    }
+    if (volumes.empty()) return "no volumes yet; make one: corelet volume create NAME --size 8G --pool POOL";
     Table table({"VOLUME", "SIZE", "POOL", "OWNER", "URI"});
     for (const Json& volume : volumes)
         table.add(
@@ -57,24 +43,33 @@ Result<void> list(const Context& context) {
              volume.value("owner", Json()).is_string() ? corelet_label(status, volume["owner"].get<std::string>())
                                                        : "-",
              volume.value("uri", "").empty() ? "-" : volume.value("uri", "")});
-    std::fputs(table.to_string().c_str(), stdout);
+    return table.to_string();
+}
+
+Result<void> list(const Context& context) {
+    TRY(Reach const reach, context.reach());
+    TRY(Json status, run_command(reach, "status", Json::object(), k_command_limit, true));
+    if (auto const lab = context.lab()) order_corelets(status, *lab);
+    print_answer(context, status.at("volumes"), [&] { return volumes_table(status); });
     return {};
 }
 
-Result<void> info(const Context& context, const VolumeArguments& arguments) {
-    TRY(Reach const reach, context.reach());
-    TRY(Json const found, run_command(reach, "volume.info", Json{{"name", arguments.name}}, k_command_limit, true));
-    if (context.json) {
-        std::printf("%s\n", found.dump().c_str());
-        return {};
-    }
+std::string info_lines(const Json& found) {
+    std::string out;
     for (auto const& [key, value] : found.items()) {
         bool const is_size = std::string_view(key).ends_with("_bytes") && value.is_number();
         std::string const text = is_size             ? format_size(value.get<u64>())
                                  : value.is_string() ? value.get<std::string>()
                                                      : value.dump();
-        std::printf("%-28s %s\n", key.c_str(), text.c_str());
+        out += fmt::format("{:<28} {}\n", key, text);
     }
+    return out;
+}
+
+Result<void> info(const Context& context, const VolumeArguments& arguments) {
+    TRY(Reach const reach, context.reach());
+    TRY(Json const found, run_command(reach, "volume.info", Json{{"name", arguments.name}}, k_command_limit, true));
+    print_answer(context, found, [&] { return info_lines(found); });
     return {};
 }
 
@@ -94,7 +89,7 @@ Result<void> attach(const Context& context, const VolumeArguments& arguments) {
         request["nbd"] = address.to_string();
     }
     TRY(Json const attached, run_command(reach, "volume.attach", std::move(request), k_attach_limit, true));
-    print(context, attached, attached.value("uri", std::string()));
+    print_answer(context, attached, attached.value("uri", std::string()));
     return {};
 }
 
@@ -102,14 +97,14 @@ Result<void> detach(const Context& context, const VolumeArguments& arguments) {
     TRY(Reach const reach, context.reach());
     TRY(Json const detached,
         run_command(reach, "volume.detach", Json{{"name", arguments.name}}, k_attach_limit, true));
-    print(context, detached, "volume " + arguments.name + " is detached");
+    print_answer(context, detached, "volume " + arguments.name + " is detached");
     return {};
 }
 
 Result<void> remove(const Context& context, const VolumeArguments& arguments) {
     TRY(Reach const reach, context.reach());
     TRY(Json const gone, run_command(reach, "volume.rm", Json{{"name", arguments.name}}, k_command_limit, false));
-    print(context, gone, "volume " + arguments.name + " is removed");
+    print_answer(context, gone, "volume " + arguments.name + " is removed");
     return {};
 }
 
