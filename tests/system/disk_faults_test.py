@@ -4,51 +4,20 @@ import os
 import re
 
 import meshes
-from load import Load
-from meshes import MIB, Failed, SystemTest, socket_of
+from faulty import FaultyTest
+from meshes import MIB, Failed
 
 
-class DiskFaults(SystemTest):
-    def faulty_lab(self, corelets, **options):
-        """A lab whose corelets each look into `faults` in their own directory."""
-        os.environ["CORELET_DISK_FAULTS"] = "faults"
-        self.addCleanup(os.environ.pop, "CORELET_DISK_FAULTS", None)
-        return self.lab(corelets, **options)
-
-    @staticmethod
-    def inject(lab, number, *rules):
-        """These rules and no others; at once, for a file is looked at before each operation."""
-        path = f"{lab.directory}/c{number}/faults"
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write("".join(rule + "\n" for rule in rules))
-        os.rename(path + ".new", path)
-
+class DiskFaults(FaultyTest):
     @staticmethod
     def injected(lab, number):
         """How often so far."""
         return int(re.search(r"injected (\d+) times", lab.corelet(number)["disk_faults"])[1])
 
-    def begin(self, lab, name="v", **options):
-        load = Load(socket_of(lab.volume_status(name)["uri"]), name, 4096, **options)
-        self.addCleanup(load.stop)
-        self.wait_until(lambda: load.acknowledged > 200 or load.errors, "the load runs")
-        return load
-
     def more(self, load, count=200):
         reached = load.acknowledged + count
         self.wait_until(lambda: load.acknowledged >= reached or load.errors, f"{count} more writes are acknowledged", 120)
         self.assertEqual(load.errors, [])
-
-    def finish(self, load):
-        load.stop()
-        load.verify()
-        self.assertEqual(load.errors, [])
-
-    def replica(self, lab, name="v"):
-        """A corelet in the open segment that does not own the volume."""
-        owner = lab.owner(name)
-        info = self.wait_until(lambda: (info := lab.info(name))["standbys"] and info, "a standby is listed")
-        return next(number for number in map(lab.number, info["open_segment"]) if number != owner)
 
     def becomes_failing(self, lab, number, why):
         self.wait_until(lambda: lab.corelet(number)["state"] == "failing" or None, f"corelet {number} is failing", 120)

@@ -1,48 +1,17 @@
 """Health of each part, and the event log, with real processes: a hung process, a device that hangs, is slow or full, a cut link. Each is named
 at its own level (docs/guide/status.md), and a slow device is gone round."""
 import json
-import os
 import subprocess
 import unittest
 
 import meshes
-from load import Load
-from meshes import CORELET, SystemTest, socket_of
+from faulty import FaultyTest
+from meshes import CORELET
 
 NOWHERE = "02:00:00:00:00:01"  # nobody has this address
 
 
-class Health(SystemTest):
-    def faulty_lab(self, corelets, **options):
-        """A lab whose corelets each look into `faults` in their own directory."""
-        os.environ["CORELET_DISK_FAULTS"] = "faults"
-        self.addCleanup(os.environ.pop, "CORELET_DISK_FAULTS", None)
-        return self.lab(corelets, **options)
-
-    @staticmethod
-    def inject(lab, number, *rules):
-        path = f"{lab.directory}/c{number}/faults"
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write("".join(rule + "\n" for rule in rules))
-        os.rename(path + ".new", path)
-
-    def begin(self, lab, name="v", **options):
-        load = Load(socket_of(lab.volume_status(name)["uri"]), name, 4096, **options)
-        self.addCleanup(load.stop)
-        self.wait_until(lambda: load.acknowledged > 200 or load.errors, "the load runs")
-        return load
-
-    def finish(self, load):
-        load.stop()
-        load.verify()
-        self.assertEqual(load.errors, [])
-
-    def replica(self, lab, name="v"):
-        """A corelet in the open segment that does not own the volume; not the first, which is asked for status."""
-        owner = lab.owner(name)
-        info = self.wait_until(lambda: (info := lab.info(name))["standbys"] and info, "a standby is listed")
-        return next(number for number in map(lab.number, info["open_segment"]) if number not in (owner, 1))
-
+class Health(FaultyTest):
     @staticmethod
     def finding(lab, number, part, level):
         return next((f for f in lab.corelet(number)[part]["findings"] if f["level"] == level), None)
@@ -55,7 +24,7 @@ class Health(SystemTest):
         lab = self.lab(5)
         lab.volume("v", redundancy="rep:3", at="1")
         load = self.begin(lab)
-        hung = self.replica(lab)
+        hung = self.replica(lab, besides=[1])  # the first is asked for status
         follower = subprocess.Popen([CORELET, "--json", "--dir", lab.directory, "events", "--follow"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(follower.wait)
         self.addCleanup(follower.kill)
@@ -85,7 +54,7 @@ class Health(SystemTest):
         lab = self.faulty_lab(5)
         lab.volume("v", redundancy="rep:3", at="1")
         load = self.begin(lab)
-        stuck = self.replica(lab)
+        stuck = self.replica(lab, besides=[1])
         self.inject(lab, stuck, "stuck write 1+", "stuck sync 1+")
         finding = self.wait_until(lambda: self.finding(lab, stuck, "device_health", "storing"), "its device is named")
         self.assertIn(finding["state"], ("degraded", "failed"))
@@ -99,7 +68,7 @@ class Health(SystemTest):
         lab = self.faulty_lab(4)
         lab.volume("v", redundancy="rep:3", at="1")
         load = self.begin(lab)
-        full = self.replica(lab)
+        full = self.replica(lab, besides=[1])
         self.inject(lab, full, "full write 1+")
         finding = self.wait_until(lambda: self.finding(lab, full, "device_health", "storing"), "its device is named")
         self.assertEqual(finding["state"], "failed")
