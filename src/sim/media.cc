@@ -76,6 +76,7 @@ void MediaFile::complete_durable(u64 write, u64 offset, usize size) {
 void MediaFile::write_durable(u64 page, std::shared_ptr<PageBytes> bytes) {
     durable_.put(page, std::move(bytes));
     if (!unreadable_.empty()) unreadable_.erase(page);
+    if (!put_at_rest_.empty()) put_at_rest_.erase(page);
 }
 
 void MediaFile::drop_in_flight(u64 write, u64 offset, usize size) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -93,6 +94,8 @@ class MediaFile {
     void flip_bit(u64 offset, u32 bit);
     // A page of other bytes, as a write that went astray leaves it.
     void put_at_rest(u64 offset, Bytes page);
+    // Whether that was done, and the page has not been written since.
+    [[nodiscard]] bool is_as_put(u64 offset) const { return put_at_rest_.contains(offset / k_block_bytes); }
     void make_unreadable(u64 offset, u64 size);  // until written again
     [[nodiscard]] PageMap snapshot() const { return durable_; }
     void roll_back(PageMap snapshot);
@@ -131,6 +134,7 @@ class MediaFile {
     std::shared_ptr<PageBytes> zeros_ = std::make_shared<PageBytes>();
     Pending pending_;
     std::map<u64, u8> unreadable_;  // page -> its sectors that answer with an error
+    std::set<u64> put_at_rest_;     // pages
     u64 next_write_ = 1;
     u64 completions_ = 0;
     std::optional<u64> garbage_seed_;

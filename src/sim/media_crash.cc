@@ -77,6 +77,7 @@ void MediaFile::put_at_rest(u64 offset, Bytes page) {
     CORELET_ASSERT(page.size() == k_block_bytes);
     check_range(offset, page.size());
     std::memcpy(edit_durable(offset / k_block_bytes).data(), page.data(), page.size());
+    put_at_rest_.insert(offset / k_block_bytes);
 }
 
 void MediaFile::make_unreadable(u64 offset, u64 size) {
@@ -92,6 +93,7 @@ void MediaFile::roll_back(PageMap snapshot) {
     durable_ = std::move(snapshot);
     pending_.clear();
     unreadable_.clear();
+    put_at_rest_.clear();
 }
 
 void MediaFile::fill_with_garbage(u64 garbage_seed) {

@@ -164,6 +164,10 @@ TEST_F(Disks, FaultsAtRest) {
     EXPECT_EQ(value(3), -1) << "another page's bytes";
     media().put_at_rest(3 * k_block_bytes, media().read_durable(0, k_block_bytes).bytes());
     EXPECT_EQ(value(3), 5);
+    EXPECT_TRUE(media().is_as_put(3 * k_block_bytes));
+    EXPECT_FALSE(media().is_as_put(0));
+    write(3, 5, Durability::kDurable);
+    EXPECT_FALSE(media().is_as_put(3 * k_block_bytes)) << "written since, if with the same bytes";
     media().make_unreadable(2 * k_block_bytes + 512, 512);
     EXPECT_EQ((*world.run(node, file->read(2 * k_block_bytes, k_block_bytes))).error().code, Code::kIo);
     EXPECT_EQ((*world.run(node, file->read(0, 4 * k_block_bytes))).error().code, Code::kIo);

@@ -207,7 +207,8 @@ void FaultAtlas::rot_strays(usize holder, usize member) {
 
 bool FaultAtlas::is_there(const Rot& rot) const {
     const sim::MediaFile* const device = device_of(rot.index);
-    return device && crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc;
+    return device && device->is_as_put(rot.offset) &&
+           crc32c(device->read_durable(rot.offset, k_block_bytes).bytes()) == rot.crc;
 }
 
 // What has been written anew meanwhile stays.
