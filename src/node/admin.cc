@@ -321,6 +321,17 @@ Task<Result<Json>> volume_detach(NodeServices& node, Json arguments) {
     co_return fail(Code::kTimeout, "volume '" + name + "' is detached; its last owner has not let go yet");
 }
 
+// A new door at a client's side; those before it are let in no more.
+Task<Result<Json>> volume_door(NodeServices& node, Json arguments) {
+    std::string const name = text_argument(arguments, "name");
+    auto const change = [](pb::Volume& volume) -> Result<void> {
+        volume.set_door(volume.door() + 1);
+        return {};
+    };
+    CO_TRY(pb::Volume const volume, co_await change_volume(node, name, change));
+    co_return Json{{"name", name}, {"door", volume.door()}, {"attached", volume.attached_to() != 0}};
+}
+
 Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
     std::string const name = text_argument(arguments, "name");
     for (;;) {
@@ -421,6 +432,8 @@ Task<Result<std::string>> run_command(NodeServices& node, std::string name, std:
         result = co_await volume_attach(node, std::move(arguments));
     } else if (name == "volume.detach") {
         result = co_await volume_detach(node, std::move(arguments));
+    } else if (name == "volume.door") {
+        result = co_await volume_door(node, std::move(arguments));
     } else if (name == "volume.rm") {
         result = co_await volume_remove(node, std::move(arguments));
     } else {

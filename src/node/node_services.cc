@@ -148,6 +148,7 @@ Task<Result<void>> NodeServices::start() {
     if (mesh::may_store(config.role))
         volumes = std::make_unique<VolumeHost>(env, config, *catalog, *replica_port, *placement, *maps, *chunks,
                                                *session, store->identity());
+    doors = std::make_unique<DoorKeeper>(env, config, *rpc, *catalog, *maps, volumes.get());
     if (healer) pacer = std::make_unique<HealPacer>(*this);
     start_health();
     follow_map();

@@ -6,6 +6,7 @@
 #include "node/audit_record.h"
 #include "node/config.h"
 #include "node/detours.h"
+#include "node/door_keeper.h"
 #include "node/gossip.h"
 #include "node/heal_pacer.h"
 #include "node/healing_pause.h"
@@ -86,6 +87,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     std::unique_ptr<SessionKeeper> session;
     std::unique_ptr<MapKeeper> keeper;
     std::unique_ptr<VolumeHost> volumes;
+    std::unique_ptr<DoorKeeper> doors;
     std::unique_ptr<HealPacer> pacer;  // where there is a healer
     AuditRecord audit_record;
     HoldingsProof proof;

@@ -74,6 +74,7 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.export_directory = "/exports";
     config.bootstrap = index == 0 && members_[0].generation == 0;
     config.insecure = true;
+    config.admin_key = options_.admin_key;
     if (members_[index].is_of_later_build) config.wire_version = k_wire_version + 1;
     config.out_after = options_.out_after;
     config.segment_target_bytes = options_.segment_target_bytes;

@@ -24,6 +24,7 @@ struct SimMeshOptions {
     Duration audit_every = 60_s;
     u64 cache_bytes = 4 * k_mib;  // of blocks
     u64 page_cache_bytes = 8 * k_mib;
+    std::string admin_key = {};  // the mesh's secret; empty: it has none
     bool two_addresses = false;  // each listens at two ports, which can be lost one by one
     bool mixed = false;  // corelets of this build and of a later one, and at each boot more of the later one
 };

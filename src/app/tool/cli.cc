@@ -79,6 +79,7 @@ int run_cli(int argc, char** argv) {
     add_events_command(app, context);
     add_pool_commands(app, context);
     add_volume_commands(app, context);
+    add_connect_command(app, context);
     add_plan_commands(app, context);
     add_lab_commands(app, context);
     try {

@@ -50,6 +50,7 @@ void add_heal_commands(CLI::App& app, Context& context);
 void add_catalog_commands(CLI::App& app, Context& context);
 void add_token_commands(CLI::App& app, Context& context);
 void add_discover_command(CLI::App& app, Context& context);
+void add_connect_command(CLI::App& app, Context& context);
 void add_bays_command(CLI::App& app, Context& context);
 void add_status_command(CLI::App& app, Context& context);
 void add_events_command(CLI::App& app, Context& context);

@@ -1,0 +1,60 @@
+#include "tests/mesh/door_machine.h"
+
+#include "base/json.h"
+
+namespace corelet {
+
+namespace {
+// As tools do: whoever answers.
+class AnyPeer final : public HelloPolicy {
+  public:
+    [[nodiscard]] Hello local_hello() override { return {}; }
+    [[nodiscard]] Result<void> judge(const Hello& /*remote*/, const PeerContext& /*context*/) override {
+        return {};
+    }
+};
+}  // namespace
+
+// In the main task's frame: when the machine crashes, nobody finds it any more.
+struct DoorMachine::Life {
+    AnyPeer policy;
+    RpcNode rpc;
+    FollowedVolume volume;
+    DoorMachine& door;
+    Life(Env& env, DoorMachine& its, FollowOptions options)
+        : rpc(env, policy, RpcOptions{.insecure = true}), volume(env, rpc, std::move(options)), door(its) {
+        door.volume_ = &volume;
+    }
+    Life(const Life&) = delete;
+    Life& operator=(const Life&) = delete;
+    ~Life() { door.volume_ = nullptr; }
+};
+
+DoorMachine::DoorMachine(SimMesh& mesh, std::string name, std::string volume)
+    : mesh_(mesh),
+      name_(std::move(volume)),
+      key_(mesh.options().admin_key),
+      index_(static_cast<u32>(mesh.world().node_count())),
+      machine_(mesh.world().add_node(std::move(name))) {}
+
+Task<void> DoorMachine::life(Env& env, DoorMachine* door, u64 number) {
+    FollowOptions options;
+    options.volume = door->name_;
+    options.door = number;
+    options.key = door->key_;
+    for (usize i = 0; i < door->mesh_.size(); ++i)
+        options.places.push_back(Address::tcp("c" + std::to_string(i + 1), 7000));
+    Life const life(env, *door, std::move(options));
+    Event never;
+    co_await never.wait();
+}
+
+bool DoorMachine::start() {
+    auto const given = mesh_.command("volume.door", Json{{"name", name_}}.dump());
+    if (!given) return false;
+    u64 const number = Json::parse(*given).value("door", u64{0});
+    machine_.start([this, number](Env& env) { return life(env, this, number); });
+    return mesh_.world().run_until([this] { return volume_ != nullptr; }, 10_s);
+}
+
+}  // namespace corelet
