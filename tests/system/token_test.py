@@ -40,6 +40,9 @@ class Tokens(SystemTest):
         ours = lambda: [c for c in mesh.status()["corelets"] if c["id"] == made["id"] and c["state"] == "up"]
         self.wait_until(ours, "it is in the mesh")
         self.assertEqual(ours()[0]["location"], "z9/r/c")
+        seen = [c for c in lab.status()["corelets"] if c["id"] == made["id"]]
+        self.assertEqual([c["state"] for c in seen], ["up"], "the lab's own status has it too")
+        self.assertIn("4 of 4 up", lab.run("status"))
         self.assertIn("used as often", self.refuse(token).message)
 
     def test_each_refusal_says_why(self):

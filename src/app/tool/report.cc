@@ -264,8 +264,10 @@ void order_corelets(Json& status, const Lab& lab) {
         entry["index"] = member.index;
         ordered.push_back(std::move(entry));
     }
+    // One that has joined from elsewhere is a member like any other.
     for (const Json& corelet : status.at("corelets"))
-        if (!current.contains(corelet.value("id", ""))) retired.push_back(corelet);
+        if (!current.contains(corelet.value("id", "")))
+            (corelet.value("state", "") == "out" ? retired : ordered).push_back(corelet);
     status["corelets"] = std::move(ordered);
     status["retired"] = std::move(retired);
 }

@@ -8,8 +8,9 @@ namespace corelet::app {
 
 inline constexpr usize k_report_lines_max = 12;
 
-// `corelets` in the lab's order, with an `index` each; one that the mesh does not know is `absent`, identities that
-// belong to nobody any more go to `retired`.
+// `corelets` in the lab's order, with an `index` each; one that the mesh does not know is `absent`. Behind them
+// those that have joined from elsewhere, without an index. Identities that are out and belong to nobody any more go
+// to `retired`.
 void order_corelets(Json& status, const Lab& lab);
 // "corelet 3" in a lab, else "corelet" and the id.
 [[nodiscard]] std::string corelet_label(const Json& status, const std::string& id);
