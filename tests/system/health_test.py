@@ -20,11 +20,44 @@ class Health(FaultyTest):
         name = lab.corelet(number)["id"]
         return [e for e in lab.json("events")["events"] if (e["subject"], e["name"], e["level"]) == (subject, name, level)]
 
-    def test_a_process_that_hangs_is_named_as_serving(self):
-        lab = self.lab(5)
-        lab.volume("v", redundancy="rep:3", at="1")
-        load = self.begin(lab)
-        hung = self.replica(lab, besides=[1])  # the first is asked for status
+    def test_a_device_that_is_slow_hangs_or_is_full_and_a_process_that_hangs(self):
+        """How fast a device is shows over windows of five seconds (src/node/device_watch.h): what is found at once is looked at meanwhile, in a second
+        mesh."""
+        lab = self.faulty_lab(6)
+        lab.volume("v", redundancy="rep:3", at="2")
+        load = self.begin(lab, rate=500)
+        other = self.faulty_lab(5, name="other")
+        other.volume("v", redundancy="rep:3", at="1")
+        beside = self.begin(other, rate=500)
+        stuck = self.a_device_that_hangs_is_named_as_storing(other)
+        usual = self.wait_until(lambda: lab.corelet(2)["device_speed"]["writes"]["usual_us"], "it is known how fast the device is")
+        slow = lab.corelet(2)["id"]
+        self.inject(lab, 2, f"slow write 1+ {max(40, usual * 10 // 1000)}ms")
+        self.a_process_that_hangs_is_named_as_serving(other, besides=[1, stuck])  # the first is asked for status
+        finding = self.wait_until(lambda: self.finding(lab, 2, "device_health", "storing"), "it is found to be slow")
+        self.assertEqual(finding["state"], "degraded")
+        self.wait_until(lambda: lab.owner("v") not in (None, 2) and slow not in (info := lab.info("v"))["open_segment"]
+                        and info["standbys"] and not any(slow in standby for standby in info["standbys"]), "log and owner are elsewhere")
+        self.assertEqual(lab.corelet(2)["state"], "up")
+        self.inject(lab, 2)
+        self.a_full_disk_of_the_host_is_named_as_storing(other, besides=[1, stuck])
+        self.finish(beside)
+        self.wait_until(lambda: lab.corelet(2)["device_health"]["state"] == "healthy", "it is as fast as ever, and that is seen")
+        self.finish(load)
+
+    def a_device_that_hangs_is_named_as_storing(self, lab):
+        stuck = self.replica(lab, besides=[1])
+        self.inject(lab, stuck, "stuck write 1+", "stuck sync 1+")
+        finding = self.wait_until(lambda: self.finding(lab, stuck, "device_health", "storing"), "its device is named")
+        self.assertIn(finding["state"], ("degraded", "failed"))
+        self.assertIn(f"device of corelet {stuck}", lab.run("status"))
+        self.inject(lab, stuck)
+        self.wait_until(lambda: lab.corelet(stuck)["device_health"]["state"] == "healthy", "healthy again")
+        self.assertEqual(lab.corelet(stuck)["trouble"], "")
+        return stuck
+
+    def a_process_that_hangs_is_named_as_serving(self, lab, besides):
+        hung = self.replica(lab, besides=besides)
         follower = subprocess.Popen([CORELET, "--json", "--dir", lab.directory, "events", "--follow"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(follower.wait)
         self.addCleanup(follower.kill)
@@ -48,49 +81,14 @@ class Health(FaultyTest):
         self.assertRegex(lab.run("events"), rf"serving +corelet {hung}: healthy -> degraded, ")
         self.wait_until(lambda: lab.corelet(hung)["health"]["state"] == "healthy", "healthy again")
         self.assertEqual(self.events(lab, hung, "device", "storing"), [], "its device had no part in it")
-        self.finish(load)
 
-    def test_a_device_that_hangs_is_named_as_storing(self):
-        lab = self.faulty_lab(5)
-        lab.volume("v", redundancy="rep:3", at="1")
-        load = self.begin(lab)
-        stuck = self.replica(lab, besides=[1])
-        self.inject(lab, stuck, "stuck write 1+", "stuck sync 1+")
-        finding = self.wait_until(lambda: self.finding(lab, stuck, "device_health", "storing"), "its device is named")
-        self.assertIn(finding["state"], ("degraded", "failed"))
-        self.assertIn(f"device of corelet {stuck}", lab.run("status"))
-        self.inject(lab, stuck)
-        self.wait_until(lambda: lab.corelet(stuck)["device_health"]["state"] == "healthy", "healthy again")
-        self.assertEqual(lab.corelet(stuck)["trouble"], "")
-        self.finish(load)
-
-    def test_a_full_disk_of_the_host_is_named_as_storing(self):
-        lab = self.faulty_lab(4)
-        lab.volume("v", redundancy="rep:3", at="1")
-        load = self.begin(lab)
-        full = self.replica(lab, besides=[1])
+    def a_full_disk_of_the_host_is_named_as_storing(self, lab, besides):
+        full = self.replica(lab, besides=besides)
         self.inject(lab, full, "full write 1+")
         finding = self.wait_until(lambda: self.finding(lab, full, "device_health", "storing"), "its device is named")
         self.assertEqual(finding["state"], "failed")
         self.assertIn("No space left on device", finding["reason"])
         self.wait_until(lambda: self.events(lab, full, "device", "storing"), "and in the log")
-        self.finish(load)
-
-    def test_a_slow_device_is_gone_round_and_put_back(self):
-        lab = self.faulty_lab(6)
-        lab.volume("v", redundancy="rep:3", at="2")
-        load = self.begin(lab)
-        usual = self.wait_until(lambda: lab.corelet(2)["device_speed"]["writes"]["usual_us"], "it is known how fast the device is")
-        slow = lab.corelet(2)["id"]
-        self.inject(lab, 2, f"slow write 1+ {max(40, usual * 10 // 1000)}ms")
-        finding = self.wait_until(lambda: self.finding(lab, 2, "device_health", "storing"), "it is found to be slow")
-        self.assertEqual(finding["state"], "degraded")
-        self.wait_until(lambda: lab.owner("v") not in (None, 2) and slow not in (info := lab.info("v"))["open_segment"]
-                        and info["standbys"] and not any(slow in standby for standby in info["standbys"]), "log and owner are elsewhere")
-        self.assertEqual(lab.corelet(2)["state"], "up")
-        self.inject(lab, 2)
-        self.wait_until(lambda: lab.corelet(2)["device_health"]["state"] == "healthy", "it is as fast as ever, and that is seen")
-        self.finish(load)
 
     @unittest.skipUnless(meshes.may_make_networks(), "network namespaces take root and iproute2")
     def test_a_cut_link_is_named_as_reachable(self):
