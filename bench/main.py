@@ -3,7 +3,7 @@
 
     ./dev bench                    all of it (about half an hour; writes 60 GiB, needs 40 GiB of free disk)
     ./dev bench --quick            the same in a few minutes, over less data: not comparable with the targets
-    ./dev bench cpu | latency | kill | owner | witnesses | healing | memory | gossip | map ...     some of it
+    ./dev bench cpu | latency | kill | owner | witnesses | healing | pauses | idle | reprotect | reconstruct | memory | gossip | map ...     some of it
 """
 import argparse
 import json
@@ -15,9 +15,12 @@ import time
 import gaps
 import gossip
 import healing
+import idle
 import load
 import memory
 import mesh_map
+import pauses
+import rebuild
 from lab import BIN, GIB, MIB, Lab
 from load import Load
 
@@ -97,7 +100,8 @@ def latency(options):
 
 
 PARTS = {"cpu": cpu, "latency": latency, "kill": gaps.kill_other, "owner": gaps.kill_owner, "witnesses": gaps.stop_witnesses,
-         "healing": healing.healing, "memory": memory.memory, "gossip": gossip.gossip, "map": mesh_map.mesh_map}
+         "healing": healing.healing, "pauses": pauses.pauses, "idle": idle.idle, "reprotect": rebuild.reprotect,
+         "reconstruct": rebuild.reconstruct, "memory": memory.memory, "gossip": gossip.gossip, "map": mesh_map.mesh_map}
 
 
 def main():
@@ -105,7 +109,7 @@ def main():
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all of them by default")
     parser.add_argument("--quick", action="store_true", help="less data and time; for a look, not for the record")
     parser.add_argument("--policy", help="of the pool: rep:3 or ec:2+1 (cpu and latency take both by default)")
-    parser.add_argument("--only", help="of cpu: write, read, randwrite or randread")
+    parser.add_argument("--only", help="of cpu: write, read, randwrite or randread; of pauses: a word of the case")
     parser.add_argument("--turns", type=int, default=3, help="how often what is timed is repeated (default 3)")
     options = parser.parse_args()
     options.policies = [options.policy] if options.policy else ["rep:3", "ec:2+1"]
