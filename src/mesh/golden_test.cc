@@ -6,6 +6,7 @@
 #include "mesh/map_codec.h"
 #include "mesh/map_delta.h"
 #include "mesh/mesh_testing.h"
+#include "mesh/weight.h"
 
 namespace corelet::mesh {
 namespace {
@@ -32,7 +33,7 @@ Map some_map() {
         corelet.addresses = {"unix:/run/c" + std::to_string(id)};
         corelet.location = {"z1", "r2", "c" + std::to_string(id)};
         corelet.presence = Presence::kUp;
-        corelet.weight = 4;
+        corelet.weight = default_weight(4 * k_gib);  // 4 on the wire
         corelet.capacity_bytes = 4 * k_gib;
         if (id == 0x22) corelet.former = {{CoreletId(0x20), Incarnation(9)}};
         map.corelets.push_back(corelet);

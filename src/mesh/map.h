@@ -73,7 +73,7 @@ struct Corelet {
     Presence presence = Presence::kJoining;
     Duty duty = Duty::kServe;
     bool cordoned = false;  // keeps what it has and gets nothing new, as long as the others are enough
-    u32 weight = 0;         // its share of data, in no unit; by default its capacity in GiB
+    u32 weight = 0;         // its share of data, in no unit; by default by its capacity (weight.h)
     u64 capacity_bytes = 0;
     std::string device_class;            // "hdd", "ssd", what its operator says; a name, or empty
     std::vector<FormerIdentity> former;  // oldest first

@@ -1,5 +1,7 @@
 #include "mesh/map_message.h"
 
+#include "mesh/weight.h"
+
 namespace corelet::mesh {
 namespace {
 
@@ -34,6 +36,7 @@ void clear_known(pb::Corelet& message) {
     message.clear_former();
     message.clear_device_class();
     message.clear_cordoned();
+    message.clear_fine_weight();
 }
 
 void clear_known(pb::Pool& message) {
@@ -77,7 +80,8 @@ void encode(const Corelet& from, pb::Corelet& to) {
     to.set_role(static_cast<u32>(from.role));
     to.set_presence(static_cast<u32>(from.presence));
     to.set_duty(static_cast<u32>(from.duty));
-    to.set_weight(from.weight);
+    to.set_weight(weight_in_gib(from.weight));
+    if (weight_from_gib(to.weight(), from.capacity_bytes) != from.weight) to.set_fine_weight(from.weight);
     to.set_capacity_bytes(from.capacity_bytes);
     to.set_device_class(from.device_class);
     to.set_cordoned(from.cordoned);
@@ -101,8 +105,8 @@ Result<Corelet> decode(pb::Corelet& from) {
     to.role = static_cast<Role>(role);
     to.presence = static_cast<Presence>(presence);
     to.duty = static_cast<Duty>(duty);
-    to.weight = from.weight();
     to.capacity_bytes = from.capacity_bytes();
+    to.weight = from.fine_weight() != 0 ? from.fine_weight() : weight_from_gib(from.weight(), to.capacity_bytes);
     to.device_class = from.device_class();
     to.cordoned = from.cordoned();
     for (const pb::FormerIdentity& former : from.former()) {

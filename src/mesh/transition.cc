@@ -8,6 +8,7 @@
 #include "mesh/spares.h"
 #include "mesh/strategy.h"
 #include "mesh/thin_rows.h"
+#include "mesh/weight.h"
 
 namespace corelet::mesh {
 namespace {
@@ -280,10 +281,6 @@ Map first_map(MeshId mesh) {
     map.mesh = mesh;
     map.epoch = MapEpoch(1);
     return map;
-}
-
-u32 default_weight(u64 capacity_bytes) {
-    return static_cast<u32>(std::clamp<u64>(capacity_bytes / k_gib, 1, k_weight_max));
 }
 
 bool is_drained(const Map& map, CoreletId id) {

@@ -111,9 +111,6 @@ using MapEvent = std::variant<CoreletJoined, CoreletUp, CoreletDown, CoreletOut,
 // The first map of a mesh: epoch 1, nobody in it.
 [[nodiscard]] Map first_map(MeshId mesh);
 
-// One unit a GiB, at least 1.
-[[nodiscard]] u32 default_weight(u64 capacity_bytes);
-
 // No table of any pool names it: its drain is complete.
 [[nodiscard]] bool is_drained(const Map& map, CoreletId id);
 

@@ -2,6 +2,7 @@
 
 #include "base/prng.h"
 #include "mesh/mesh_testing.h"
+#include "mesh/weight.h"
 
 namespace corelet::mesh {
 namespace {
@@ -18,7 +19,7 @@ TEST(Transition, JoinsAndComesUp) {
     map = after(map, CoreletJoined{make_corelet(7)});
     EXPECT_EQ(map.epoch, MapEpoch(2));
     EXPECT_EQ(map.find(CoreletId(7))->state(), State::kJoining);
-    EXPECT_EQ(map.find(CoreletId(7))->weight, 100u);
+    EXPECT_EQ(map.find(CoreletId(7))->weight, default_weight(100 * k_gib));
     EXPECT_EQ(error_of(map, CoreletJoined{make_corelet(7)}), Code::kExists);
     map = after(map, CoreletUp{CoreletId(7), Incarnation(1), {}});
     EXPECT_EQ(map.find(CoreletId(7))->state(), State::kUp);
