@@ -95,6 +95,7 @@ Task<bool> Healer::rebuild_all(PoolId pool, mesh::TablePtr table, std::vector<Mi
             rate_.end();
         co_return true;
     }
+    if (room_.waits(free_bytes(), env_.clock.now())) co_return false;
     log_info(env_.log, "heal.round",
              [&] { return std::to_string(missing.size()) + " fragments are missing here"; });
     rate_.begin(env_.clock.now());
@@ -123,16 +124,26 @@ Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u
     Permit const permit(slots_, 1);  // both taken by the round
     Permit const room(memory_, memory);
     auto const rebuilt = co_await rebuild_one(pool, table, missing);
-    if (rebuilt) co_return;
+    if (rebuilt) {
+        room_.took();
+        co_return;
+    }
     // A full or failing device takes none of the others either: what they are made of is not read for nothing.
     Code const code = rebuilt.error().code;
     *hopeless = *hopeless || code == Code::kNoSpace || (code == Code::kIo && store_.is_failing());
+    if (code == Code::kNoSpace) room_.refused(missing.bytes(), free_bytes(), env_.clock.now());
     // Denied by everybody, strays included: former tables lead to nothing more, so it keeps nobody from being
     // clean.
     if (code == Code::kUnknown) co_return;
     if (++*failed <= k_failures_told)
         log_info(env_.log, "heal.not_rebuilt",
                  [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
+}
+
+u64 Healer::free_bytes() const {
+    SpaceUse const space = store_.space();
+    u64 const taken = space.used_bytes + space.reserved_bytes + space.system_reserve_bytes / 2;
+    return space.capacity_bytes - std::min(space.capacity_bytes, taken);
 }
 
 Task<void> Healer::keep_pace(u64 bytes) {

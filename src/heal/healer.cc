@@ -109,6 +109,7 @@ HealStatus Healer::status() const {
         status.fragments_missing += left.fragments;
     }
     status.bytes_left = bytes_left();
+    status.full = room_.is_full() && status.bytes_left != 0;
     status.damaged = damaged_.size();
     u64 const held = store_.space().used_bytes;
     status.scrub_bytes_per_second = scrub_.bytes_per_second(held, env_.clock.wall_now());
@@ -135,7 +136,8 @@ std::vector<DegradedChunks> Healer::degraded(usize limit) const {
 Task<void> Healer::run() {
     for (;;) {
         bool const clean = status_.paused || co_await round();
-        Duration const pause = clean ? options_.round_every : 1_s;
+        // Nothing comes of hurrying where there is no room.
+        Duration const pause = clean || room_.is_full() ? options_.round_every : 1_s;
         Duration const jitter{static_cast<i64>(env_.random.below(static_cast<u64>(pause.ns / 4)))};
         bool const woken = co_await wanted_.wait_until(env_.clock, env_.clock.now() + pause + jitter);
         // What woke this one woke all of the mesh, and more of the kind is on its way.

@@ -13,6 +13,7 @@
 #include "heal/inventory.h"
 #include "heal/pace.h"
 #include "heal/rate_meter.h"
+#include "heal/room_watch.h"
 #include "heal/scrub_schedule.h"
 
 namespace corelet {
@@ -60,6 +61,7 @@ struct HealStatus {
     Duration eta{};  // by the rate of the last half minute, or a guess while nothing is rebuilt yet; zero: nothing
                      // is left
     bool paused = false;
+    bool full = false;                  // what is left waits for room on this device
     u64 measured_bytes_per_second = 0;  // rebuilt, as last measured; 0: never yet
 };
 
@@ -175,6 +177,7 @@ class Healer {
     // All of a fragment, from others than `except`, in slices and no faster than the pace.
     [[nodiscard]] Task<Result<Made>> make_fragment(PoolId pool, FragmentId fragment, u64 bytes, CoreletId except);
     [[nodiscard]] Task<void> keep_pace(u64 bytes);
+    [[nodiscard]] u64 free_bytes() const;  // that healing may take
     [[nodiscard]] bool still_wanted(PoolId pool, const mesh::SlotTable& table) const;
 
     // heal_order.cc: what somebody orders, rather than finds by itself
@@ -241,6 +244,7 @@ class Healer {
     std::map<PoolId, Left> left_;
     std::map<PoolId, std::map<std::vector<CoreletId>, u64>> degraded_;  // by pool and holders: so many chunks
     RateMeter rate_;
+    RoomWatch room_;
     Semaphore slots_;
     Semaphore memory_;
     Notify wanted_;

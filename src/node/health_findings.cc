@@ -47,6 +47,14 @@ Finding space_finding(const SpaceUse& space) {
                                          free / k_mib, space.capacity_bytes / k_mib));
 }
 
+Finding room_finding(bool full, u64 fragments, u64 bytes) {
+    if (!full) return Finding::healthy();
+    return Finding::degraded(fmt::format(
+        "no room for {} fragments ({} MiB) that belong here: they stay missing until there is; add a corelet, or "
+        "remove what is not needed",
+        fragments, div_ceil(bytes, k_mib)));
+}
+
 Finding stuck_finding(Duration under_way) {
     if (under_way < k_stuck_after) return Finding::healthy();
     std::string reason = fmt::format("a small write has been under way for {}", short_duration(under_way.ns));

@@ -20,6 +20,8 @@ inline constexpr Duration k_loop_late_told = 10_s;
 
 // Little room is left for clients: full is not broken, and nothing of it fails.
 [[nodiscard]] Finding space_finding(const SpaceUse& space);
+// What is to be rebuilt here finds no room on this device.
+[[nodiscard]] Finding room_finding(bool full, u64 fragments, u64 bytes);
 // A write that has been under way for so long.
 [[nodiscard]] Finding stuck_finding(Duration under_way);
 // Reads that did not verify, or that the device refused, in the last minute.

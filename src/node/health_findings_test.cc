@@ -41,6 +41,13 @@ TEST(HealthFindings, FullIsNotBroken) {
     EXPECT_EQ(space_finding(space), Finding::degraded("full: 0 MiB of 1000 MiB are left for clients"));
 }
 
+TEST(HealthFindings, WhatFindsNoRoomIsCounted) {
+    EXPECT_EQ(room_finding(false, 7, 7 * k_mib).state, HealthState::kHealthy) << "it is on its way";
+    Finding const full = room_finding(true, 7, 7 * k_mib - 1);
+    EXPECT_EQ(full.state, HealthState::kDegraded);
+    EXPECT_TRUE(full.reason.starts_with("no room for 7 fragments (7 MiB) that belong here")) << full.reason;
+}
+
 TEST(HealthFindings, AWriteThatDoesNotReturn) {
     EXPECT_EQ(stuck_finding(1999_ms).state, HealthState::kHealthy);
     EXPECT_EQ(stuck_finding(2_s).state, HealthState::kDegraded);

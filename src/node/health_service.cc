@@ -171,6 +171,10 @@ void HealthService::look_at_device(Findings& out) {
     auto const found = [&](Finding finding) { out.add(device, HealthLevel::kStoring, std::move(finding)); };
     if (!node_.own_trouble.empty()) found(Finding::failed(node_.own_trouble));
     found(space_finding(node_.store->space()));
+    if (node_.healer) {
+        HealStatus const heal = node_.healer->status();
+        found(room_finding(heal.full, heal.fragments_missing, heal.bytes_left));
+    }
     if (writing_since_) found(stuck_finding(env_.clock.now() - *writing_since_));
     if (!errors_.empty())
         found(error_finding(errors_.back().corrupt - errors_.front().corrupt,

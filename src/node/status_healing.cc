@@ -57,6 +57,7 @@ Json own_healing(const NodeServices& node) {
                 {"rate_bytes_per_second", heal.bytes_per_second},
                 {"allowed_bytes_per_second", heal.allowed_bytes_per_second},
                 {"slowed_by", slowed_by(heal)},
+                {"full", heal.full},
                 {"strain_permille", node.pacer ? node.pacer->strain() : 0},
                 {"audits", heal.audits},
                 {"audits_failed", heal.audits_failed},
