@@ -28,6 +28,7 @@ inline constexpr Method k_loads{0x0920};
 inline constexpr Method k_look{0x0921};
 inline constexpr Method k_mend{0x0922};
 inline constexpr Method k_hand_on{0x0923};
+inline constexpr Method k_mend_log{0x0924};
 }  // namespace heal_method
 
 // Who met a fragment that does not verify.

@@ -366,7 +366,8 @@ Result<void> admit_command(const NodeConfig& config, const Request& request, con
     if (request.vouched_for) return {};
     // What corelets ask each other for `status`, `events`, and what a volume refers to; it changes nothing.
     bool const asks = message.command() == "info" || message.command() == "events.own" ||
-                      message.command() == "volume.runs.own" || message.command() == "volume.chunks.own";
+                      message.command() == "volume.runs.own" || message.command() == "volume.chunks.own" ||
+                      message.command() == "volume.log.own";
     if (asks && request.from->role == PeerRole::kCorelet) return {};
     if (!config.admin_key.empty() && same_secret(as_bytes(config.admin_key), as_bytes(message.key()))) return {};
     std::string const why =
@@ -384,6 +385,9 @@ Task<Result<Json>> run_care_command(NodeServices& node, std::string name, Json a
     if (name == "volume.map") co_return co_await volume_map(node, std::move(arguments));
     if (name == "volume.check") co_return co_await volume_check(node, std::move(arguments));
     if (name == "volume.mend") co_return co_await volume_mend(node, std::move(arguments));
+    if (name == "volume.log.check") co_return co_await volume_log_check(node, std::move(arguments));
+    if (name == "volume.log.mend") co_return co_await volume_log_mend(node, std::move(arguments));
+    if (name == "volume.log.own") co_return co_await own_volume_log(node, std::move(arguments));
     if (name == "volume.runs.own") co_return co_await own_volume_runs(node, std::move(arguments));
     if (name == "volume.chunks.own") co_return own_volume_chunks(node, arguments);
     if (name == "plan") co_return co_await plan_change(node, std::move(arguments));

@@ -55,6 +55,8 @@ TEST(AdminKey, CoreletsMayAskEachOtherHowTheyAreAndNoMore) {
     EXPECT_TRUE(attempt("info", {.role = PeerRole::kCorelet}));
     EXPECT_TRUE(attempt("volume.runs.own", {.role = PeerRole::kCorelet}));
     EXPECT_TRUE(attempt("volume.chunks.own", {.role = PeerRole::kCorelet}));
+    EXPECT_TRUE(attempt("volume.log.own", {.role = PeerRole::kCorelet}));
+    EXPECT_EQ(attempt("volume.log.mend", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("volume.mend", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("status", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);
     EXPECT_EQ(attempt("volume.rm", {.role = PeerRole::kCorelet}).error().code, Code::kDenied);

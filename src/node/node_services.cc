@@ -6,6 +6,7 @@
 #include "node/health_service.h"
 #include "node/node.pb.h"
 #include "node/token_service.h"
+#include "node/volume_care.h"
 #include "stream/stream_record.h"
 #include "wire/message.h"
 
@@ -109,6 +110,9 @@ void NodeServices::register_handlers() {
         node_method::k_redeem, [this](Request r) { return redeem_token(*this, std::move(r)); },
         HandlerOptions{.detached = true});
     rpc->register_handler(heal_method::k_fates, [this](Request r) { return on_fates(std::move(r)); });
+    rpc->register_handler(
+        heal_method::k_mend_log, [this](Request r) { return on_mend_log(*this, std::move(r)); },
+        HandlerOptions{.detached = true});
 }
 
 Task<Result<void>> NodeServices::start() {

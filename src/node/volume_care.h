@@ -26,6 +26,9 @@ struct OwnedVolume {
 // {"name", "after", "limit"}: {"chunks": [seq, ...], "total", "left"}; ascending
 [[nodiscard]] Result<Json> own_volume_chunks(NodeServices& node, const Json& arguments);
 
+// {"name"}: {"open": number of the open segment, or 0, "acknowledged": its bytes}
+[[nodiscard]] Task<Result<Json>> own_volume_log(NodeServices& node, Json arguments);
+
 // {"name", "offset", "length"}: {"rows": [...], "next": offset to go on at, or null}
 [[nodiscard]] Task<Result<Json>> volume_map(NodeServices& node, Json arguments);
 // {"name", "after", "verify", "everywhere"}: {"checked", "total", "next": seq to go on after, or null, "found":
@@ -34,6 +37,15 @@ struct OwnedVolume {
 // {"name", "chunks": [seq, ...], "strays": bool}: {"done": n, "bytes": n, "not_done": [{"chunk", "corelet",
 // "why"}]}. Members make what they lack; with `strays` also whoever holds a fragment elsewhere hands it on.
 [[nodiscard]] Task<Result<Json>> volume_mend(NodeServices& node, Json arguments);
+
+// volume_log.cc. {"name", "verify"}: {"segments", "copies", "found": [{"segment", "use", "survivors", "missing":
+// [id], "damaged", "unseen", "narrow": copies that nobody keeps}]}
+[[nodiscard]] Task<Result<Json>> volume_log_check(NodeServices& node, Json arguments);
+// {"name", "segments": [seq, ...], "verify"}: {"not_done": [{"segment", "corelet", "why"}]}, one a copy. The owner
+// lets go of them.
+[[nodiscard]] Task<Result<Json>> volume_log_mend(NodeServices& node, Json arguments);
+// By the corelet that carries out volume_log_mend, to the owner.
+[[nodiscard]] Task<Result<Reply>> on_mend_log(NodeServices& node, Request request);
 
 // A row of the map: one run of blocks and where it is, by what its owner, the catalog and the map say.
 struct MapRow {

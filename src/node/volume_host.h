@@ -64,6 +64,9 @@ class VolumeHost final : public PoolSpace {
     // This corelet can serve nothing any more (its device failed, or has forgotten promises): every stream is given
     // up, none taken.
     [[nodiscard]] Task<void> retire();
+    // Lets go of these segments of the log, of which copies are gone: rolls away, packs, replaces standbys.
+    // kNotOwner: the volume is not served here. kTimeout: some are still listed.
+    [[nodiscard]] Task<Result<void>> mend_log(std::string name, std::vector<u64> segments);
     void wake() { wanted_.notify_one(); }
     [[nodiscard]] u32 free_permille(PoolId pool) const override;
     [[nodiscard]] bool may_write(PoolId pool) const override;

@@ -1,6 +1,7 @@
 #include "stream/replica_server.h"
 
 #include "base/fault_point.h"
+#include "stream/segment_scan.h"
 #include "stream/stream.pb.h"
 #include "wire/message.h"
 
@@ -8,7 +9,6 @@ namespace corelet {
 
 namespace {
 
-constexpr u64 k_scan_bytes = k_mib;
 constexpr u64 k_read_bytes_max = 16 * k_mib;
 constexpr usize k_verified_blocks_max = 64 * k_mib / k_block_bytes;  // what is longer is not adopted
 constexpr usize k_verified_segments_max = 64;
@@ -72,12 +72,14 @@ ReplicaServer::ReplicaServer(Env& env, Store& store, RpcNode& rpc, StreamTimes t
     rpc_.register_handler(stream_method::k_seal, [this](Request r) { return seal(std::move(r)); }, whole);
     rpc_.register_handler(stream_method::k_adopt, [this](Request r) { return adopt(std::move(r)); }, whole);
     rpc_.register_handler(stream_method::k_drop, [this](Request r) { return drop(std::move(r)); }, whole);
+    rpc_.register_handler(stream_method::k_look, [this](Request r) { return look(std::move(r)); });
 }
 
 ReplicaServer::~ReplicaServer() {
-    for (Method method : {stream_method::k_prepare, stream_method::k_append, stream_method::k_heartbeat,
-                          stream_method::k_release, stream_method::k_fence, stream_method::k_read,
-                          stream_method::k_seal, stream_method::k_drop, stream_method::k_adopt})
+    for (Method method :
+         {stream_method::k_prepare, stream_method::k_append, stream_method::k_heartbeat, stream_method::k_release,
+          stream_method::k_fence, stream_method::k_read, stream_method::k_seal, stream_method::k_drop,
+          stream_method::k_adopt, stream_method::k_look})
         rpc_.unregister_handler(method);
 }
 
@@ -103,33 +105,16 @@ Task<Result<void>> ReplicaServer::scan(ReplicaPtr replica) {
     Permit const lock = co_await replica->scanning.lock();
     if (replica->scanned) co_return {};
     CO_TRY(SegmentInfo info, store_.segment_info(replica->id));
-    u64 const limit = info.sealed ? info.end : info.capacity_bytes;
-    u64 want = k_scan_bytes;
-    for (u64 offset = 0; offset < limit;) {
-        CO_TRY(BufferChain chain,
-               co_await store_.read_segment(replica->id, offset, std::min(want, limit - offset), IoClass::kClient));
-        Buffer const bytes = chain.flatten();
-        u64 at = 0;
-        bool ended = false;
-        while (at < bytes.size()) {
-            auto const record = decode_record(bytes.slice(at), replica->id, replica->salt, offset + at);
-            if (!record && record.error().code == Code::kInvalid && record.error().detail <= limit - offset - at) {
-                want = std::max(k_scan_bytes, record.error().detail);
-                ended = at == 0 && record.error().detail <= bytes.size();
-                break;
-            }
-            if (!record || !replica->core.restore(record->header)) {
-                ended = true;
-                break;
-            }
-            at += record->header.size_bytes();
-        }
-        offset += at;
-        if (ended) break;
-    }
+    CO_TRY_VOID(co_await scan_segment(&store_, std::move(info), &replica->core, IoClass::kClient));
     replica->durable_end = replica->core.end_bytes();
     replica->scanned = true;
     co_return {};
+}
+
+std::optional<u64> ReplicaServer::durable_end(SegmentId segment) const {
+    auto const found = replicas_.find(segment);
+    if (found == replicas_.end() || !found->second->scanned) return std::nullopt;
+    return found->second->durable_end;
 }
 
 Task<Result<Reply>> ReplicaServer::prepare(Request request) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 
 #include "device/store.h"
@@ -14,6 +15,10 @@
 
 namespace corelet {
 
+namespace pb {
+class SegmentLook;
+}
+
 namespace stream_method {
 inline constexpr Method k_prepare{0x0701};
 inline constexpr Method k_append{0x0702};
@@ -24,6 +29,7 @@ inline constexpr Method k_read{0x0706};
 inline constexpr Method k_seal{0x0707};
 inline constexpr Method k_drop{0x0708};
 inline constexpr Method k_adopt{0x0709};
+inline constexpr Method k_look{0x0612};
 }  // namespace stream_method
 
 class ReplicaServer {
@@ -57,6 +63,12 @@ class ReplicaServer {
     [[nodiscard]] Task<Result<Reply>> seal(Request request);
     [[nodiscard]] Task<Result<Reply>> drop(Request request);
     [[nodiscard]] Task<Result<Reply>> adopt(Request request);
+    // Of a replica that was opened since the mount: all before it is on media.
+    [[nodiscard]] std::optional<u64> durable_end(SegmentId segment) const;
+    // replica_look.cc
+    [[nodiscard]] Task<Result<Reply>> look(Request request);
+    [[nodiscard]] Task<Result<void>> look_at(SegmentId id, bool verify, pb::SegmentLook* look);
+    [[nodiscard]] Result<void> look_at_adopted(SegmentId id, pb::SegmentLook* look) const;
     static void note_verified(Replica& replica, u64 offset, const std::vector<u32>& block_crcs);
     void keep_verified(SegmentId segment, u64 end_bytes);
     [[nodiscard]] std::vector<u32> take_verified(SegmentId segment, u64 end_bytes);

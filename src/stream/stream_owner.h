@@ -82,6 +82,9 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] u64 committed_horizon() const { return record_->value().horizon(); }
     // A segment of this number is in the stream's committed record.
     [[nodiscard]] bool lists(u64 seq) const;
+    // Standbys of these numbers are withdrawn and others listed: not all of their replicas have them. What is open
+    // or ended by now stays.
+    void replace_standbys(const std::vector<u64>& seqs);
     // Membership's verdicts: a standby with such a replica is replaced, an open one rolls.
     void corelet_lost(CoreletId corelet);
 
@@ -191,6 +194,7 @@ class StreamOwner final : public LogStream {
     };
     std::map<CoreletId, Refusal> unfit_;  // refused to prepare lately: others first, until then
     std::set<u64> preparing_;
+    std::set<u64> unwanted_;    // standbys to be withdrawn
     std::set<u64> withdrawn_;   // their delisting was proposed: never used, whatever becomes of it (protocols 5.6)
     std::set<u64> unreserved_;  // prepared from the reserve of a full pool, no room kept for their packed form
     std::optional<Instant> stuck_since_;

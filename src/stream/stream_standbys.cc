@@ -83,10 +83,17 @@ bool StreamOwner::is_ending(u64 seq) const {
     return std::any_of(ends_.begin(), ends_.end(), [&](const StatedEnd& end) { return end.seq == seq; });
 }
 
+void StreamOwner::replace_standbys(const std::vector<u64>& seqs) {
+    std::erase_if(unwanted_, [&](u64 seq) { return !lists(seq); });
+    for (u64 seq : seqs)
+        if (lists(seq)) unwanted_.insert(seq);
+    standby_wanted_.notify_one();
+}
+
 bool StreamOwner::must_withdraw(const pb::Segment& segment) const {
     if (segment.state() == pb::Segment::ENDED || is_ending(segment.seq())) return false;
     if (core_.open_segment() && core_.open_segment()->id.seq == segment.seq()) return false;
-    if (withdrawn_.contains(segment.seq())) return true;
+    if (withdrawn_.contains(segment.seq()) || unwanted_.contains(segment.seq())) return true;
     if (unreserved_.contains(segment.seq()) && !no_space_) return true;
     // Activated for nothing: a narrow one that waits, listed, is one that the mesh may not lose.
     bool const narrow = static_cast<u32>(segment.replicas_size()) < deps_.placement.policy(pool()).width;
@@ -142,6 +149,7 @@ Task<Result<void>> StreamOwner::withdraw_bad_standbys() {
         };
         CO_TRY_VOID(co_await record_->update(change, catalog_deadline()));
         withdrawn_.erase(seq);
+        unwanted_.erase(seq);
         unreserved_.erase(seq);
         for (CoreletId replica : standby.replicas) scope_.spawn(drop_replica(replica, standby.id));
     }

@@ -56,6 +56,8 @@ class VolumeCare(SystemTest):
         self.assertGreater(whole["chunks_checked"], 0)
         self.assertEqual(whole["fragments_checked"], 3 * whole["chunks_checked"])
         self.assertIn("found 0 missing, 0 damaged", lab.run("volume", "repair", "v"))
+        self.assertEqual((whole["log"]["found"], whole["log"]["not_fixed"]), (0, []))
+        self.assertGreater(whole["log"]["copies_checked"], whole["log"]["segments_checked"], "the open one has more than one")
         # Nothing lies elsewhere, and a dry run changes nothing.
         still = lab.json("volume", "rebalance", "v", "--dry-run")
         self.assertEqual((still["found"], still["by_corelet"]), (0, []))

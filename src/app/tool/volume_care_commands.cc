@@ -24,8 +24,9 @@ struct CareArguments {
     bool dry_run = false;
 };
 
-constexpr usize k_chunks_at_once = 8;  // mended by one call
-constexpr Duration k_patience = 60_s;  // with a volume that goes from one owner to another meanwhile
+constexpr usize k_chunks_at_once = 8;      // mended by one call
+constexpr usize k_segments_at_once = 256;  // the same
+constexpr Duration k_patience = 60_s;      // with a volume that goes from one owner to another meanwhile
 constexpr Duration k_pause = 500_ms;
 constexpr Duration k_care_limit = 120_s;  // of one call
 constexpr usize k_reasons_max = 8;
@@ -47,6 +48,33 @@ struct Found {
     u64 survivors = 0;
 };
 
+// Of the log: each copy of a segment counts once. Those that nobody was asked to keep are missing.
+struct LogCounts {
+    u64 segments = 0, copies = 0;
+    u64 missing = 0, damaged = 0, unseen = 0;
+    std::vector<u64> wanting;  // segments that lack any
+    Json not_done = Json::array();
+
+    [[nodiscard]] u64 found() const { return missing + damaged + unseen; }
+    [[nodiscard]] u64 fixed() const { return found() - std::min<u64>(found(), not_done.size()); }
+    void take(const Json& finding) {
+        missing += finding.at("missing").size() + finding.value("narrow", u64{0});
+        damaged += finding.at("damaged").size();
+        unseen += finding.at("unseen").size();
+        wanting.push_back(finding.value("segment", u64{0}));
+    }
+    [[nodiscard]] Json to_json() const {
+        return Json{{"segments_checked", segments},
+                    {"copies_checked", copies},
+                    {"found", found()},
+                    {"missing", missing},
+                    {"damaged", damaged},
+                    {"out_of_reach", unseen},
+                    {"fixed", fixed()},
+                    {"not_fixed", not_done}};
+    }
+};
+
 // What was looked at, what was found, and what became of it. A fragment counts once: missing, damaged or astray.
 struct Care {
     std::string name;
@@ -59,6 +87,7 @@ struct Care {
     std::vector<Found> chunks;
     u64 bytes = 0;
     Json not_done = Json::array();
+    LogCounts log;
 
     [[nodiscard]] u64 found() const { return strays ? astray : missing + damaged + unseen; }
     void take(const Json& finding) {
@@ -113,8 +142,30 @@ Task<Result<void>> mend_all(Env* env, ControlClient* client, Care* care) {
     co_return Result<void>{};
 }
 
+// Before the chunks: what the log lets go of is packed into some.
+Task<Result<void>> mend_log(Env* env, ControlClient* client, Care* care) {
+    Json check{{"name", care->name}, {"verify", care->verify}};
+    CO_TRY(Json const answer, co_await ask(env, client, "volume.log.check", std::move(check)));
+    LogCounts& log = care->log;
+    log.segments = answer.value("segments", u64{0});
+    log.copies = answer.value("copies", u64{0});
+    for (const Json& finding : answer.at("found")) log.take(finding);
+    tell(*care, fmt::format("checked {} segments of the log, found {} copies that are not whole", log.segments,
+                            log.found()));
+    for (usize at = 0; at < log.wanting.size(); at += k_segments_at_once) {
+        auto const first = log.wanting.begin() + static_cast<std::ptrdiff_t>(at);
+        auto const last =
+            first + static_cast<std::ptrdiff_t>(std::min(log.wanting.size() - at, k_segments_at_once));
+        Json request{{"name", care->name}, {"segments", std::vector<u64>(first, last)}, {"verify", care->verify}};
+        CO_TRY(Json const mended, co_await ask(env, client, "volume.log.mend", std::move(request)));
+        for (const Json& each : mended.at("not_done")) log.not_done.push_back(each);
+    }
+    co_return Result<void>{};
+}
+
 Task<Result<void>> care_for(Env* env, Reach reach, Care* care, bool mend) {
     ControlClient client(*env, std::move(reach));
+    if (!care->strays) CO_TRY_VOID(co_await mend_log(env, &client, care));
     CO_TRY_VOID(co_await check_all(env, &client, care));
     if (mend) CO_TRY_VOID(co_await mend_all(env, &client, care));
     co_return Result<void>{};
@@ -134,6 +185,7 @@ Json care_json(const Care& care) {
         out["damaged"] = care.damaged;
         out["out_of_reach"] = care.unseen;
         out["verified"] = care.verify;
+        out["log"] = care.log.to_json();
         return out;
     }
     out["by_corelet"] = Json::array();
@@ -162,6 +214,12 @@ std::string reasons(const Json& not_done) {
 
 Result<void> finish(const Context& context, const Care& care, const std::string& sentence) {
     print_answer(context, care_json(care), sentence);
+    if (const Json& left = care.log.not_done; !left.empty())
+        return fail(
+            Code::kUnavailable,
+            fmt::format("{} copies of the log of volume {} are not fixed: {}. See `corelet status`, and ask "
+                        "again",
+                        left.size(), care.name, reasons(left)));
     if (care.not_done.empty()) return {};
     return fail(
         Code::kUnavailable,
@@ -176,6 +234,15 @@ Result<void> run_care(const Context& context, Care& care, bool mend) {
     return world->run_until_done(care_for(&world->env(), std::move(reach), &care, mend));
 }
 
+std::string log_sentence(const Care& care) {
+    const LogCounts& log = care.log;
+    return fmt::format(
+        "its log: {} segments checked{}, {} copies; found {} missing, {} damaged, {} out of reach; "
+        "fixed {}",
+        log.segments, care.verify ? " and read" : "", log.copies, log.missing, log.damaged, log.unseen,
+        log.fixed());
+}
+
 Result<void> repair(const Context& context, const CareArguments& arguments) {
     Care care;
     care.name = arguments.name;
@@ -184,10 +251,10 @@ Result<void> repair(const Context& context, const CareArguments& arguments) {
     return finish(
         context, care,
         fmt::format("volume {}: {} chunks checked{}, {} fragments; found {} missing, {} damaged, {} out of "
-                    "reach; fixed {} ({})",
+                    "reach; fixed {} ({})\n{}",
                     care.name, care.checked, care.verify ? " and read" : "", care.fragments, care.missing,
                     care.damaged, care.unseen, care.found() - std::min<u64>(care.found(), care.not_done.size()),
-                    format_size(care.bytes)));
+                    format_size(care.bytes), log_sentence(care)));
 }
 
 std::string astray_table(const Care& care) {
