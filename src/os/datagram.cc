@@ -94,13 +94,19 @@ Result<BoundSocket> bind_unix(const Address& address) {
     return out;
 }
 
+Result<int> family_of(const Descriptor& socket) {
+    int family = 0;
+    socklen_t size = sizeof family;
+    if (::getsockopt(socket.get(), SOL_SOCKET, SO_DOMAIN, &family, &size) != 0)
+        return fail_errno(errno, "asking for a socket's family");
+    return family;
+}
+
 Result<BoundSocket> bind_udp(const Address& address) {
     BoundSocket out;
     TRY(out.socket, bind_internet(address, SOCK_DGRAM));
     TRY(out.local, bound_address(out.socket.get()));
-    socklen_t size = sizeof out.family;
-    if (::getsockopt(out.socket.get(), SOL_SOCKET, SO_DOMAIN, &out.family, &size) != 0)
-        return fail_errno(errno, "asking for a socket's family");
+    TRY(out.family, family_of(out.socket));
     return out;
 }
 
@@ -108,8 +114,9 @@ Result<BoundSocket> bind_udp(const Address& address) {
 
 Result<std::unique_ptr<DatagramSocket>> adopt_datagram_socket(Loop& loop, Descriptor socket) {
     TRY(Address local, bound_address(socket.get()));
+    TRY(int const family, family_of(socket));
     TRY(auto watch, loop.reactor().watch(std::move(socket)));
-    return std::make_unique<KernelDatagramSocket>(loop, std::move(watch), std::move(local), AF_INET, SocketPath{});
+    return std::make_unique<KernelDatagramSocket>(loop, std::move(watch), std::move(local), family, SocketPath{});
 }
 
 Result<std::unique_ptr<DatagramSocket>> make_datagram_socket(Loop& loop, const Address& address) {

@@ -1,10 +1,12 @@
 #include "os/socket_address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include <charconv>
 #include <cstddef>
 
 #include "os/errors.h"
@@ -24,6 +26,23 @@ SocketAddress wrap(const T& address, usize size = sizeof(T)) {
 
 // An IPv4 address within IPv6: ten zero bytes, two of ones, then the address.
 constexpr usize k_mapped_prefix = 12;
+
+// Of an IPv6 address of the link, by which interface: '%' and its name. Empty: any.
+std::string zone_text(u32 interface_index) {
+    if (interface_index == 0) return {};
+    std::array<char, IF_NAMESIZE> name{};
+    bool const named = ::if_indextoname(interface_index, name.data()) != nullptr;
+    return "%" + (named ? std::string(name.data()) : std::to_string(interface_index));
+}
+
+// Nothing: there is no such interface.
+std::optional<u32> zone_index(const std::string& zone) {
+    if (u32 const index = ::if_nametoindex(zone.c_str()); index != 0) return index;
+    u32 index = 0;
+    auto const [end, error] = std::from_chars(zone.data(), zone.data() + zone.size(), index);
+    if (error != std::errc() || end != zone.data() + zone.size() || index == 0) return std::nullopt;
+    return index;
+}
 
 std::string path_of(const SocketAddress& address) {
     sockaddr_un name{};
@@ -51,7 +70,7 @@ Address SocketAddress::to_address() const {
             return Address::tcp(text.data(), ntohs(v6.sin6_port));
         }
         ::inet_ntop(AF_INET6, &v6.sin6_addr, text.data(), text.size());
-        return Address::tcp(text.data(), ntohs(v6.sin6_port));
+        return Address::tcp(text.data() + zone_text(v6.sin6_scope_id), ntohs(v6.sin6_port));
     }
     return Address::unix_path(path_of(*this));
 }
@@ -79,8 +98,14 @@ std::optional<SocketAddress> numeric_address(const std::string& host, u16 port) 
     sockaddr_in6 v6{};
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(port);
-    if (::inet_pton(AF_INET6, digits, &v6.sin6_addr) == 1) return wrap(v6);
-    return std::nullopt;
+    usize const mark = host.find('%');
+    std::string const without_zone = host.substr(0, mark);
+    if (::inet_pton(AF_INET6, without_zone.c_str(), &v6.sin6_addr) != 1) return std::nullopt;
+    if (mark == std::string::npos) return wrap(v6);
+    auto const zone = zone_index(host.substr(mark + 1));
+    if (!zone) return std::nullopt;
+    v6.sin6_scope_id = *zone;
+    return wrap(v6);
 }
 
 std::optional<SocketAddress> for_family(const SocketAddress& address, int family) {

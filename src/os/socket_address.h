@@ -14,7 +14,8 @@ struct SocketAddress {
     [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
     [[nodiscard]] sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
     [[nodiscard]] int family() const { return storage.ss_family; }
-    // Of an unnamed unix socket: an empty path. An IPv4 address is shown as such, also as seen by an IPv6 socket.
+    // Of an unnamed unix socket: an empty path. An IPv4 address is shown as such, also as seen by an IPv6 socket;
+    // one of the link alone with its interface, as in "fe80::1%eth0".
     [[nodiscard]] Address to_address() const;
 };
 
@@ -22,7 +23,8 @@ inline constexpr usize k_unix_path_max = k_unix_path_bytes_max;
 
 // kInvalid if the path is empty or too long.
 [[nodiscard]] Result<SocketAddress> unix_address(const std::string& path);
-// An IPv4 or IPv6 address in digits, "localhost" (127.0.0.1), or "" and "*" (any IPv4); nothing for a name.
+// An IPv4 or IPv6 address in digits, also with an interface of this machine ("fe80::1%eth0"), "localhost"
+// (127.0.0.1), or "" and "*" (any IPv4); nothing for a name.
 [[nodiscard]] std::optional<SocketAddress> numeric_address(const std::string& host, u16 port);
 // The same address for a socket of `family`, AF_INET or AF_INET6, if it can reach it.
 [[nodiscard]] std::optional<SocketAddress> for_family(const SocketAddress& address, int family);

@@ -3,9 +3,19 @@ import json
 import os
 import random
 import subprocess
+import unittest
 
 import meshes
 from meshes import CORELET, SystemTest, free_port, run_corelet
+
+
+def has_ipv6_multicast():
+    """An interface besides loopback has an IPv6 address."""
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as file:
+            return any(line.split()[-1] != "lo" for line in file)
+    except FileNotFoundError:
+        return False
 
 
 class Discover(SystemTest):
@@ -13,6 +23,7 @@ class Discover(SystemTest):
         super().setUp()
         # Of this test alone, whatever else runs on the machine.
         draw = random.Random(os.urandom(8))
+        self.group6 = f"[ff12::434c:{draw.randrange(1, 0xffff):x}]:{draw.randrange(30000, 60000)}"
         self.group = f"239.255.{draw.randrange(1, 250)}.{draw.randrange(1, 250)}:{draw.randrange(30000, 60000)}"
 
     def begin(self, name, *options):
@@ -33,8 +44,9 @@ class Discover(SystemTest):
     def states(self, mesh):
         return [corelet["state"] for corelet in mesh.status()["corelets"]]
 
-    def found(self):
-        return {mesh["mesh"]: mesh for mesh in json.loads(run_corelet("--json", "discover", "--discovery", self.group))["meshes"]}
+    def found(self, *groups):
+        options = [option for group in groups or (self.group,) for option in ("--discovery", group)]
+        return {mesh["mesh"]: mesh for mesh in json.loads(run_corelet("--json", "discover", *options))["meshes"]}
 
     def test_meshes_are_found_and_let_nobody_in(self):
         self.assertEqual(self.found(), {})
@@ -80,8 +92,20 @@ class Discover(SystemTest):
         self.serve(self.path("two"), "--no-discovery")
         self.wait_until(lambda: self.states(mesh) == ["up", "up"], "both are up")
 
+    @unittest.skipUnless(has_ipv6_multicast(), "no interface here has IPv6 and takes multicast")
+    def test_ipv6_is_enough(self):
+        one, address = self.begin("one", "--discovery", self.group6)
+        both, _ = self.begin("both", "--discovery", self.group, "--discovery", self.group6)
+        ids = {mesh.status()["mesh"] for mesh in (one, both)}
+        found = self.wait_until(lambda: (f := self.found(self.group6)) and len(f) == 2 and f, "both are found by IPv6")
+        self.assertEqual(set(found), ids)
+        self.assertEqual(found[one.status()["mesh"]]["addresses"], [f"tcp:{address}"])
+        self.wait_until(lambda: set(self.found()) == {both.status()["mesh"]}, "by IPv4 the one that answers there")
+        self.wait_until(lambda: set(self.found(self.group, self.group6)) == ids, "asked by both, each is one mesh")
+
     def test_what_cannot_be_asked(self):
-        for arguments, word in ((("discover", "--discovery", "10.0.0.1:7"), "no multicast group"), (("discover", "--wait", "0s"), "between 1ms"),
+        for arguments, word in ((("discover", "--discovery", "10.0.0.1:7"), "no multicast group"),
+                                (("discover", "--discovery", self.group, "--discovery", "[ff05::1]:7"), "no multicast group"), (("discover", "--wait", "0s"), "between 1ms"),
                                 (("discover", "--no-discovery"), "leave out")):
             self.assertIn(word, self.refused(*arguments).message)
 

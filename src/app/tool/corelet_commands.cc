@@ -107,11 +107,11 @@ Result<void> take_role(const JoinToken& token, const MakeArguments& arguments, N
 
 Result<void> join_with_token(const Context& context, const MakeArguments& arguments, NewCorelet wanted) {
     TRY(JoinToken const token, decode_token(arguments.token));
-    TRY(auto const group, arguments.discovery.group());
+    TRY(auto const groups, arguments.discovery.groups());
     TRY_VOID(take_role(token, arguments, wanted));
     // Before a use of the token is spent.
     TRY_VOID(check_makeable(wanted));
-    TRY(JoinedMesh joined, join_by_token(token, group));
+    TRY(JoinedMesh joined, join_by_token(token, groups));
     return make_member(context, std::move(wanted), std::move(joined));
 }
 

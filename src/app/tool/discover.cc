@@ -1,7 +1,10 @@
 #include "app/tool/discover.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <memory>
 
 #include "app/tool/tool_world.h"
 #include "os/multicast.h"
@@ -30,28 +33,49 @@ void add_answer(std::vector<FoundMesh>& found, const DiscoveryAnswer& answer) {
             at->addresses.push_back(address);
 }
 
-Task<Result<std::vector<FoundMesh>>> ask_group(Env* env, os::MulticastSender* sender, MeshId wanted,
-                                               Duration wait) {
-    std::vector<FoundMesh> found;
+// One search by all groups. The nonces are the same in all of them, so that nobody answers twice.
+struct Search {
+    Env* env;
+    MeshId wanted;
+    std::vector<std::unique_ptr<os::MulticastSender>> senders;
     std::vector<u64> nonces;
-    Instant const end = env->clock.now() + wait;
-    for (u32 turn = 0; turn < k_times_asked; ++turn) {
-        // Of a nonce of its own each, or the ones who did answer would be asked in vain.
-        nonces.push_back(os::os_random_seed() | 1);
-        sender->send_to_group(encode_discovery(DiscoveryQuestion{nonces.back(), wanted}));
-        Instant const next =
-            turn + 1 == k_times_asked ? end : std::min(end, env->clock.now() + wait / k_times_asked);
-        for (;;) {
-            auto datagram = co_await with_deadline<Datagram>(env->clock, next, sender->socket().receive());
-            if (!datagram && datagram.error().code == Code::kTimeout) break;
-            if (!datagram) co_return std::unexpected(datagram.error());
-            auto const answer = decode_discovery_answer(datagram->data.bytes());
-            bool const asked = answer && std::ranges::find(nonces, answer->nonce) != nonces.end();
-            if (asked && (wanted.is_zero() || answer->mesh == wanted)) add_answer(found, *answer);
-        }
+    std::vector<FoundMesh> found;
+};
+
+Task<Result<void>> gather_answers(Search* search, DatagramSocket* socket, Instant end) {
+    for (;;) {
+        auto datagram = co_await with_deadline<Datagram>(search->env->clock, end, socket->receive());
+        if (!datagram && datagram.error().code == Code::kTimeout) co_return Result<void>{};
+        if (!datagram) co_return std::unexpected(datagram.error());
+        auto const answer = decode_discovery_answer(datagram->data.bytes());
+        bool const asked = answer && std::ranges::find(search->nonces, answer->nonce) != search->nonces.end();
+        if (asked && (search->wanted.is_zero() || answer->mesh == search->wanted))
+            add_answer(search->found, *answer);
     }
-    std::ranges::sort(found, {}, [](const FoundMesh& mesh) { return std::pair(mesh.mesh, mesh.fingerprint); });
-    co_return found;
+}
+
+Task<Result<void>> ask_groups(Search* search, Duration between) {
+    for (u32 turn = 0; turn < k_times_asked; ++turn) {
+        if (turn > 0) co_await search->env->clock.sleep(between);
+        // Of a nonce of its own each, or the ones who did answer would be asked in vain.
+        search->nonces.push_back(os::os_random_seed() | 1);
+        auto const question = encode_discovery(DiscoveryQuestion{search->nonces.back(), search->wanted});
+        for (auto const& sender : search->senders) sender->send_to_group(question);
+    }
+    co_return Result<void>{};
+}
+
+Task<Result<std::vector<FoundMesh>>> search_network(Search* search, Duration wait) {
+    Instant const end = search->env->clock.now() + wait;
+    std::vector<Task<Result<void>>> tasks;
+    tasks.push_back(ask_groups(search, wait / k_times_asked));
+    for (auto const& sender : search->senders) tasks.push_back(gather_answers(search, &sender->socket(), end));
+    auto const ended = co_await join_all<Result<void>>(std::move(tasks));
+    for (auto const& each : ended)
+        if (!each) co_return std::unexpected(each.error());
+    std::ranges::sort(search->found, {},
+                      [](const FoundMesh& mesh) { return std::pair(mesh.mesh, mesh.fingerprint); });
+    co_return std::move(search->found);
 }
 
 u32 corelets_up(const mesh::Map& map) {
@@ -66,23 +90,25 @@ Task<void> join_again(Env* env, os::MulticastListener* listener) {
     }
 }
 
-// All that one answer takes, apart from the wait before it.
+// All that answering takes, at whichever of the groups.
 struct Answering {
     Env* env;
     CoreletNode* node;
-    os::MulticastListener* listener;
+    DiscoveryResponder responder;
     DiscoveryAnswer plain;  // but for nonce and addresses
 };
 
-Task<void> send_answer(Answering* from, Address to, DiscoveryAnswer answer, Duration after) {
+Task<void> send_answer(Answering* from, DatagramSocket* socket, Address to, DiscoveryAnswer answer,
+                       Duration after) {
     co_await from->env->clock.sleep(after);
-    from->listener->socket().send(to, Buffer::copy_of(encode_discovery(answer)));
+    socket->send(to, Buffer::copy_of(encode_discovery(answer)));
 }
 
-Task<void> answer_questions(Answering* from, Scope* answers) {
-    DiscoveryResponder responder(from->plain.mesh);
+Task<void> answer_questions(Answering* from, std::unique_ptr<os::MulticastListener> listener) {
+    Scope beside(from->env->executor);
+    beside.spawn(join_again(from->env, listener.get()));
     for (;;) {
-        auto const datagram = co_await from->listener->socket().receive();
+        auto const datagram = co_await listener->socket().receive();
         if (!datagram) {
             log_warning(from->env->log, "discovery.socket_failed", datagram.error().to_string());
             co_return;
@@ -93,57 +119,77 @@ Task<void> answer_questions(Answering* from, Scope* answers) {
         auto addresses = discoverable_addresses(config.listen, os::is_own_host(datagram->from));
         if (addresses.empty()) continue;
         u32 const corelets = corelets_up(*from->node->services().maps->current());
-        auto const after = responder.step(*question, corelets, from->env->clock.now(), from->env->random);
+        auto const after = from->responder.step(*question, corelets, from->env->clock.now(), from->env->random);
         if (!after) continue;
         DiscoveryAnswer answer = from->plain;
         answer.nonce = question->nonce;
         answer.corelets = corelets;
         answer.addresses = std::move(addresses);
-        answers->spawn(send_answer(from, datagram->from, std::move(answer), *after));
+        beside.spawn(send_answer(from, &listener->socket(), datagram->from, std::move(answer), *after));
     }
 }
 
 }  // namespace
 
-Result<std::optional<Address>> DiscoveryChoice::group() const {
-    if (off) return std::nullopt;
-    TRY(Address group, os::parse_multicast_group(named.empty() ? k_discovery_group : named));
-    return group;
+Result<std::vector<Address>> DiscoveryChoice::groups() const {
+    std::vector<std::string> texts = named;
+    if (texts.empty()) texts.assign(k_discovery_groups.begin(), k_discovery_groups.end());
+    if (off) texts.clear();
+    std::vector<Address> out;
+    for (const std::string& text : texts) {
+        TRY(Address group, os::parse_multicast_group(text));
+        out.push_back(std::move(group));
+    }
+    return out;
 }
 
 void add_discovery_options(CLI::App& command, DiscoveryChoice& choice) {
-    auto* const named = command
-                            .add_option("--discovery", choice.named,
-                                        std::string("the multicast group by which meshes are found (default ") +
-                                            k_discovery_group + ")")
-                            ->type_name("GROUP:PORT");
+    auto* const named =
+        command
+            .add_option(
+                "--discovery", choice.named,
+                fmt::format("a multicast group by which meshes are found; may come several times (default {} "
+                            "and {})",
+                            k_discovery_groups[0], k_discovery_groups[1]))
+            ->type_name("GROUP:PORT")
+            ->allow_extra_args(false);
     command.add_flag("--no-discovery", choice.off, "neither ask nor answer there")->excludes(named);
 }
 
-Result<std::vector<FoundMesh>> discover(const Address& group, MeshId wanted, Duration wait) {
+Result<std::vector<FoundMesh>> discover(std::vector<Address> groups, MeshId wanted, Duration wait) {
     TRY(auto world, make_tool_world());
-    TRY(auto sender, os::make_multicast_sender(world->loop(), group));
-    return world->run_until_done(ask_group(&world->env(), sender.get(), wanted, wait));
+    Search search{&world->env(), wanted, {}, {}, {}};
+    Error why{Code::kInvalid, false, 0, "no multicast group to ask"};
+    for (const Address& group : groups) {
+        auto sender = os::make_multicast_sender(world->loop(), group);
+        if (sender)
+            search.senders.push_back(*std::move(sender));
+        else
+            why = sender.error();
+    }
+    if (search.senders.empty()) return std::unexpected(std::move(why));
+    return world->run_until_done(search_network(&search, wait));
 }
 
-Task<void> answer_discovery(Env* env, os::Loop* loop, CoreletNode* node, Address group) {
-    // At sockets of this machine only, it has nothing to tell anybody.
-    if (discoverable_addresses(node->services().config.listen, true).empty()) co_return;
-    auto const listener = os::listen_multicast(*loop, group);
-    if (!listener) {
-        log_info(env->log, "discovery.off", [&] {
-            return "nobody finds this corelet by " + group.to_string() + ": " + listener.error().to_string();
-        });
-        co_return;
-    }
+Task<void> answer_discovery(Env* env, os::Loop* loop, CoreletNode* node, std::vector<Address> groups) {
     const NodeConfig& config = node->services().config;
-    Answering from{env, node, listener->get(), {}};
+    // At sockets of this machine only, it has nothing to tell anybody.
+    if (discoverable_addresses(config.listen, true).empty()) co_return;
+    Answering from{env, node, DiscoveryResponder(config.mesh), {}};
     from.plain.mesh = config.mesh;
     from.plain.corelet = node->id();
     from.plain.fingerprint = mesh_fingerprint(config.mesh, config.admin_key);
-    Scope beside(env->executor);
-    beside.spawn(join_again(env, listener->get()));
-    co_await answer_questions(&from, &beside);
+    Scope at_groups(env->executor);
+    for (const Address& group : groups) {
+        auto listener = os::listen_multicast(*loop, group);
+        if (listener)
+            at_groups.spawn(answer_questions(&from, *std::move(listener)));
+        else
+            log_info(env->log, "discovery.off", [&] {
+                return "nobody finds this corelet by " + group.to_string() + ": " + listener.error().to_string();
+            });
+    }
+    co_await at_groups.join();
 }
 
 }  // namespace corelet::app

@@ -1,7 +1,10 @@
 // Meshes of this network, found without an address; and being found.
 #pragma once
 
-#include <memory>
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "node/corelet.h"
 #include "node/discovery.h"
@@ -13,15 +16,16 @@ class App;
 
 namespace corelet::app {
 
-inline constexpr const char* k_discovery_group = "239.255.67.76:7767";
+// One for each version of IP; a network may carry only one of them.
+inline constexpr std::array<std::string_view, 2> k_discovery_groups{"239.255.67.76:7767", "[ff12::434c]:7767"};
 inline constexpr Duration k_discovery_wait = 1_s;
 
-// The options --discovery and --no-discovery.
+// The options --discovery, which may come several times, and --no-discovery.
 struct DiscoveryChoice {
-    std::string named;  // empty: not named
+    std::vector<std::string> named;  // empty: k_discovery_groups
     bool off = false;
-    // Nothing: discovery is off. kInvalid: no multicast group.
-    [[nodiscard]] Result<std::optional<Address>> group() const;
+    // Empty: discovery is off. kInvalid: one is no multicast group.
+    [[nodiscard]] Result<std::vector<Address>> groups() const;
 };
 void add_discovery_options(CLI::App& command, DiscoveryChoice& choice);
 
@@ -31,11 +35,12 @@ struct FoundMesh {
     u32 corelets = 0;  // that are up: the most that one of them says
     std::vector<Address> addresses;
 };
-// Asks the group, and gathers answers for `wait`. `wanted` zero: any mesh. Two that claim one mesh id with
-// different fingerprints are two.
-[[nodiscard]] Result<std::vector<FoundMesh>> discover(const Address& group, MeshId wanted, Duration wait);
+// Asks the groups, and gathers answers for `wait`. `wanted` zero: any mesh. Two that claim one mesh id with
+// different fingerprints are two. Groups by which this machine cannot ask are left out; an error if it can by none.
+[[nodiscard]] Result<std::vector<FoundMesh>> discover(std::vector<Address> groups, MeshId wanted, Duration wait);
 
-// Answers to whoever asks, until dropped. Where no group can be joined it says so in the log, and ends.
-[[nodiscard]] Task<void> answer_discovery(Env* env, os::Loop* loop, CoreletNode* node, Address group);
+// Answers to whoever asks, once, by whichever of the groups it was asked; until dropped. Where one cannot be joined
+// it says so in the log, and listens at the others.
+[[nodiscard]] Task<void> answer_discovery(Env* env, os::Loop* loop, CoreletNode* node, std::vector<Address> groups);
 
 }  // namespace corelet::app

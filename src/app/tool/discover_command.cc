@@ -48,9 +48,9 @@ Result<void> run_discover(const Context& context, const DiscoverArguments& argum
     TRY(Duration const wait, parse_duration(arguments.wait));
     if (wait.ns <= 0 || wait > k_longest_wait)
         return fail(Code::kInvalid, "wait between 1ms and 60s for answers, as in --wait 3s");
-    TRY(auto const group, arguments.choice.group());
-    if (!group) return fail(Code::kInvalid, "without discovery nothing is found; leave out --no-discovery");
-    TRY(auto const found, discover(*group, MeshId(), wait));
+    TRY(auto const groups, arguments.choice.groups());
+    if (groups.empty()) return fail(Code::kInvalid, "without discovery nothing is found; leave out --no-discovery");
+    TRY(auto const found, discover(groups, MeshId(), wait));
     print_answer(context, meshes_to_json(found), [&] { return meshes_table(found); });
     if (context.json) return {};
     std::fprintf(

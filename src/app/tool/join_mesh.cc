@@ -64,9 +64,9 @@ bool is_pinned(const JoinToken& token) {
 }
 
 // Whoever shows another fingerprint than the token's is not asked.
-std::vector<Address> found_on_network(const JoinToken& token, const Address& group) {
+std::vector<Address> found_on_network(const JoinToken& token, const std::vector<Address>& groups) {
     std::vector<Address> out;
-    auto const meshes = discover(group, token.mesh, k_discovery_wait);
+    auto const meshes = discover(groups, token.mesh, k_discovery_wait);
     if (!meshes) return out;
     for (const FoundMesh& found : *meshes) {
         if (is_pinned(token) && !std::ranges::equal(token.ca_pin, found.fingerprint)) continue;
@@ -75,15 +75,15 @@ std::vector<Address> found_on_network(const JoinToken& token, const Address& gro
     return out;
 }
 
-Result<Redeemed> redeem_anywhere(const JoinToken& token, const std::optional<Address>& discovery) {
+Result<Redeemed> redeem_anywhere(const JoinToken& token, const std::vector<Address>& discovery) {
     std::string tried;
     auto redeemed = redeem_at(token, token.addresses, tried);
     if (redeemed || redeemed.error().code != Code::kUnavailable) return redeemed;
-    if (discovery) {
-        auto const found = found_on_network(token, *discovery);
+    if (!discovery.empty()) {
+        auto const found = found_on_network(token, discovery);
         redeemed = redeem_at(token, found, tried);
         if (redeemed || redeemed.error().code != Code::kUnavailable) return redeemed;
-        if (found.empty()) tried += ", and none of them on this network by " + discovery->to_string();
+        if (found.empty()) tried += ", and none of them on this network by multicast";
     }
     return fail(Code::kUnavailable,
                 "none of the corelets in the token answers: " + tried +
@@ -99,7 +99,7 @@ Result<Introduction> meet(const Address& address) {
 
 }  // namespace
 
-Result<JoinedMesh> join_by_token(const JoinToken& token, const std::optional<Address>& discovery) {
+Result<JoinedMesh> join_by_token(const JoinToken& token, const std::vector<Address>& discovery) {
     TRY(Redeemed const redeemed, redeem_anywhere(token, discovery));
     if (is_pinned(token) && !std::ranges::equal(token.ca_pin, mesh_fingerprint(token.mesh, redeemed.key)))
         return fail(Code::kDenied, "the key that " + redeemed.from.to_string() +

@@ -107,7 +107,7 @@ Task<Result<void>> run(os::Host* host, ServeOptions options, CoreletConfig confi
              [&] { return to_string(node->id()) + " on " + std::string(host->loop().engine_name()); });
     Scope beside(env.executor);
     beside.spawn(keep_config(&env, node.get(), options, config));
-    if (options.discovery) beside.spawn(answer_discovery(&env, &host->loop(), node.get(), *options.discovery));
+    beside.spawn(answer_discovery(&env, &host->loop(), node.get(), options.discovery));
     int signal = co_await signals->next();
     for (; signal == SIGUSR1; signal = co_await signals->next()) write_tasks(env, options.directory);
     log_info(env.log, "serve.stopping", signal == SIGTERM ? "terminated" : "interrupted");

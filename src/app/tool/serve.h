@@ -9,7 +9,7 @@ struct ServeOptions {
     std::string directory;  // absolute
     bool log_to_file = false;
     LogLevel log_level = LogLevel::kInfo;
-    std::optional<Address> discovery;  // the multicast group where it answers
+    std::vector<Address> discovery;  // the multicast groups where it answers
 };
 // Returns after SIGTERM or SIGINT, volumes handed over; errors are those of starting.
 [[nodiscard]] Result<void> serve(const ServeOptions& options);

@@ -35,8 +35,8 @@ Result<JoinedMesh> mesh_to_join(const ServeArguments& arguments, const std::stri
     if (!arguments.token_file.empty()) {
         TRY(std::string const text, read_file(absolute_path(arguments.token_file)));
         TRY(JoinToken const token, decode_token(first_line(text)));
-        TRY(auto const group, arguments.discovery.group());
-        return join_by_token(token, group);
+        TRY(auto const groups, arguments.discovery.groups());
+        return join_by_token(token, groups);
     }
     if (!arguments.seed.empty()) {
         TRY(Address seed, Address::parse(arguments.seed));
@@ -106,7 +106,8 @@ Result<void> serve_bays(const ServeArguments& arguments, const std::string& dire
     options.log_to_file = arguments.log_to_file;
     if (arguments.debug) options.log_level = LogLevel::kDebug;
     if (arguments.discovery.off) options.serve_options = {"--no-discovery"};
-    if (!arguments.discovery.named.empty()) options.serve_options = {"--discovery", arguments.discovery.named};
+    for (const std::string& group : arguments.discovery.named)
+        options.serve_options.insert(options.serve_options.end(), {"--discovery", group});
     return keep_bays(options);
 }
 
@@ -115,7 +116,7 @@ Result<void> serve_one(const ServeArguments& arguments, const std::string& direc
     options.directory = directory;
     options.log_to_file = arguments.log_to_file;
     if (arguments.debug) options.log_level = LogLevel::kDebug;
-    TRY(options.discovery, arguments.discovery.group());
+    TRY(options.discovery, arguments.discovery.groups());
     return serve(options);
 }
 
