@@ -103,6 +103,29 @@ class Discover(SystemTest):
         self.wait_until(lambda: set(self.found()) == {both.status()["mesh"]}, "by IPv4 the one that answers there")
         self.wait_until(lambda: set(self.found(self.group, self.group6)) == ids, "asked by both, each is one mesh")
 
+    def test_a_host_name_is_as_good_as_an_address(self):
+        # In capitals, so that it is the resolver who knows it. Beyond loopback, as far as anybody can tell from a name.
+        listen = lambda: ("--listen", f"LOCALHOST:{free_port()}", "--insecure")
+        one, two = self.path("one"), self.path("two")
+        at = listen()
+        run_corelet("init", "--dir", one, "--device", f"{one}.device:256M", *at)
+        self.serve(one, "--no-discovery")
+        mesh = self.mesh(one)
+        self.wait_until(lambda: self.states(mesh) == ["up"], "it is up")
+        run_corelet("join", "--dir", two, "--device", f"{two}.device:256M", "--seed", at[1], "--admin-key", f"{one}/admin.key", *listen())
+        serving = self.serve(two, "--no-discovery")
+        self.wait_until(lambda: self.states(mesh) == ["up", "up"] and mesh.status()["health"] == "ok", "it joined by a name")
+        # Others are told the address that the name stood for.
+        self.assertEqual([corelet["address"].split(":")[1] for corelet in mesh.status()["corelets"]], ["127.0.0.1"] * 2)
+        self.assertEqual([finding for corelet in mesh.status()["corelets"] for finding in corelet["health"]["findings"]], [])
+        self.serve_again(serving, two)
+        self.wait_until(lambda: self.states(mesh) == ["up", "up"], "and again")
+
+    def serve_again(self, serving, directory):
+        serving.kill()
+        serving.wait()
+        self.serve(directory, "--no-discovery")
+
     def test_what_cannot_be_asked(self):
         for arguments, word in ((("discover", "--discovery", "10.0.0.1:7"), "no multicast group"),
                                 (("discover", "--discovery", self.group, "--discovery", "[ff05::1]:7"), "no multicast group"), (("discover", "--wait", "0s"), "between 1ms"),
