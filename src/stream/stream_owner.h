@@ -147,6 +147,7 @@ class StreamOwner final : public LogStream {
     [[nodiscard]] bool is_helpless() const;
     [[nodiscard]] Task<bool> give_up_if_helpless();
     [[nodiscard]] Corelets choose(const Corelets& avoid) const;
+    [[nodiscard]] bool is_all_in_one_domain(const Corelets& replicas) const;
     [[nodiscard]] bool is_ending(u64 seq) const;
     [[nodiscard]] std::vector<Corelets> losses_to_cover() const;
     [[nodiscard]] bool is_fit(const Corelets& replicas) const;

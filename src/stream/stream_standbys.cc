@@ -251,6 +251,13 @@ std::vector<StreamOwner::Corelets> StreamOwner::losses_to_cover() const {
     return losses;
 }
 
+// Of the pool's failure domain. A single copy always is, and so is all there is in a mesh of one domain.
+bool StreamOwner::is_all_in_one_domain(const Corelets& replicas) const {
+    Corelets const domain = deps_.placement.domain_of(pool(), replicas.front());
+    bool const all = std::ranges::all_of(replicas, [&](CoreletId id) { return contains(domain, id); });
+    return all && domain.size() > 1 && !choose(domain).empty();
+}
+
 // What cannot be had now is not asked for again and again, as long as there is any standby.
 std::optional<StreamOwner::StandbyWish> StreamOwner::next_wish() {
     if (is_stuck()) return wish_when_stuck();
@@ -281,6 +288,10 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby(bool fit) c
     auto const can_be_had = [&](const Corelets& replicas, usize width) {
         return replicas.size() >= width && (!fit || is_fit(replicas));
     };
+    // Listed, it would have to be fenced by the next owner: nobody could, were that domain lost.
+    auto const fits = [&](const Corelets& replicas, usize width) {
+        return can_be_had(replicas, width) && !is_all_in_one_domain(replicas);
+    };
     auto const losses = losses_to_cover();
     // One that does without all of them serves for every loss.
     Corelets everybody;
@@ -289,12 +300,11 @@ std::optional<StreamOwner::StandbyWish> StreamOwner::missing_standby(bool fit) c
                                          [&](const Corelets& loss) { return covered(loss, policy.width); });
     if (!all_covered) {
         auto replicas = choose(everybody);
-        if (can_be_had(replicas, policy.width)) return StandbyWish{{}, std::move(replicas), false, false, true};
+        if (fits(replicas, policy.width)) return StandbyWish{{}, std::move(replicas), false, false, true};
     }
     for (const Corelets& loss : losses) {
         auto replicas = choose(loss);
-        if (can_be_had(replicas, policy.min_copies) &&
-            !covered(loss, std::min<usize>(replicas.size(), policy.width))) {
+        if (fits(replicas, policy.min_copies) && !covered(loss, std::min<usize>(replicas.size(), policy.width))) {
             bool const narrow = replicas.size() < policy.width;
             return StandbyWish{{}, std::move(replicas), narrow, false, true};
         }

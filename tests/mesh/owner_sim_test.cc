@@ -54,6 +54,32 @@ TEST(OwnerSim, APlannedMoveTakesLessThanASecond) {
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }
 
+// One replica in each zone, and a standby for the loss of the other two at once: it would lie in the owner's zone
+// alone, and nobody could fence it were that one lost (protocols 5.1, design: never all in one).
+TEST(OwnerSim, NoSegmentIsListedInOneZoneAlone) {
+    SimMeshOptions options;
+    options.corelets = 9;
+    options.zones = 3;
+    for (u64 seed = 520; seed < 523; ++seed) {
+        sim::World world(seed);
+        SimMesh mesh(world, options);
+        std::string error;
+        ASSERT_TRUE(make_ready(mesh, Json{{"redundancy", "rep:3"}, {"failure_domain", "zone"}}, &error)) << error;
+        for (int second = 0; second < 8; ++second) {
+            ASSERT_TRUE(fill(mesh, "v", static_cast<u64>(second) * 8, 8)) << why(world);
+            auto const stream = stream_of(mesh, 0);
+            ASSERT_TRUE(stream);
+            for (const pb::Segment& segment : stream->segments()) {
+                std::set<usize> zones;
+                for (u64 id : segment.replicas()) zones.insert(*mesh.index_of(CoreletId(id)) % 3);
+                EXPECT_GE(zones.size(), 2U) << "seed " << seed << ", segment " << segment.seq();
+            }
+            world.run_for(1_s);
+        }
+        EXPECT_GE(answer_to(mesh, "status").value("can_lose_zones", 0), 1) << "seed " << seed;
+    }
+}
+
 TEST(OwnerSim, AttachedAgainItStaysWhereItIs) {
     Ready r(52, six(), "ec:2+1");
     usize const owner = *r.mesh.server_of("v");
