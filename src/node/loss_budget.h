@@ -30,7 +30,7 @@ struct LossView {
     const mesh::Map& map;
     std::vector<CoreletId> voters;  // of the catalog's present configuration
     std::set<CoreletId> lost;    // no help although the map has them up: silent, failed, or with promises forgotten
-    std::set<CoreletId> barred;  // there, but they do not vote now
+    std::set<CoreletId> barred;  // there, but they do not vote now, or did not say just now that they do
     std::vector<Stream> streams;  // those that ever had an owner
     std::vector<Degraded> degraded;
     // Came up, and have not yet compared what they hold with the others: nobody knows what they miss.

@@ -138,10 +138,13 @@ LossView loss_view(const NodeServices& node, const MeshView& mesh) {
         if (!corelet.is_up()) continue;
         if (auto const report = mesh.reports.find(corelet.id); report != mesh.reports.end()) {
             add_report(report->second.info, corelet.id, *mesh.map, view);
+            // What it said before may be so no longer: it may have restarted, or another body of it shown itself.
+            if (report->second.age > Duration{}) view.barred.insert(corelet.id);
         } else if (node.gossip->membership().health(corelet.id) != mesh::PeerHealth::kReached) {
             view.lost.insert(corelet.id);
         } else {
             for (const mesh::Pool& pool : mesh.map->pools) view.unproven.insert({pool.id, corelet.id});
+            view.barred.insert(corelet.id);
         }
     }
     add_streams(*node.catalog, mesh.streams, view);

@@ -2,6 +2,8 @@
 // and come back.
 #include <gtest/gtest.h>
 
+#include "base/json.h"
+#include "node/mesh_view.h"
 #include "tests/mesh/ready_mesh.h"
 
 namespace corelet {
@@ -217,6 +219,22 @@ TEST(IdentitySim, PutOutAgainBeforeItHearsThatItIsBack) {
     r.world.run_for(20_s);
     EXPECT_TRUE(is_back()) << why(r.world);
     EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
+// While a second body of a voter shows itself the voter votes for nobody, and it is asked whether it does: what it
+// said before that proves nothing.
+TEST(IdentitySim, WhoDoesNotAnswerIsNotCountedOnForAVote) {
+    Ready r(46, six(), "ec:2+1");
+    NodeServices& asker = r.mesh.node(0)->services();
+    ASSERT_EQ(asker.gossip->membership().health(r.mesh.id(1)), mesh::PeerHealth::kReached) << why(r.world);
+    MeshView view;
+    view.map = asker.maps->current();
+    for (usize i = 0; i < r.mesh.size(); ++i) {
+        if (i != 1) view.reports[r.mesh.id(i)] = {Json{{"votes", true}}, i == 2 ? 3_s : Duration{}};
+    }
+    view.reports[r.mesh.id(3)].info["votes"] = false;
+    EXPECT_EQ(loss_view(asker, view).barred, (std::set{r.mesh.id(1), r.mesh.id(2), r.mesh.id(3)}))
+        << "one that gave no answer, one whose answer is three seconds old, one that says so";
 }
 
 // The device remembers the map, the voters and where they were: none of it is true any more when it comes back.
