@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/hash.h"
+#include "device/layout.h"
 #include "mesh/departure.h"
 #include "node/admin_arguments.h"
 #include "node/plan.h"
@@ -20,6 +21,14 @@ u64 usual_capacity(const mesh::Map& map, const std::string& device_class) {
             all.push_back(corelet.capacity_bytes);
     std::ranges::sort(all);
     return all.empty() ? 0 : all[all.size() / 2];
+}
+
+// Of a device of that size, what is left for data: the share of others goes by theirs.
+Result<u64> data_bytes(u64 device_bytes) {
+    LayoutRequest request;
+    request.device_bytes = device_bytes;
+    TRY(Layout const layout, plan_layout(request));
+    return layout.data_units() * k_unit_bytes;
 }
 
 // Whoever it will be: an identity is drawn when its device is formatted. `n` tells several apart.
@@ -56,7 +65,10 @@ Result<PlanRequest> plan_add(const mesh::Map& map, const Json& arguments) {
     fresh.incarnation = Incarnation(1);
     fresh.device_class = text_argument(arguments, "device_class");
     u64 const size = number_argument(arguments, "size_bytes");
-    fresh.capacity_bytes = size != 0 ? size : usual_capacity(map, fresh.device_class);
+    fresh.capacity_bytes = usual_capacity(map, fresh.device_class);
+    if (size != 0) {
+        TRY(fresh.capacity_bytes, data_bytes(size));
+    }
     fresh.addresses = {"tcp:planned:1"};
     for (u64 n = 0; n < count; ++n) {
         TRY(fresh.id, newcomer_id(map, arguments, n));

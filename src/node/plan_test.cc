@@ -39,6 +39,21 @@ TEST(PlanRequestTest, AnAdditionJoinsAndComesUp) {
     }
 }
 
+// The others are in the map with what they have for data.
+TEST(PlanRequestTest, ADeviceHoldsLessThanItsSize) {
+    auto const sized = [](u64 bytes) {
+        return asked(six_with_pool(), Json{{"change", "add"}, {"location", "z1"}, {"size_bytes", bytes}});
+    };
+    auto const plan = sized(256 * k_mib);
+    ASSERT_TRUE(plan.has_value());
+    auto const after = mesh::apply_events(six_with_pool(), plan->events);
+    ASSERT_TRUE(after.has_value());
+    u64 const capacity = after->find(plan->newcomers[0])->capacity_bytes;
+    EXPECT_LT(capacity, 256 * k_mib);
+    EXPECT_GT(capacity, 192 * k_mib);
+    EXPECT_EQ(sized(k_mib).error().code, Code::kNoSpace);
+}
+
 TEST(PlanRequestTest, SeveralWithoutAChassisAreSeveralChassis) {
     auto const plan = asked(six_with_pool(), Json{{"change", "add"}, {"location", "z1/r1"}, {"count", 2}});
     ASSERT_TRUE(plan.has_value());
