@@ -106,7 +106,7 @@ std::vector<CoreletId> BehindBook::worst_holders(const mesh::Map& map, ChunkId i
     std::vector<CoreletId> up, out;
     for (CoreletId member : pool.current().row(pool.slot(id)))
         if (!member.is_zero()) (map.is_up(member) ? up : out).push_back(member);
-    usize const least = pool.spec.put_min(), down = std::min(out.size(), least);
+    usize const least = pool.put_least(), down = std::min(out.size(), least);
     usize const taken = std::min<usize>(up.size(), std::max<usize>(least - down, pool.spec.redundancy.k));
     out.insert(out.end(), up.begin(), up.begin() + static_cast<std::ptrdiff_t>(taken));
     return out;

@@ -63,7 +63,7 @@ Task<void> MeshChunks::settle(SpaceId space) {
 void MeshChunks::watch(PoolId pool_id, ChunkId chunk) {
     auto const map = maps_.current();
     const mesh::Pool* const pool = map->find(pool_id);
-    if (!pool || !pool->spec.puts_behind()) return;
+    if (!pool || !pool->may_be_behind()) return;
     behind_.watch(pool_id, chunk, env_.clock.now());
     look_behind();
 }

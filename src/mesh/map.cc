@@ -121,6 +121,10 @@ unsigned PoolSpec::copies_min() const {
     return min_copies > 0 ? min_copies : std::max(1U, unsigned{redundancy.m});
 }
 
+unsigned Pool::put_least() const {
+    return least_quorum == 0 ? spec.put_min() : std::min<unsigned>(spec.put_min(), least_quorum);
+}
+
 unsigned PoolSpec::put_min() const {
     if (write_quorum > 0) return write_quorum;
     return std::min(redundancy.k + 1U, redundancy.width());

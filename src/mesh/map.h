@@ -128,9 +128,14 @@ struct Pool {
     std::vector<TablePtr> tables;    // current first, then older ones that some corelet may still need; 1 to 8
     std::vector<CleanReport> clean;  // ascending by corelet; the newest report of each
     bool move_wanted = false;        // a better table waits until an old one is gone
+    u8 least_quorum = 0;             // the smallest write quorum that it ever had before; 0: none
     std::string unknown;
 
     [[nodiscard]] const SlotTable& current() const { return *tables.front(); }
+    // Fragments that a put may have left durable, now or before the pool was changed.
+    [[nodiscard]] unsigned put_least() const;
+    // Puts may be behind that began by this write quorum or an earlier one.
+    [[nodiscard]] bool may_be_behind() const { return spec.puts_behind() || least_quorum != 0; }
     [[nodiscard]] TablePtr table(MapEpoch epoch) const;           // null if not kept
     [[nodiscard]] MapEpoch clean_epoch(CoreletId corelet) const;  // zero: never reported
     [[nodiscard]] u32 slot(ChunkId chunk) const { return slot_of(chunk, spec.locality, current().slots()); }

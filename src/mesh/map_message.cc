@@ -59,6 +59,7 @@ void clear_known(pb::Pool& message) {
     message.clear_zone_cap();
     message.clear_read_quorum();
     message.clear_repair_threshold();
+    message.clear_least_quorum();
 }
 
 void clear_known(pb::Map& message) {
@@ -178,6 +179,7 @@ void encode(const Pool& from, bool with_rows, pb::Pool& to) {
     to.set_zone_cap(cap_of(from.spec, Level::kZone));
     to.set_read_quorum(from.spec.read_quorum);
     to.set_repair_threshold(from.spec.repair_threshold);
+    to.set_least_quorum(from.least_quorum);
 }
 
 Result<Pool> decode(pb::Pool& from, const TableFinder& find) {
@@ -193,6 +195,7 @@ Result<Pool> decode(pb::Pool& from, const TableFinder& find) {
     fits = fits && narrow(from.zone_cap(), cap_of(to.spec, Level::kZone));
     fits = fits && narrow(from.read_quorum(), to.spec.read_quorum);
     fits = fits && narrow(from.repair_threshold(), to.spec.repair_threshold);
+    fits = fits && narrow(from.least_quorum(), to.least_quorum);
     if (!fits) return fail(Code::kInvalid, "map: a pool's number is out of range");
     to.spec.device_class = from.device_class();
     to.spec.level = static_cast<Level>(level);

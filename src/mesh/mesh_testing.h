@@ -81,7 +81,16 @@ inline MapEvent random_event(const Map& map, Prng& rng, u64& next) {
     const Corelet& target = map.corelets[rng.below(map.corelets.size())];
     CoreletId const id = target.id;
     Incarnation const incarnation = target.incarnation;
-    switch (rng.below(9)) {
+    switch (rng.below(10)) {
+        case 8: {
+            PoolSpec spec = map.pools[0].spec;
+            static constexpr std::array<const char*, 3> k_strategies{"balanced", "zone-aware", "random"};
+            spec.strategy = k_strategies[rng.below(k_strategies.size())];
+            spec.level = static_cast<Level>(rng.below(k_level_count));
+            spec.caps[static_cast<usize>(Level::kZone)] = static_cast<u8>(rng.below(3));
+            spec.read_quorum = static_cast<u8>(rng.chance(1, 2) ? 0 : spec.redundancy.width());
+            return PoolChanged{map.pools[0].id, spec};
+        }
         case 0:
             ++next;
             return CoreletJoined{make_corelet(next - 1, "z" + std::to_string((next - 1) % 3) + "/r/x")};

@@ -227,6 +227,55 @@ Result<bool> change(Map& map, const PoolCreated& event) {
     return true;
 }
 
+Result<> check_what_stays(const PoolSpec& is, const PoolSpec& wanted) {
+    std::string what;
+    if (wanted.name != is.name) what = "name";
+    if (wanted.redundancy != is.redundancy) what = "redundancy";
+    if (wanted.chunk_bytes != is.chunk_bytes) what = "chunk size";
+    if (!what.empty())
+        return fail(Code::kInvalid,
+                    "the " + what +
+                        " of a pool is fixed: its chunks would have to be written anew. Make another "
+                        "pool and copy the volumes there");
+    if (wanted.locality != is.locality)
+        return fail(Code::kInvalid,
+                    "which chunks lie together is fixed when a pool is made, so it cannot become one of strategy "
+                    "locality. Make another pool and copy the volumes there");
+    return {};
+}
+
+bool same_places(const PoolSpec& a, const PoolSpec& b) {
+    return a.strategy == b.strategy && a.level == b.level && a.caps == b.caps && a.device_class == b.device_class;
+}
+
+Result<bool> change(Map& map, const PoolChanged& event) {
+    Pool* const pool = find_mutable(map, event.id);
+    if (pool == nullptr) return fail(Code::kNotFound, "no such pool");
+    TRY_VOID(check_pool_spec(event.spec));
+    TRY_VOID(check_what_stays(pool->spec, event.spec));
+    bool const moves = !same_places(pool->spec, event.spec);
+    if (moves || event.survive) TRY_VOID(check_fits(map, event.spec, event.survive));
+    if (event.spec == pool->spec) return false;
+    if (event.former && *event.former != pool->spec)
+        return fail(Code::kConflict, "somebody else has changed the pool meanwhile; look at it and try again");
+    // Chunks that were put by a smaller write quorum may still be behind: who takes their volume over has to ask.
+    if (pool->spec.puts_behind()) {
+        unsigned const least =
+            std::min<unsigned>(pool->least_quorum == 0 ? k_width_max : pool->least_quorum, pool->spec.write_quorum);
+        pool->least_quorum = static_cast<u8>(least);
+    }
+    pool->spec = event.spec;
+    if (!moves) return true;
+    (void)retire_tables(map, *pool);
+    // At the bound only places of the lost may be filled: data would be where no table that is kept leads to.
+    if (pool->tables.size() >= k_tables_max)
+        return fail(Code::kUnavailable,
+                    "the pool moves already, by as many tables as it may keep; try again when it "
+                    "has settled");
+    retable_pool(map, *pool, nullptr);
+    return true;
+}
+
 Result<bool> change(Map& map, const PoolRemoved& event) {
     if (std::erase_if(map.pools, [&](const Pool& pool) { return pool.id == event.id; }) == 0) {
         return fail(Code::kNotFound, "no such pool");

@@ -82,6 +82,17 @@ struct PoolCreated {
     PoolSpec spec;
     std::optional<Level> survive{};  // the loss of any one domain of this level, by the mesh as it is
 };
+// What of a pool may change while it holds chunks: strategy, failure domain, caps, device class, quorums,
+// min_copies. Name, redundancy and size of chunks are what its chunks were written by, and how many neighbours
+// share a slot is where they lie: those stay. kInvalid: one of these differs, the spec makes no sense, or the mesh
+// does not hold or survive what it shall; the message says why. kUnavailable: it would move chunks, and the pool
+// keeps as many tables already as it may.
+struct PoolChanged {
+    PoolId id;
+    PoolSpec spec;
+    std::optional<Level> survive{};
+    std::optional<PoolSpec> former{};  // kConflict: it is neither that any more, nor what it shall be
+};
 // That nothing uses it is the caller's to know.
 struct PoolRemoved {
     PoolId id;
@@ -103,7 +114,7 @@ struct ThinRowsFilled {
 
 using MapEvent = std::variant<CoreletJoined, CoreletUp, CoreletDown, CoreletOut, DutyChanged, CordonChanged,
                               CoreletRemoved, CoreletReplaced, WeightChanged, LocationChanged, PoolCreated,
-                              PoolRemoved, SlotsClean, ThinRowsFilled>;
+                              PoolChanged, PoolRemoved, SlotsClean, ThinRowsFilled>;
 
 // kNotFound: the corelet or pool it names is not in the map.
 [[nodiscard]] Result<Map> apply_event(const Map& map, const MapEvent& event);

@@ -6,6 +6,7 @@
 #include "mesh/survival.h"
 #include "node/admin_arguments.h"
 #include "node/admin_commands.h"
+#include "node/admin_pools.h"
 #include "node/export_place.h"
 #include "node/health_report.h"
 #include "node/loss_budget.h"
@@ -75,47 +76,6 @@ Task<void> await_map(NodeServices& node) {
     Instant const until = patience(node);
     while (node.maps->current()->corelets.empty() && node.env.clock.now() < until)
         co_await node.env.clock.sleep(20_ms);
-}
-
-// --- pools
-// ------------------------------------------------------------------------------------------------------------------
-
-Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
-    CO_TRY(PoolWish const wish, pool_wish(arguments));
-    const mesh::PoolSpec& spec = wish.spec;
-    auto const changed = co_await node.maps->change(mesh::PoolCreated{spec, wish.survive}, patience(node));
-    if (!changed) co_return std::unexpected(no_quorum(changed.error()));
-    auto const map = node.maps->current();
-    const mesh::Pool* const pool = map->find_pool(spec.name);
-    if (!pool) co_return fail(Code::kUnavailable, "the pool was created; its table is not here yet");
-    // In fact, not only by the pool's fragments: the log and the catalog go with it.
-    PoolPromise const promise = pool_promise(*map, *pool, node.raft != nullptr);
-    mesh::Survival const survives = mesh::survival(*map, *pool);
-    co_return Json{{"name", spec.name},
-                   {"id", pool->id.v},
-                   {"redundancy", spec.redundancy.to_string()},
-                   {"promise", survives.promise},
-                   {"can_lose", promise.can_lose},
-                   {"limited_by", promise.limited_by},
-                   {"survives", survives.sentence}};
-}
-
-Task<Result<Json>> pool_remove(NodeServices& node, Json arguments) {
-    std::string const name = text_argument(arguments, "name");
-    auto const map = node.maps->current();
-    const mesh::Pool* const pool = map->find_pool(name);
-    if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
-    auto const volumes = co_await node.catalog->range("volumes/", patience(node));
-    if (!volumes) co_return std::unexpected(no_quorum(volumes.error()));
-    for (const KeyValue& item : volumes->items) {
-        pb::Volume volume;
-        if (volume.ParseFromString(item.value) && volume.pool() == pool->id.v)
-            co_return fail(Code::kConflict, "volume '" + volume.name() + "' lies in pool '" + name +
-                                                "'; remove it first: corelet volume rm " + volume.name());
-    }
-    auto const changed = co_await node.maps->change(mesh::PoolRemoved{pool->id}, patience(node));
-    if (!changed) co_return std::unexpected(no_quorum(changed.error()));
-    co_return Json{{"removed", name}};
 }
 
 // --- volumes
@@ -430,6 +390,8 @@ Task<Result<std::string>> run_command(NodeServices& node, std::string name, std:
         result = co_await pool_create(node, std::move(arguments));
     } else if (name == "pool.rm") {
         result = co_await pool_remove(node, std::move(arguments));
+    } else if (name == "pool.change") {
+        result = co_await pool_change(node, std::move(arguments));
     } else if (name == "volume.create") {
         result = co_await volume_create(node, std::move(arguments));
     } else if (name == "volume.attach") {

@@ -106,6 +106,10 @@ Result<> take_redundancy(const Json& arguments, mesh::PoolSpec& spec) {
 Result<> take_number(const Json& arguments, const char* key, u64 least, u64 most, u8& out) {
     if (!arguments.contains(key)) return {};
     u64 const wanted = number_argument(arguments, key);
+    if (wanted == 0 && out != 0) {  // the default again
+        out = 0;
+        return {};
+    }
     if (wanted < least || wanted > most)
         return fail(Code::kInvalid, std::string(key) + " is from " + std::to_string(least) + " to " +
                                         std::to_string(most) + " with this redundancy, not " +
@@ -172,6 +176,61 @@ Result<PoolWish> pool_wish(const Json& arguments) {
     TRY_VOID(take_quorums(arguments, spec));
     if (u64 const chunk = number_argument(arguments, "chunk_bytes"); chunk != 0) spec.chunk_bytes = chunk;
     TRY_VOID(mesh::check_pool_spec(spec));
+    return wish;
+}
+
+namespace {
+
+// What chunks were written by.
+Result<> check_nothing_fixed(const Json& arguments) {
+    for (const char* key : {"redundancy", "profile", "chunk_bytes"})
+        if (arguments.contains(key))
+            return fail(Code::kInvalid, std::string(key) +
+                                            " of a pool is fixed: its chunks would have to be written anew. Make "
+                                            "another pool and copy the volumes there");
+    return {};
+}
+
+// {"zone": 2, "rack": 0}: what is named; 0 takes a cap away.
+Result<> change_caps(const Json& arguments, mesh::PoolSpec& spec) {
+    auto const found = arguments.find("max_per");
+    if (found == arguments.end() || !found->is_object()) return {};
+    Json named = Json::object();
+    for (auto const& [name, value] : found->items()) {
+        TRY(mesh::Level const level, level_named(name));
+        if (value == 0)
+            spec.caps[static_cast<usize>(level)] = 0;
+        else
+            named[name] = value;
+    }
+    TRY(auto const caps, caps_wish(Json{{"max_per", named}}));
+    for (usize level = 0; level < caps.size(); ++level)
+        if (caps[level] != 0) spec.caps[level] = caps[level];
+    return {};
+}
+
+Result<> change_places(const Json& arguments, mesh::PoolSpec& spec) {
+    u8 const locality = spec.locality;
+    TRY_VOID(take_strategy(arguments, spec));
+    // One that was made with neighbours together keeps them so, whatever places its slots from now on.
+    if (spec.locality < locality) spec.locality = locality;
+    TRY(auto const level, level_argument(arguments, "failure_domain"));
+    spec.level = level.value_or(spec.level);
+    if (arguments.contains("device_class")) spec.device_class = text_argument(arguments, "device_class");
+    return change_caps(arguments, spec);
+}
+
+}  // namespace
+
+Result<PoolWish> pool_change_wish(const mesh::Pool& pool, const Json& arguments) {
+    TRY_VOID(check_nothing_fixed(arguments));
+    PoolWish wish;
+    wish.spec = pool.spec;
+    TRY_VOID(change_places(arguments, wish.spec));
+    TRY(wish.survive, level_argument(arguments, "survive"));
+    TRY_VOID(take_number(arguments, "min_copies", 1, wish.spec.redundancy.m + 1U, wish.spec.min_copies));
+    TRY_VOID(take_quorums(arguments, wish.spec));
+    TRY_VOID(mesh::check_pool_spec(wish.spec));
     return wish;
 }
 

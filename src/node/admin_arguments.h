@@ -28,6 +28,9 @@ struct PoolWish {
 };
 // Of `pool create`; whether the mesh can hold it is not asked here.
 [[nodiscard]] Result<PoolWish> pool_wish(const Json& arguments);
+// Of `pool change`: the pool as it shall be. What is not named stays; 0 is the default again, and so is a device
+// class that is empty.
+[[nodiscard]] Result<PoolWish> pool_change_wish(const mesh::Pool& pool, const Json& arguments);
 // {"zone": 2}: of each level that has one.
 [[nodiscard]] Json caps_of(const mesh::PoolSpec& spec);
 

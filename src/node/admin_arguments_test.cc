@@ -98,6 +98,50 @@ TEST(AdminArguments, ProfilesAndQuorums) {
               std::string::npos);
 }
 
+TEST(AdminArguments, WhatIsNotNamedStaysAsThePoolHasIt) {
+    mesh::Pool pool;
+    pool.spec = pool_wish({{"name", "p"},
+                           {"redundancy", "ec:4+2"},
+                           {"write_quorum", 5},
+                           {"max_per", {{"zone", 2}, {"rack", 1}}},
+                           {"device_class", "ssd"},
+                           {"min_copies", 2}})
+                    .value()
+                    .spec;
+    EXPECT_EQ(pool_change_wish(pool, Json::object()).value().spec, pool.spec);
+    mesh::PoolSpec wanted = pool.spec;
+    wanted.strategy = "zone-aware";
+    wanted.level = mesh::Level::kZone;
+    wanted.caps[static_cast<usize>(mesh::Level::kRack)] = 0;
+    wanted.device_class.clear();
+    wanted.write_quorum = 0;
+    wanted.min_copies = 0;
+    wanted.repair_threshold = 5;
+    Json const change{{"strategy", "zone-aware"}, {"failure_domain", "zone"}, {"max_per", {{"rack", 0}}},
+                      {"device_class", ""},       {"write_quorum", 0},        {"min_copies", 0},
+                      {"repair_threshold", 5},    {"survive", "rack"}};
+    auto const wish = pool_change_wish(pool, change);
+    ASSERT_TRUE(wish.has_value()) << wish.error().to_string();
+    EXPECT_EQ(wish->spec, wanted);
+    EXPECT_EQ(wish->survive, mesh::Level::kRack);
+    for (const Json& bad : {Json{{"redundancy", "rep:2"}}, Json{{"profile", "datacenter"}},
+                            Json{{"chunk_bytes", 262144}}, Json{{"write_quorum", 3}}, Json{{"strategy", "hope"}},
+                            Json{{"max_per", {{"zone", 99}}}}, Json{{"min_copies", 4}}})
+        EXPECT_EQ(pool_change_wish(pool, bad).error().code, Code::kInvalid) << bad.dump();
+    EXPECT_NE(pool_change_wish(pool, Json{{"redundancy", "rep:2"}}).error().message.find("Make another pool"),
+              std::string::npos);
+}
+
+TEST(AdminArguments, NeighboursStayTogetherWhateverTheStrategy) {
+    mesh::Pool pool;
+    pool.spec = pool_wish({{"name", "p"}, {"redundancy", "rep:2"}, {"strategy", "locality"}}).value().spec;
+    ASSERT_GT(pool.spec.locality, 0);
+    auto const wish = pool_change_wish(pool, Json{{"strategy", "balanced"}});
+    ASSERT_TRUE(wish.has_value());
+    EXPECT_EQ(wish->spec.strategy, "balanced");
+    EXPECT_EQ(wish->spec.locality, pool.spec.locality);
+}
+
 TEST(AdminArguments, VolumesThatMakeNoSenseAreRefused) {
     EXPECT_TRUE(volume_wish({{"name", "v"}, {"pool", "p"}, {"size_bytes", 4096}}).has_value());
     for (u64 size : {u64{0}, u64{1000}, u64{65} << 40})

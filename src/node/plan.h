@@ -22,7 +22,7 @@ struct PlanRequest {
     std::string sentence;  // "corelet 00..07 is drained"
 };
 // {"change": "add", "location", "size_bytes", "count", "device_class", "id"}, {"change": "drain"|"remove", "id"},
-// {"change": "pool.create", and what `pool.create` takes}
+// {"change": "pool.create", and what `pool.create` takes}, "pool.change" likewise
 [[nodiscard]] Result<PlanRequest> plan_request(const mesh::Map& map, const Json& arguments);
 
 // A device as it is, and what the plan makes of it.

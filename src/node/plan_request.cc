@@ -116,6 +116,17 @@ Result<PlanRequest> plan_pool(const Json& arguments) {
     return out;
 }
 
+Result<PlanRequest> plan_pool_change(const mesh::Map& map, const Json& arguments) {
+    PlanRequest out;
+    std::string const name = text_argument(arguments, "name");
+    const mesh::Pool* const pool = map.find_pool(name);
+    if (!pool) return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
+    TRY(PoolWish const wish, pool_change_wish(*pool, arguments));
+    out.events.emplace_back(mesh::PoolChanged{pool->id, wish.spec, wish.survive, pool->spec});
+    out.sentence = "pool '" + name + "' is changed";
+    return out;
+}
+
 }  // namespace
 
 Result<PlanRequest> plan_request(const mesh::Map& map, const Json& arguments) {
@@ -124,7 +135,9 @@ Result<PlanRequest> plan_request(const mesh::Map& map, const Json& arguments) {
     if (change == "drain") return plan_drain(map, arguments);
     if (change == "remove") return plan_remove(map, arguments);
     if (change == "pool.create") return plan_pool(arguments);
-    return fail(Code::kInvalid, "'" + change + "' cannot be planned; there are add, drain, remove, pool create");
+    if (change == "pool.change") return plan_pool_change(map, arguments);
+    return fail(Code::kInvalid,
+                "'" + change + "' cannot be planned; there are add, drain, remove, pool create, pool change");
 }
 
 }  // namespace corelet

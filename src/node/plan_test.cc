@@ -87,6 +87,8 @@ TEST(PlanRequestTest, WhatIsRefusedSaysWhy) {
         {map, Json{{"change", "drain"}, {"id", id_of(77)}}, Code::kNotFound, "corelet status"},
         {three, Json{{"change", "drain"}, {"id", id_of(1)}}, Code::kInvalid, "corelet join"},
         {map, Json{{"change", "pool.create"}, {"name", "q"}, {"redundancy", "raid5"}}, Code::kInvalid, ""},
+        {map, Json{{"change", "pool.change"}, {"name", "q"}}, Code::kNotFound, "corelet pool ls"},
+        {map, Json{{"change", "pool.change"}, {"name", "main"}, {"redundancy", "rep:2"}}, Code::kInvalid, "fixed"},
         {map, Json{{"change", "dance"}}, Code::kInvalid, "add, drain, remove"},
     };
     for (const Case& each : cases) {

@@ -59,6 +59,7 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"source-swap", Class::When::kAnyTime, 10, &FaultAtlas::swap_sources, 0},
     {"stray-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_stray_homes, 0},
     {"liar", Class::When::kWhole, 20, &FaultAtlas::begin_to_lie, 0},
+    {"pool-change", Class::When::kAnyTime, 10, &FaultAtlas::change_pool, 0},
 };
 
 std::vector<std::string> FaultAtlas::classes() {

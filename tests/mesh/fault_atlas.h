@@ -178,6 +178,7 @@ class FaultAtlas {
     void drift_clock();
     void change_owner();
     void detach_volume();
+    void change_pool();
     // Long outages of one kind, with nothing else beside them (fault_atlas_drills.cc).
     void catalog_outage();
     void silent_replicas();

@@ -1,5 +1,7 @@
 // Long outages of one kind, begun on a mesh that is whole, with nothing else beside them: what the promise says of
 // the time that writes may take meanwhile can be told. And volumes that are detached for a while.
+#include <array>
+
 #include "stream/stream_record.h"
 #include "tests/mesh/fault_atlas.h"
 
@@ -191,6 +193,21 @@ void FaultAtlas::detach_volume() {
     detached_[volume] = false;
     mesh_.request(*asked, "volume.detach", R"({"name":")" + volumes_[volume] + R"("})");
     after(random_.chance(1, 2) ? draw(1'000, 6'000) : draw(90'000, 110'000), &FaultAtlas::attach_again, volume);
+}
+
+// What of a pool may change while it holds chunks; most of it moves some. What the mesh cannot hold is refused.
+void FaultAtlas::change_pool() {
+    auto const asked = draw_sound();
+    if (!asked || !mesh_.node(*asked)) return;
+    static constexpr std::array k_strategies{"balanced", "zone-aware", "random"};
+    static constexpr std::array k_levels{"corelet", "chassis", "zone"};
+    world_.stats().count("pool.changed");
+    std::string const strategy = k_strategies[random_.below(k_strategies.size())];
+    std::string const level = k_levels[random_.below(k_levels.size())];
+    std::string const cap = std::to_string(random_.below(3)), copies = std::to_string(random_.below(2));
+    mesh_.request(*asked, "pool.change",
+                  R"({"name":"p","strategy":")" + strategy + R"(","failure_domain":")" + level +
+                      R"(","max_per":{"zone":)" + cap + R"(},"min_copies":)" + copies + "}");
 }
 
 // Asked until somebody serves it.

@@ -22,14 +22,17 @@ struct Planned {
     std::map<usize, HealStatus> before;  // of each corelet
     Json plan;
 
-    explicit Planned(u64 seed) : world(seed), mesh(world, options()) {
+    explicit Planned(u64 seed, usize zones = 1, const char* strategy = "balanced")
+        : world(seed), mesh(world, options(zones)) {
         std::string error;
-        bool const ok = make_ready(mesh, Json{{"redundancy", "ec:2+1"}, {"chunk_bytes", 256 * k_kib}}, &error);
+        Json const pool{{"redundancy", "ec:2+1"}, {"chunk_bytes", 256 * k_kib}, {"strategy", strategy}};
+        bool const ok = make_ready(mesh, pool, &error);
         EXPECT_TRUE(ok && fill(mesh, "v", 0, k_blocks_filled)) << error << why(world);
         EXPECT_TRUE(world.run_until([&] { return is_quiet(); }, 120_s)) << why(world);
     }
-    static SimMeshOptions options() {
+    static SimMeshOptions options(usize zones) {
         SimMeshOptions out;
+        out.zones = zones;
         out.corelets = 7;
         out.spare_machines = 1;
         out.spare_device_bytes = out.device_bytes;
@@ -165,6 +168,28 @@ TEST_P(PlanSim, ALostCorelet) {
     ASSERT_TRUE(r.world.run_until(is_out, 180_s)) << why(r.world);
     r.expect_as_planned();
     EXPECT_TRUE(check(r.mesh, "v", 0, k_blocks_filled));
+}
+
+// By lot up to three fragments of a chunk lie in one zone; with a cap what exceeds it moves, and is there to be
+// read all the time.
+TEST_P(PlanSim, AChangedPool) {
+    Planned r(GetParam() + 30, 3, "random");
+    r.ask(R"({"change":"pool.change","name":"p","strategy":"balanced","max_per":{"zone":1},"survive":"zone"})");
+    ASSERT_FALSE(::testing::Test::HasFatalFailure());
+    EXPECT_EQ(r.plan["rebuilt"]["fragments"], 0) << "whoever has it is there to be copied from";
+    EXPECT_GE(r.plan["after"]["can_lose_zones"].get<int>(), 1) << r.plan["after"].dump();
+    Json const changed =
+        answer_to(r.mesh, "pool.change", R"({"name":"p","strategy":"balanced","max_per":{"zone":1}})");
+    EXPECT_EQ(changed["moves"], true) << changed.dump();
+    auto const has_begun = [&] { return r.map()->pools.front().spec.strategy == "balanced"; };
+    ASSERT_TRUE(r.world.run_until(has_begun, 10_s)) << why(r.world);
+    EXPECT_TRUE(check(r.mesh, "v", 0, k_blocks_filled)) << "while it moves";
+    ASSERT_TRUE(r.world.run_until([&] { return r.is_settled(); }, 120_s)) << why(r.world);
+    r.expect_as_planned();
+    EXPECT_TRUE(check(r.mesh, "v", 0, k_blocks_filled));
+    std::string error;
+    EXPECT_FALSE(r.mesh.command("pool.change", R"({"name":"p","redundancy":"rep:2"})", &error).has_value());
+    EXPECT_NE(error.find("Make another pool"), std::string::npos) << error;
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, PlanSim, ::testing::Values(401, 402, 403));

@@ -1,4 +1,4 @@
-// plan add, drain, remove, pool create: what would come of it.
+// plan add, drain, remove, pool create, pool change: what would come of it.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -19,6 +19,7 @@ struct PlanArguments {
     u64 count = 1;
     std::string corelet;
     PoolOptions pool;
+    PoolChange pool_change;
 };
 
 std::string load_text(const Json& load) {
@@ -127,6 +128,13 @@ Result<void> plan_pool(const Context& context, const PlanArguments& arguments) {
     return show(context, reach, std::move(request));
 }
 
+Result<void> plan_pool_change(const Context& context, const PlanArguments& arguments) {
+    TRY(Reach const reach, context.reach());
+    TRY(Json request, pool_change_request(arguments.pool_change));
+    request["change"] = "pool.change";
+    return show(context, reach, std::move(request));
+}
+
 using PlanAct = Result<void> (*)(const Context&, const PlanArguments&);
 
 CLI::App* add_plan(CLI::App& app, Context& context, const std::shared_ptr<PlanArguments>& arguments,
@@ -162,9 +170,11 @@ void add_plan_commands(CLI::App& app, Context& context) {
             ->add_option("corelet", arguments->corelet, "its id, or its number")
             ->required()
             ->type_name("CORELET");
-    CLI::App* const pool = plan->add_subcommand("pool", "a pool is made");
+    CLI::App* const pool = plan->add_subcommand("pool", "a pool is made, or changed");
     pool->require_subcommand(1);
     add_pool_options(*add_plan(*pool, context, arguments, "create", "a pool is made", plan_pool), arguments->pool);
+    add_pool_change_options(*add_plan(*pool, context, arguments, "change", "a pool is changed", plan_pool_change),
+                            arguments->pool_change);
 }
 
 }  // namespace corelet::app

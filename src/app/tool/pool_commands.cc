@@ -1,4 +1,4 @@
-// pool create, ls, rm.
+// pool create, change, ls, rm.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -31,6 +31,17 @@ Result<void> create(const Context& context, const PoolOptions& options) {
     TRY(Json request, pool_request(options));
     TRY(Json const made, run_command(reach, "pool.create", std::move(request), k_command_limit, false));
     print_answer(context, made, [&] { return "pool " + options.name + ": " + promise_sentence(made); });
+    return {};
+}
+
+Result<void> change(const Context& context, const PoolChange& wish) {
+    TRY(Reach const reach, context.reach());
+    TRY(Json request, pool_change_request(wish));
+    TRY(Json const changed, run_command(reach, "pool.change", std::move(request), k_command_limit, true));
+    print_answer(context, changed, [&] {
+        return "pool " + wish.name + ": " + promise_sentence(changed) +
+               (changed.value("moves", false) ? "; data move to where it wants them, see `corelet status`" : "");
+    });
     return {};
 }
 
@@ -81,6 +92,13 @@ void add_pool_commands(CLI::App& app, Context& context) {
     add_pool_options(*create_command, *options);
     create_command->callback(
         [&context, options] { context.action = [&context, options] { return create(context, *options); }; });
+
+    auto const wish = std::make_shared<PoolChange>();
+    CLI::App* const change_command = pool->add_subcommand(
+        "change", "change what needs no chunk to be written anew; `plan pool change` says what would move");
+    add_pool_change_options(*change_command, *wish);
+    change_command->callback(
+        [&context, wish] { context.action = [&context, wish] { return change(context, *wish); }; });
 
     CLI::App* const list_command = pool->add_subcommand("ls", "list the pools");
     list_command->callback([&context] { context.action = [&context] { return list_pools(context); }; });

@@ -101,4 +101,51 @@ Result<Json> pool_request(const PoolOptions& options) {
     return out;
 }
 
+void add_pool_change_options(CLI::App& command, PoolChange& change) {
+    command.add_option("name", change.name, "its name")->required()->type_name("NAME");
+    command
+        .add_option("--failure-domain", change.failure_domain, "what fails as one: corelet, chassis, rack or zone")
+        ->type_name("LEVEL");
+    command.add_option("--strategy", change.strategy, "balanced, random or zone-aware")->type_name("NAME");
+    command.add_option("--device-class", change.device_class, "only on corelets of this class; any: on all")
+        ->type_name("CLASS");
+    command
+        .add_option("--max-per", change.max_per,
+                    "at most N fragments of a chunk in one chassis, rack or zone; 0: no cap of its own")
+        ->type_name("LEVEL=N");
+    command
+        .add_option("--survive", change.survive,
+                    "refuse it unless the loss of any one chassis, rack or zone of this mesh is survived")
+        ->type_name("LEVEL");
+    auto const number = [&](const char* name, std::optional<u32>& value, const char* description) {
+        command.add_option(name, value, description)->type_name("N");
+    };
+    number("--min-copies", change.min_copies, "below so many copies of the log, writes wait; 0: the default");
+    number("--write-quorum", change.write_quorum, "fragments durable before a chunk counts as written; 0: all");
+    number("--read-quorum", change.read_quorum, "fragments that a read asks for to decode; 0: as many as it needs");
+    number("--repair-threshold", change.repair_threshold,
+           "members of a slot up at which what is down is rebuilt; 0: none is before it is out");
+}
+
+Result<Json> pool_change_request(const PoolChange& change) {
+    Json out{{"name", change.name}};
+    auto const add = [&](const char* key, const auto& value) {
+        if (value) out[key] = *value;
+    };
+    add("failure_domain", change.failure_domain);
+    add("strategy", change.strategy);
+    add("survive", change.survive);
+    if (change.device_class) out["device_class"] = *change.device_class == "any" ? "" : *change.device_class;
+    add("min_copies", change.min_copies);
+    add("write_quorum", change.write_quorum);
+    add("read_quorum", change.read_quorum);
+    add("repair_threshold", change.repair_threshold);
+    for (const std::string& text : change.max_per) TRY_VOID(add_cap(text, out["max_per"]));
+    bool const changes = out.size() > (change.survive ? 2U : 1U);
+    if (!changes)
+        return fail(Code::kInvalid, "name what is to change of pool " + change.name +
+                                        "; corelet pool change --help says what can be");
+    return out;
+}
+
 }  // namespace corelet::app

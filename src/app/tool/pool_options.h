@@ -1,6 +1,8 @@
-// What a pool is to be, as it is typed: the options of `pool create`, which `plan pool create` takes as well.
+// What a pool is to be, as it is typed: the options of `pool create` and `pool change`, which `plan pool` takes as
+// well.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,10 +33,22 @@ struct PoolOptions {
     std::vector<std::string> max_per;  // LEVEL=N
 };
 
+// What is to change: `pool change`, which `plan pool change` takes as well. Not named: it stays.
+struct PoolChange {
+    std::string name;
+    std::optional<std::string> failure_domain, strategy, device_class, survive;
+    std::optional<u32> min_copies, write_quorum, read_quorum, repair_threshold;
+    std::vector<std::string> max_per;
+};
+
 // The name and all options; `options` outlives the command.
 void add_pool_options(CLI::App& command, PoolOptions& options);
 // The arguments of the command "pool.create". kInvalid: a size or a cap that does not parse; all else the mesh
 // judges.
 [[nodiscard]] Result<Json> pool_request(const PoolOptions& options);
+
+void add_pool_change_options(CLI::App& command, PoolChange& change);
+// Of the command "pool.change". kInvalid: nothing is named, or a cap does not parse.
+[[nodiscard]] Result<Json> pool_change_request(const PoolChange& change);
 
 }  // namespace corelet::app

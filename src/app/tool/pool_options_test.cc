@@ -49,6 +49,44 @@ TEST(PoolOptionsTest, WhatDoesNotParseIsRefused) {
     EXPECT_EQ(request_of({"p", "--redundancy", "rep:3", "--chunk-size", "big"}).error().code, Code::kInvalid);
 }
 
+Result<Json> change_of(std::vector<std::string> words) {
+    CLI::App app;
+    PoolChange change;
+    add_pool_change_options(app, change);
+    std::ranges::reverse(words);
+    try {
+        app.parse(words);
+    } catch (const CLI::ParseError& error) {
+        return fail(Code::kUnsupported, error.what());
+    }
+    return pool_change_request(change);
+}
+
+TEST(PoolOptionsTest, AChangeNamesWhatIsToChangeAndNothingElse) {
+    Json const one{{"name", "p"}, {"write_quorum", 0}};
+    EXPECT_EQ(change_of({"p", "--write-quorum", "0"}).value(), one) << "0 is said, and means the default";
+    Json const all{{"name", "p"},
+                   {"failure_domain", "zone"},
+                   {"strategy", "zone-aware"},
+                   {"device_class", ""},
+                   {"survive", "zone"},
+                   {"min_copies", 2},
+                   {"write_quorum", 5},
+                   {"read_quorum", 4},
+                   {"repair_threshold", 4},
+                   {"max_per", {{"zone", 2}, {"rack", 0}}}};
+    EXPECT_EQ(
+        change_of({"p",      "--failure-domain", "zone",  "--strategy",         "zone-aware", "--device-class",
+                   "any",    "--survive",        "zone",  "--min-copies",       "2",          "--write-quorum",
+                   "5",      "--read-quorum",    "4",     "--repair-threshold", "4",          "--max-per",
+                   "zone=2", "--max-per",        "rack=0"})
+            .value(),
+        all);
+    EXPECT_EQ(change_of({"p"}).error().code, Code::kInvalid);
+    EXPECT_EQ(change_of({"p", "--survive", "zone"}).error().code, Code::kInvalid) << "that is a condition";
+    EXPECT_EQ(change_of({"p", "--redundancy", "rep:2"}).error().code, Code::kUnsupported);
+}
+
 // The words of a command's options, in order.
 std::vector<std::string> options_of(const CLI::App& command) {
     std::vector<std::string> out;
@@ -69,6 +107,9 @@ TEST(PoolOptionsTest, APlanTakesWhatIsTakenInEarnest) {
     auto const planned = options_of(*app.get_subcommand("plan")->get_subcommand("pool")->get_subcommand("create"));
     EXPECT_GE(made.size(), 13U);
     EXPECT_EQ(planned, made);
+    auto const changed = options_of(*app.get_subcommand("pool")->get_subcommand("change"));
+    EXPECT_GE(changed.size(), 9U);
+    EXPECT_EQ(options_of(*app.get_subcommand("plan")->get_subcommand("pool")->get_subcommand("change")), changed);
 }
 
 }  // namespace
