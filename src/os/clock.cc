@@ -13,6 +13,15 @@ i64 read_clock(clockid_t id) {
 }
 }  // namespace
 
+Instant slackened(Instant when, Instant now) {
+    constexpr Duration k_never = 1_min * 60 * 24;
+    Duration const ahead = when - now;
+    if (ahead < 100_ms || ahead > k_never) return when;
+    // The finer grid holds the coarser one: so the instants are few.
+    Duration const grid = ahead >= 250_ms ? 100_ms : 25_ms;
+    return Instant{(when.ns + grid.ns - 1) / grid.ns * grid.ns};
+}
+
 i64 awake_ns() {
     return read_clock(CLOCK_MONOTONIC);
 }

@@ -9,6 +9,12 @@ namespace corelet::os {
 // CLOCK_MONOTONIC, for measuring short waits.
 [[nodiscard]] i64 awake_ns();
 
+// A wake-up is what an idle mesh costs, so timers that are far away meet at round instants: one that is 100 ms away
+// or more fires up to 25 ms later, one that is 250 ms away up to 100 ms. Who waits for a time has to bear more in
+// any case: a busy machine makes it longer. The instants are those of the host, so that several corelets of it
+// share them.
+[[nodiscard]] Instant slackened(Instant when, Instant now);
+
 class LinuxClock final : public Clock {
   public:
     [[nodiscard]] Instant now() const override;
@@ -19,6 +25,7 @@ class LinuxClock final : public Clock {
     usize fire_due();
 
   private:
+    [[nodiscard]] Instant settled(Instant when) const override { return slackened(when, now()); }
     void insert_timer(Timer& timer) override { timers_.insert(timer); }
     void remove_timer(Timer& timer) override { timers_.remove(timer); }
     TimerHeap timers_;

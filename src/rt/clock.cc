@@ -11,7 +11,7 @@ void Timer::disarm() {
 void Clock::arm(Timer& timer, Instant when) {
     timer.disarm();
     timer.clock_ = this;
-    timer.when_ = when;
+    timer.when_ = settled(when);
     insert_timer(timer);
 }
 

@@ -71,6 +71,8 @@ class Clock {
 
   protected:
     friend class Timer;
+    // The instant at which a timer armed for `when` shall fire: that or a later one.
+    [[nodiscard]] virtual Instant settled(Instant when) const { return when; }
     virtual void insert_timer(Timer& timer) = 0;
     virtual void remove_timer(Timer& timer) = 0;
 };

@@ -44,8 +44,9 @@ Task<void> write_and_read(Env* env, FollowedVolume* volume, Client* client) {
         if (read && !std::ranges::equal(read->flatten().bytes(), pattern(n, 4096).bytes()))
             client->error = "another block than was written";
         client->longest = std::max(client->longest, env->clock.now() - client->last);
-        client->last = env->clock.now();
         client->done = n + 1;
+        co_await env->clock.sleep(5_ms);
+        client->last = env->clock.now();
     }
     client->stopped = true;
 }
