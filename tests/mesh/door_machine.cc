@@ -49,11 +49,22 @@ Task<void> DoorMachine::life(Env& env, DoorMachine* door, u64 number) {
     co_await never.wait();
 }
 
+DoorMachine::Number DoorMachine::ask(usize corelet) {
+    return mesh_.request(corelet, "volume.door", Json{{"name", name_}}.dump());
+}
+
+u64 DoorMachine::number_in(const std::string& answer) {
+    return Json::parse(answer).value("door", u64{0});
+}
+
+void DoorMachine::begin(u64 number) {
+    machine_.start([this, number](Env& env) { return life(env, this, number); });
+}
+
 bool DoorMachine::start() {
     auto const given = mesh_.command("volume.door", Json{{"name", name_}}.dump());
     if (!given) return false;
-    u64 const number = Json::parse(*given).value("door", u64{0});
-    machine_.start([this, number](Env& env) { return life(env, this, number); });
+    begin(number_in(*given));
     return mesh_.world().run_until([this] { return volume_ != nullptr; }, 10_s);
 }
 

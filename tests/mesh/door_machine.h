@@ -14,6 +14,13 @@ class DoorMachine {
     DoorMachine(const DoorMachine&) = delete;
     DoorMachine& operator=(const DoorMachine&) = delete;
 
+    // The answer to `volume.door` of a corelet that is up, when it comes; and the number in it.
+    using Number = std::shared_ptr<std::optional<Result<std::string>>>;
+    [[nodiscard]] Number ask(usize corelet);
+    [[nodiscard]] static u64 number_in(const std::string& answer);
+    // Boots the machine, which is down, under that number.
+    void begin(u64 number);
+    [[nodiscard]] bool is_up() const { return machine_.is_up(); }
     // Takes a number for the door and begins; again after a crash: another number. False: the mesh gave none.
     [[nodiscard]] bool start();
     // Instead of the mesh's own, from the next start on.

@@ -16,6 +16,7 @@ struct Drawn {
     u64 volume_bytes = 64 * k_mib;
     SimMeshOptions mesh;
     WorkloadOptions workload;
+    bool doors = false;  // clients come in by doors at machines of their own
     FaultOptions faults;
     u64 writes_least = 2'000;
     std::string judges;
@@ -76,6 +77,8 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.mixed = parameters.number("mixed", world.fork("mixed").chance(1, 4) ? 1 : 0) != 0;
     drawn.mesh.lease = milliseconds(parameters, "lease_ms", drawn.mesh.lease);
     drawn.mesh.stream_bytes_max = parameters.number("stream_kib", 64 * 1024) * k_kib;
+    drawn.doors = parameters.number("doors", 0) != 0;
+    if (drawn.doors) drawn.mesh.admin_key = "the key of the simulated mesh, 32 digits";
     drawn.workload.clients = parameters.number("clients", random.between(4, 10));
     drawn.workload.readers = parameters.number("readers", 0);
     drawn.workload.think_max = milliseconds(parameters, "think_ms", drawn.workload.think_max);
@@ -156,6 +159,9 @@ class Run {
         Observer observer(mesh_, names_);
         observer_ = &observer;
         Workload workload(mesh_, names_, drawn_.volume_bytes, drawn_.workload);
+        std::optional<Doors> doors;
+        if (drawn_.doors) workload.use(doors.emplace(mesh_, names_));
+        if (doors) doors->start();
         CatalogWorkload keys(mesh_);
         FaultAtlas atlas(mesh_, names_, drawn_.faults);
         Trial trial{mesh_, names_, atlas, workload, keys, drawn_.fills};

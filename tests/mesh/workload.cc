@@ -6,7 +6,8 @@ namespace corelet {
 
 namespace {
 constexpr usize k_sector = k_block_bytes / k_history_sectors;
-constexpr usize k_run = 4;  // neighbours
+constexpr usize k_run = 4;               // neighbours
+constexpr usize k_at_a_door = SIZE_MAX;  // as a server: whoever owns it
 // Too many writes that were never answered, and nobody finds the order any more: others are written then.
 constexpr usize k_open_writes_most = 16;
 constexpr usize k_replaced_most = 7;  // times, each run
@@ -145,13 +146,15 @@ void Workload::next(usize client) {
     usize server = 0;
     auto const& last = last_[client];
     bool const in_vain = last && !last->has_ended && last->volume == operation->volume;
-    auto device = pick_device(volume.name, &server, in_vain ? std::optional(last->server) : std::nullopt);
+    auto device = doors_ ? doors_->device(volume.name)
+                         : pick_device(volume.name, &server, in_vain ? std::optional(last->server) : std::nullopt);
+    if (doors_) server = k_at_a_door;
     if (!device) {
         clients_.again_in(client, 30_ms);
         return;
     }
-    std::string const note =
-        "at c" + std::to_string(server + 1) + ", " + std::to_string(world_.now().ns / 1'000'000) + " ms";
+    std::string const note = (doors_ ? "at the door, " : "at c" + std::to_string(server + 1) + ", ") +
+                             std::to_string(world_.now().ns / 1'000'000) + " ms";
     for (usize i = 0; i < operation->blocks; ++i) {
         BlockHistory& history = volume.blocks[operation->first + i];
         operation->handles.push_back(
@@ -165,7 +168,8 @@ void Workload::next(usize client) {
     while (!out_.empty() && out_.front().expired()) out_.pop_front();
     out_.push_back(operation);
     last_[client] = operation;
-    mesh_.spawn(server, carry_out(clients_.take_turn(client), this, std::move(device), std::move(operation)));
+    auto task = carry_out(clients_.take_turn(client), this, std::move(device), std::move(operation));
+    doors_ ? doors_->spawn(volume.name, std::move(task)) : mesh_.spawn(server, std::move(task));
 }
 
 Task<Result<BufferChain>> Workload::issue(BlockDevice* device, Operation* operation) {
@@ -192,7 +196,8 @@ void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferC
     if (!result) {
         world_.stats().count("refused." + std::string(code_name(result.error().code)));
         bool const lost = result.error().code == Code::kLost || result.error().code == Code::kCorrupt;
-        if (lost && !options_.losses && !(bears_loss && bears_loss(operation->server)))
+        if (lost && !options_.losses &&
+            !(bears_loss && operation->server != k_at_a_door && bears_loss(operation->server)))
             world_.fail("[linear] within the promise a request to " + volume.name +
                         " was answered: " + result.error().to_string());
         return;
@@ -207,7 +212,7 @@ void Workload::ended(const std::shared_ptr<Operation>& operation, Result<BufferC
         world_.stats().count(operation->kind == Operation::Kind::kTrim ? "trim.acknowledged"
                                                                        : "write.acknowledged");
     }
-    if (!on_answer) return;
+    if (!on_answer || operation->server == k_at_a_door) return;
     auto stream = mesh_.stream_status(operation->server, volume.name);
     if (!stream) return;
     on_answer(Answer{operation->server, *std::move(stream), volume.name, operation->kind == Operation::Kind::kRead,

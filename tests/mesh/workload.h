@@ -7,6 +7,7 @@
 
 #include "tests/mesh/block_history.h"
 #include "tests/mesh/clients.h"
+#include "tests/mesh/doors.h"
 #include "tests/mesh/sim_mesh.h"
 
 namespace corelet {
@@ -50,6 +51,10 @@ class Workload {
     [[nodiscard]] usize readable(Duration each);
     // What no order of the operations explains, if anything.
     [[nodiscard]] std::optional<std::string> judge() const;
+
+    // Clients go through these from now on; until the end, when blocks are read back at their owners. They outlive
+    // it.
+    void use(Doors& doors) { doors_ = &doors; }
 
     // For judges. Called with each success, in the task of the answer.
     std::function<void(const Answer&)> on_answer;
@@ -96,6 +101,7 @@ class Workload {
 
     SimMesh& mesh_;
     sim::World& world_;
+    Doors* doors_ = nullptr;
     WorkloadOptions options_;
     std::vector<Volume> volumes_;
     Prng random_;
