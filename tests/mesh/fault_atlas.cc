@@ -60,6 +60,13 @@ const std::vector<FaultAtlas::Class> FaultAtlas::k_classes{
     {"stray-rot", Class::When::kAnyTime, 10, &FaultAtlas::rot_stray_homes, 0},
     {"liar", Class::When::kWhole, 20, &FaultAtlas::begin_to_lie, 0},
     {"pool-change", Class::When::kAnyTime, 10, &FaultAtlas::change_pool, 0},
+    {"join", Class::When::kAnyTime, 5, &FaultAtlas::join_one, 0},
+    {"leave", Class::When::kAnyTime, 5, &FaultAtlas::leave_one, 0},
+    {"cordon", Class::When::kAnyTime, 4, &FaultAtlas::cordon_one, 0},
+    {"pause-healing", Class::When::kAnyTime, 3, &FaultAtlas::pause_healing, 0},
+    {"voter-change", Class::When::kAnyTime, 8, &FaultAtlas::strike_voter_change, 0},
+    {"zone-loss", Class::When::kWhole, 20, &FaultAtlas::lose_zone, 0},
+    {"mounted-twice", Class::When::kWhole, 20, &FaultAtlas::mount_twice, 0},
 };
 
 std::vector<std::string> FaultAtlas::classes() {
@@ -248,12 +255,17 @@ bool FaultAtlas::is_beyond_promise(usize server) const {
     if (!mesh_.node(server)) return false;
     auto const map = mesh_.node(server)->services().maps->current();
     usize away = 0, out = 0, lacking = 0;
+    std::set<usize> zones;
     for (usize i = 0; i < troubles_.size(); ++i) {
+        if (mesh_.is_absent(i)) continue;
         bool const is_out = has_been_out(*map, i) || troubles_[i] == Trouble::kFilling;
         away += is_troubled(i) || !map->is_up(mesh_.id(i));
         out += is_out;
         lacking += !is_out && lacking_.contains(i);
+        if (is_troubled(i) || !map->is_up(mesh_.id(i)) || is_out || lacking_.contains(i))
+            zones.insert(i % mesh_.options().zones);
     }
+    if (options_.zones_survive && zones.size() <= 1) return false;
     // A put goes on without all but one of as many as may be lost.
     usize const missed = std::min<usize>(lacking, std::max<usize>(options_.promise, 1) - 1);
     return (crowd_ != 0 && away > options_.promise) || out + missed > options_.promise;
@@ -289,6 +301,7 @@ void FaultAtlas::mend_all() {
     world_.heal_network();
     for (Cut& cut : cuts_) cut = Cut{};
     for (usize i = 0; i < mesh_.size(); ++i) {
+        if (mesh_.is_absent(i)) continue;
         if (troubles_[i] == Trouble::kPaused) mesh_.machine(i).resume();
         if (troubles_[i] == Trouble::kSlow) quicken(i);
         if (troubles_[i] == Trouble::kDown) come_back(i);
@@ -303,6 +316,8 @@ void FaultAtlas::mend_all() {
     }
     for (usize volume = 0; volume < volumes_.size(); ++volume)
         if (detached_.contains(volume)) attach_again(volume);
+    if (cordoned_) uncordon(0);
+    resume_healing(0);
 }
 
 // --- what is whole
@@ -313,15 +328,18 @@ bool FaultAtlas::is_whole() const {
 }
 
 std::string FaultAtlas::what_is_missing() const {
+    if (!leaves_.empty()) return "c" + std::to_string(leaves_.begin()->first + 1) + " is leaving";
     for (usize i = 0; i < mesh_.size(); ++i)
-        if (!mesh_.node(i)) return "c" + std::to_string(i + 1) + " is not up";
+        if (!mesh_.node(i) && !mesh_.is_absent(i)) return "c" + std::to_string(i + 1) + " is not up";
     for (usize i = 0; i < mesh_.size(); ++i) {
+        if (mesh_.is_absent(i)) continue;
         NodeServices& services = mesh_.node(i)->services();
         std::string const at = " at c" + std::to_string(i + 1);
         auto const map = services.maps->current();
         if (!services.own_trouble.empty()) return services.own_trouble + at;
         for (usize j = 0; j < mesh_.size(); ++j)
-            if (!map->is_up(mesh_.id(j))) return "c" + std::to_string(j + 1) + " is not up in the map" + at;
+            if (!mesh_.is_absent(j) && !map->is_up(mesh_.id(j)))
+                return "c" + std::to_string(j + 1) + " is not up in the map" + at;
         for (const mesh::Corelet& corelet : map->corelets)
             // Whose device is gone is lost, also while nobody has noticed.
             if ((!corelet.is_up() || !mesh_.index_of(corelet.id)) && corelet.presence != mesh::Presence::kOut)

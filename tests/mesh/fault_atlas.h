@@ -19,6 +19,7 @@ struct FaultOptions {
     Duration longest = 4_s;            // that somebody is stopped or cut off
     Duration whole_for = 6_s;          // what looks whole for so long is: longer than a round of healing
     bool beyond = false;               // devices are lost whatever is broken already
+    bool zones_survive = false;        // the pool is spread over zones, so that one of them may be lost
     bool lying = false;                // all devices say that they have saved what they have not
     std::vector<std::string> only;     // classes; empty: the seed draws which are on
     std::vector<std::string> without;  // classes that are off
@@ -83,6 +84,13 @@ class FaultAtlas {
         const sim::MediaFile* const device = device_of(index);
         return device && device->faults.slow_factor > 1;
     }
+    // One corelet's device, mounted at two machines, of which one has to stop.
+    struct Twins {
+        usize index = 0;
+        CoreletId id;
+        sim::VirtualTime since;
+    };
+    [[nodiscard]] const std::optional<Twins>& twins() const { return twins_; }
     // What is promised now of writes to a volume.
     struct Promise {
         sim::VirtualTime since;
@@ -184,6 +192,24 @@ class FaultAtlas {
     void silent_replicas();
     void helpless_owner();
     void silent_holders();
+    // Who is in the mesh, and what people do to it (fault_atlas_churn.cc).
+    void join_one();
+    void leave_one();
+    void look_at_leave(usize index);
+    void see_off(usize index);
+    [[nodiscard]] std::optional<usize> draw_leaver();
+    [[nodiscard]] std::vector<usize> present_in_zone(usize zone) const;
+    void cordon_one();
+    void uncordon(usize);
+    void pause_healing();
+    void resume_healing(usize);
+    void lose_zone();
+    [[nodiscard]] bool is_zone_spared(const std::vector<usize>& members) const;
+    void mount_twice();
+    void start_if_down(usize index);
+    void look_at_twins(usize index);
+    void strike_voter_change();
+    void look_at_voters(usize);
     // Owners.
     void crash_owner_after_rolls();
     void isolate_and_crash_owner();
@@ -217,6 +243,7 @@ class FaultAtlas {
     void fail_write();
     void misdirect();
     void bring_back_old_device();
+    [[nodiscard]] bool has_old_device(usize index) const;
     // Rot aimed at what somebody is about to rely on (fault_atlas_rot.cc).
     void rot_log();
     void rot_log_end();
@@ -327,8 +354,20 @@ class FaultAtlas {
     };
     std::optional<Outcast> outcast_;
     std::optional<Liar> liar_;
-    std::optional<sim::VirtualTime> asked_until_;  // who asks whether he may let go of strays is struck
-    std::optional<sim::VirtualTime> mover_until_;  // who moves a volume is paused
+    struct Leave {
+        CoreletId id;
+        std::shared_ptr<std::optional<Result<std::string>>> answer;  // to what was asked last
+        sim::VirtualTime asked;
+        bool removes = false;                   // that was to remove it
+        std::optional<sim::VirtualTime> until;  // removed, and runs on
+    };
+    std::map<usize, Leave> leaves_;      // who is on its way out
+    std::optional<CoreletId> cordoned_;  // who is, or is to be
+    bool uncordoning_ = false;
+    std::optional<Twins> twins_;
+    std::optional<sim::VirtualTime> voters_until_;  // whoever takes part in a change of voters is struck
+    std::optional<sim::VirtualTime> asked_until_;   // who asks whether he may let go of strays is struck
+    std::optional<sim::VirtualTime> mover_until_;   // who moves a volume is paused
     // Maps (by corelet) all of whose slots were found in service: a map never changes.
     mutable std::vector<std::shared_ptr<const mesh::Map>> in_service_;
     std::vector<Cut> cuts_;

@@ -98,17 +98,25 @@ void FaultAtlas::remember_device() {
         index, Memory{store.identity(), store.durable_seq(), device_of(index)->snapshot(), world_.now()});
 }
 
-// Whoever has seen more of it tells it so; it goes on as somebody else, with what it still holds.
-void FaultAtlas::bring_back_old_device() {
-    auto const victim = draw_sound();
-    if (!victim || !device_of(*victim) || !mesh_.node(*victim)) return;
-    auto const memory = memories_.find(*victim);
-    const Store& store = *mesh_.node(*victim)->services().store;
+// One that is remembered, and its present self so much ahead that peers have noticed.
+bool FaultAtlas::has_old_device(usize index) const {
+    if (troubles_[index] != Trouble::kNone || !device_of(index) || !mesh_.node(index)) return false;
+    auto const memory = memories_.find(index);
+    const Store& store = *mesh_.node(index)->services().store;
     // Peers keep what they have seen at most a second late.
     constexpr u64 k_records_least = 40;
-    if (memory == memories_.end() || memory->second.id != store.identity() ||
-        world_.now() - memory->second.at < 3_s || store.durable_seq() < memory->second.number + k_records_least)
-        return;
+    return memory != memories_.end() && memory->second.id == store.identity() &&
+           world_.now() - memory->second.at >= 3_s &&
+           store.durable_seq() >= memory->second.number + k_records_least;
+}
+
+// Whoever has seen more of it tells it so; it goes on as somebody else, with what it still holds.
+void FaultAtlas::bring_back_old_device() {
+    auto victim = draw_sound();
+    if (!victim) return;
+    for (usize i = 0; i < mesh_.size() && !has_old_device(*victim); ++i) victim = (*victim + 1) % mesh_.size();
+    if (!has_old_device(*victim)) return;
+    auto const memory = memories_.find(*victim);
     world_.stats().count_fault(sim::FaultKind::kDeviceRollback);
     spoil(*victim, Trouble::kOld);
     former_[*victim] = Former{memory->second.id, world_.now(), true};

@@ -49,7 +49,8 @@ std::vector<u32> FaultAtlas::all_but(std::initializer_list<usize> these) const {
 // Nobody is lost by it: whoever cannot go on waits.
 void FaultAtlas::cut_many() {
     std::vector<u32> some, others;
-    for (u32 i = 0; i < mesh_.size(); ++i) (random_.chance(1, 2) ? some : others).push_back(i);
+    for (u32 i = 0; i < mesh_.size(); ++i)
+        if (!mesh_.is_absent(i)) (random_.chance(1, 2) ? some : others).push_back(i);
     if (some.empty() || others.empty()) return;
     for (u32 i : some) troubles_[i] = Trouble::kCut;
     // Who is away for long is put out: no more than may be lost.

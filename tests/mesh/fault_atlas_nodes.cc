@@ -128,7 +128,8 @@ void FaultAtlas::cold_start() {
     world_.stats().count("cold-start");
     Duration const longest = draw(10, 3'000);
     for (usize i = 0; i < mesh_.size(); ++i)
-        crash(i, Duration{static_cast<i64>(1 + random_.below(static_cast<u64>(longest.ns)))});
+        if (!mesh_.is_absent(i))
+            crash(i, Duration{static_cast<i64>(1 + random_.below(static_cast<u64>(longest.ns)))});
 }
 
 void FaultAtlas::change_owner() {
@@ -148,6 +149,7 @@ void FaultAtlas::lose_rack() {
     std::vector<usize> members;
     for (usize i = zone; i < mesh_.size(); i += zones) {
         if (troubles_[i] != Trouble::kNone) return;
+        if (mesh_.is_absent(i)) continue;
         members.push_back(i);
     }
     if (members.empty() || !may_trouble(members.size())) return;
@@ -194,6 +196,7 @@ void FaultAtlas::is_back(usize index) {
 
 // Nobody waits with a put for who is down by the map.
 void FaultAtlas::note_what_it_missed(usize index) {
+    if (mesh_.is_absent(index)) return;
     for (usize i = 0; i < mesh_.size(); ++i)
         if (i != index && mesh_.node(i) && !mesh_.node(i)->services().maps->current()->is_up(mesh_.id(index)))
             lacking_.insert(index);

@@ -11,6 +11,7 @@ namespace {
 struct Drawn {
     std::string redundancy;
     u64 write_quorum = 0, read_quorum = 0, repair_threshold = 0;  // 0: the pool names none
+    std::string domain;  // over which fragments are kept apart; empty: the default
     u64 chunk_bytes = 0;
     usize volumes = 1;
     u64 volume_bytes = 64 * k_mib;
@@ -20,6 +21,7 @@ struct Drawn {
     FaultOptions faults;
     u64 writes_least = 2'000;
     std::string judges;
+    Duration whole_within = 180_s;    // of virtual time, from the end of the faults on
     bool fills = false;               // the pool is filled again and again
     bool points = true;               // fault points in the code are armed
     std::vector<std::string> forced;  // these fire every time
@@ -65,6 +67,12 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.mesh.corelets = parameters.number("corelets", 6);
     drawn.mesh.witnesses = parameters.number("witnesses", 0);
     drawn.mesh.zones = parameters.number("zones", 1 + random.below(3));
+    drawn.domain = parameters.text("domain", "");
+    drawn.faults.zones_survive = drawn.domain == "zone";
+    drawn.mesh.late = parameters.number("late", 0);
+    if (drawn.mesh.late >= drawn.mesh.corelets)
+        return fail(Code::kInvalid, "somebody has to be there before 'late' join");
+    drawn.mesh.spare_machines = parameters.number("copies", 0);
     drawn.mesh.device_bytes = parameters.number("device_mib", 256) * k_mib;
     Duration const drawn_out_after{static_cast<i64>(random.between(1, 6)) * 1'000'000'000};
     drawn.mesh.out_after = milliseconds(parameters, "out_ms", drawn_out_after);
@@ -105,6 +113,7 @@ Result<Drawn> draw(const sim::World& world, const sim::ScenarioParameters& param
     drawn.must_be_whole = !drawn.faults.beyond && !drawn.faults.lying;
     drawn.workload.losses = !drawn.must_be_whole;
     drawn.writes_least = parameters.number("writes", drawn.must_be_whole ? 2'000 : 0);
+    drawn.whole_within = Duration{static_cast<i64>(parameters.number("whole_s", 180)) * 1'000'000'000};
     drawn.fills = parameters.number("fill", 0) != 0;
     drawn.points = parameters.number("points", 1) != 0;
     drawn.forced = parameters.list("forced");
@@ -118,6 +127,7 @@ class Observer {
   public:
     Observer(SimMesh& mesh, std::vector<std::string> volumes) : mesh_(mesh), volumes_(std::move(volumes)) {}
     void look() {
+        look_at_voters();
         for (const std::string& name : volumes_)
             for (usize server : mesh_.servers_of(name)) {
                 StreamStatus const status = mesh_.stream_status(server, name).value();
@@ -135,6 +145,18 @@ class Observer {
     }
 
   private:
+    void look_at_voters() {
+        auto const leader = mesh_.catalog_leader();
+        if (!leader) return;
+        auto const& services = mesh_.node(*leader)->services();
+        if (std::exchange(voters_, services.catalog->voters()) == services.catalog->voters()) return;
+        mesh_.world().stats().count("voters.changed");
+        auto const map = services.maps->current();
+        bool const heals =
+            std::ranges::any_of(map->pools, [](const mesh::Pool& pool) { return pool.tables.size() > 1; });
+        if (heals) mesh_.world().stats().count("voters.changed-in-healing");
+    }
+
     struct Seen {
         Epoch epoch;
         usize server = 0;
@@ -143,6 +165,7 @@ class Observer {
     SimMesh& mesh_;
     std::vector<std::string> volumes_;
     std::map<std::string, Seen> seen_;
+    std::vector<CoreletId> voters_;
 };
 
 Result<void> broken(std::string what) {
@@ -261,6 +284,7 @@ class Run {
         name("write_quorum", drawn_.write_quorum);
         name("read_quorum", drawn_.read_quorum);
         name("repair_threshold", drawn_.repair_threshold);
+        if (!drawn_.domain.empty()) out += R"(,"failure_domain":")" + drawn_.domain + "\"";
         return out + "}";
     }
 
@@ -286,8 +310,9 @@ class Run {
             return atlas.is_whole();
         };
         sim::VirtualTime const from = world_.now();
-        if (!until(whole, 180_s))
-            return broken("[settles] three minutes after the last fault " + atlas.what_is_missing());
+        if (!until(whole, drawn_.whole_within))
+            return broken("[settles] " + std::to_string(drawn_.whole_within.ms() / 1000) +
+                          " seconds after the last fault " + atlas.what_is_missing());
         world_.stats().count("settle-ms", static_cast<u64>((world_.now() - from).ms()));
         return {};
     }

@@ -38,7 +38,9 @@ SimMesh::SimMesh(sim::World& world, const SimMesh& original, const std::set<usiz
         member.id = its.id;
         member.generation = its.generation;
         member.is_formatting = its.is_formatting;
-        if (without.contains(i)) continue;
+        member.is_absent = its.is_absent;
+        member.role = its.role;
+        if (its.is_absent || without.contains(i)) continue;
         if (sim::MediaFile* const device = its.machine->media().find(its.device))
             member.machine->media().add_device(member.device, device->size_bytes()).roll_back(device->snapshot());
         start(i);
@@ -50,6 +52,9 @@ void SimMesh::add_machines() {
         Member member;
         member.machine = &world_.add_node("c" + std::to_string(i + 1));
         member.device = "/device";
+        bool const is_witness = i >= options_.corelets && i < options_.corelets + options_.witnesses;
+        if (is_witness) member.role = mesh::Role::kWitness;
+        member.is_absent = i < options_.corelets && i >= options_.corelets - options_.late;
         members_.push_back(std::move(member));
     }
 }
@@ -64,13 +69,17 @@ NodeConfig SimMesh::config_of(usize index) const {
     config.device_path = members_[index].device;
     config.location =
         mesh::Location{"z" + std::to_string(index % options_.zones + 1), "r1", "c" + std::to_string(index + 1)};
-    config.role = index < options_.corelets || index >= size() ? mesh::Role::kStorage : mesh::Role::kWitness;
+    config.role = members_[index].role;
     config.listen = {Address::tcp("c" + std::to_string(index + 1), 7000)};
     if (options_.two_addresses) config.listen.push_back(Address::tcp("c" + std::to_string(index + 1), 7001));
     // Also the first one, which asks them when its device is lost or has forgotten: `serve` keeps what the map
     // says.
-    for (usize seed = 0; seed < std::min<usize>(3, members_.size()); ++seed)
+    usize named = 0;
+    for (usize seed = 0; seed < members_.size() && named < 3; ++seed) {
+        if (members_[seed].is_absent) continue;
+        ++named;
         if (seed != index) config.seeds.push_back(Address::tcp("c" + std::to_string(seed + 1), 7000));
+    }
     config.export_directory = "/exports";
     config.bootstrap = index == 0 && members_[0].generation == 0;
     config.insecure = true;
@@ -162,7 +171,23 @@ void SimMesh::start_empty(usize index) {
     start(index);
 }
 
-void SimMesh::start_copy(usize index, usize of) {
+void SimMesh::join(usize index, mesh::Role role) {
+    CORELET_ASSERT(members_[index].is_absent);
+    members_[index].is_absent = false;
+    members_[index].role = role;
+    start_empty(index);
+}
+
+void SimMesh::take_away(usize index) {
+    Member& member = members_[index];
+    CORELET_ASSERT(!member.is_absent);
+    member.machine->crash();
+    member.machine->set_turn_delay({});
+    member.machine->media().erase(member.device);
+    member.is_absent = true;
+}
+
+void SimMesh::put_copy(usize index, usize of) {
     sim::MediaFile* const original = members_[of].machine->media().find(members_[of].device);
     CORELET_ASSERT(original && !members_[index].machine->is_up());
     members_[index].id = members_[of].id;
@@ -170,7 +195,16 @@ void SimMesh::start_copy(usize index, usize of) {
         .machine->media()
         .add_device(members_[index].device, original->size_bytes())
         .roll_back(original->snapshot());
+}
+
+void SimMesh::start_copy(usize index, usize of) {
+    put_copy(index, of);
     start(index);
+}
+
+void SimMesh::drop_copy(usize index) {
+    members_[index].machine->crash();
+    members_[index].machine->media().erase(members_[index].device);
 }
 
 std::optional<usize> SimMesh::index_of(CoreletId id) const {
@@ -180,14 +214,20 @@ std::optional<usize> SimMesh::index_of(CoreletId id) const {
 }
 
 bool SimMesh::up(Duration bound) {
-    for (usize i = 0; i < size(); ++i) start(i);
+    usize present = 0;
+    for (usize i = 0; i < size(); ++i) {
+        if (members_[i].is_absent) continue;
+        ++present;
+        start(i);
+    }
     return world_.run_until(
         [&] {
             for (usize i = 0; i < size(); ++i) {
                 const Member& member = members_[i];
+                if (member.is_absent) continue;
                 if (!member.node) return false;
                 auto const map = member.node->services().maps->current();
-                if (map->corelets.size() != size()) return false;
+                if (map->corelets.size() != present) return false;
                 for (const mesh::Corelet& corelet : map->corelets)
                     if (!corelet.is_up()) return false;
                 if (member.node->services().catalog->voters().size() < mesh::voters_wanted(*map)) return false;
@@ -225,7 +265,7 @@ std::optional<std::string> SimMesh::command(std::string name, std::string argume
 
 std::vector<usize> SimMesh::servers_of(const std::string& volume) {
     std::vector<usize> servers;
-    for (usize i = 0; i < members_.size(); ++i)
+    for (usize i = 0; i < size(); ++i)  // whoever asks has none of what is known of a second body
         if (members_[i].node && members_[i].node->services().volumes &&
             members_[i].node->services().volumes->device(volume))
             servers.push_back(i);

@@ -13,6 +13,7 @@ struct SimMeshOptions {
     usize corelets = 3;
     usize witnesses = 0;
     usize zones = 1;
+    usize late = 0;            // of the corelets, the last ones: they are not there until they join
     usize spare_machines = 0;  // take no part until a copy of somebody's device is started there
     u64 device_bytes = 256 * k_mib;
     u64 spare_device_bytes = 32 * k_mib;  // of a spare machine's own
@@ -61,8 +62,19 @@ class SimMesh {
     // Its device is gone; it boots with an empty one, as somebody else.
     void start_empty(usize index);
 
+    // It is in no mesh: it has not joined yet, or it has left.
+    [[nodiscard]] bool is_absent(usize index) const { return members_[index].is_absent; }
+    // One that is absent formats its device and joins, as somebody new.
+    void join(usize index, mesh::Role role);
+    // Nobody needs it any more, whatever it does just now: it is switched off, and its device goes.
+    void take_away(usize index);
+
     // Boots this machine with a copy of what the other one's device holds now: a second body of the same corelet.
     void start_copy(usize index, usize of);
+    // The same, and it is not booted yet.
+    void put_copy(usize index, usize of);
+    // That machine is switched off, and the copy is gone.
+    void drop_copy(usize index);
 
     // Runs a command at the first corelet that is up; an error as text in `error`.
     [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments,
@@ -98,6 +110,8 @@ class SimMesh {
         u64 generation = 0;  // of who it is
         u64 devices = 0;     // that were replaced
         bool is_formatting = false;
+        bool is_absent = false;
+        mesh::Role role = mesh::Role::kStorage;  // it joins as
         bool is_of_later_build = false;
     };
     void add_machines();

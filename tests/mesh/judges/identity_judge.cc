@@ -24,6 +24,10 @@ class IdentityJudge final : public Judge {
                 fail(corelet_name(i) + " has lost what it had promised, and is who it was");
         }
         look_at_records();
+        auto const& twins = trial().atlas.twins();
+        if (twins && world().now() - twins->since > k_noticed_within)
+            fail("two bodies of " + corelet_name(twins->index) + " have gone on for " +
+                 std::to_string((world().now() - twins->since).ms()) + " ms");
     }
 
     void after_turn(usize index) override {
@@ -34,8 +38,10 @@ class IdentityJudge final : public Judge {
         auto const& votes = mesh().node(index)->services().raft->core().durable();
         if (seen.boot != boot) {
             look_whether_the_same(index);
+            // Whoever was there before the judge has been up for longer.
+            bool const is_first_look = seen.boot == 0;
             seen = Seen{boot,
-                        world().now(),
+                        is_first_look ? sim::VirtualTime{} : world().now(),
                         votes.term,
                         votes.vote,
                         mesh().id(index),

@@ -53,6 +53,14 @@ namespace corelet {
 [[nodiscard]] std::unique_ptr<Judge> make_progress_judge(Trial& trial);
 // 10: nothing lies about for ever that nobody needs.
 [[nodiscard]] std::unique_ptr<Judge> make_leftover_judge(Trial& trial);
+// 10: no more moves than has to, as corelets come and go.
+[[nodiscard]] std::unique_ptr<Judge> make_move_judge(Trial& trial);
+// 9: who is given up by the mesh itself, and comes back.
+[[nodiscard]] std::unique_ptr<Judge> make_out_judge(Trial& trial);
+// Nothing new goes to who is to be spared.
+[[nodiscard]] std::unique_ptr<Judge> make_spared_judge(Trial& trial);
+// 10: in the end each live chunk has all its fragments, where the map says.
+[[nodiscard]] std::unique_ptr<Judge> make_redundancy_judge(Trial& trial);
 // 6: the fragments of each chunk belong together.
 [[nodiscard]] std::unique_ptr<Judge> make_encoding_judge(Trial& trial);
 // 6, 10: who lies about what it holds is found out, so that it is made good.
