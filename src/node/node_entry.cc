@@ -15,8 +15,13 @@ Task<Result<void>> NodeServices::ask_seed(Address seed) {
     CallOptions options;
     options.deadline = env.clock.now() + 2_s;
     options.traffic = TrafficClass::kControl;
-    CO_TRY(Reply reply, co_await rpc->call(seed, node_method::k_introduce, {}, {}, options));
-    CO_TRY(auto answer, decode_message<pb::IntroduceReply>(reply.body));
+    auto reply = co_await rpc->call(seed, node_method::k_introduce, {}, {}, options);
+    if (!reply) {
+        // One that knows nobody else hears only here that its promises are void, or its life is over.
+        peer_unreachable({}, reply.error());
+        co_return std::unexpected(reply.error());
+    }
+    CO_TRY(auto answer, decode_message<pb::IntroduceReply>(reply->body));
     if (!answer.map().empty())
         CO_TRY_VOID(maps->offer(as_bytes(answer.map())));
     else
@@ -65,7 +70,7 @@ Task<void> NodeServices::enter_mesh() {
             return corelet && !corelet->addresses.empty();
         });
     };
-    while (raft && !raft->is_member() && !knows_a_voter() && !config.seeds.empty()) {
+    while (raft && !raft->is_member() && !knows_a_voter() && !config.seeds.empty() && own_trouble.empty()) {
         auto const asked = co_await ask_seed(config.seeds[next++ % config.seeds.size()]);
         if (!asked) {
             log_info(env.log, "node.seed_not_reached", asked.error().to_string());

@@ -237,6 +237,33 @@ TEST(IdentitySim, WhoDoesNotAnswerIsNotCountedOnForAVote) {
         << "one that gave no answer, one whose answer is three seconds old, one that says so";
 }
 
+// Its image is so old that it knows neither map nor voters: whom it asks for them, by an address alone, tells it.
+TEST(IdentitySim, AnImageFromBeforeItKnewTheMeshIsFoundOut) {
+    SimMeshOptions options = six();
+    options.corelets = 7;
+    options.late = 1;
+    Ready r(47, options, "ec:2+1");
+    r.mesh.join(6, mesh::Role::kStorage);
+    ASSERT_TRUE(r.world.run_until([&] { return r.mesh.node(6) != nullptr; }, 20_s)) << why(r.world);
+    auto image = device_of(r.mesh, 6).snapshot();
+    CoreletId const former = r.mesh.id(6);
+    auto const is_in = [&] {
+        auto const* const corelet = in_map(r.mesh, 0, r.mesh.id(6));
+        return corelet && corelet->is_up();
+    };
+    ASSERT_TRUE(r.world.run_until(is_in, 20_s)) << why(r.world);
+    let_it_sink_in(r);
+    r.mesh.machine(6).crash();
+    device_of(r.mesh, 6).roll_back(std::move(image));
+    r.mesh.start(6);
+    auto const forgotten = [&] { return r.mesh.node(6) && r.mesh.node(6)->services().store->has_forgotten(); };
+    ASSERT_TRUE(r.world.run_until(forgotten, 20_s)) << why(r.world);
+    r.mesh.machine(6).crash();
+    r.mesh.start(6);
+    EXPECT_TRUE(r.world.run_until([&] { return r.mesh.id(6) != former && is_in(); }, 30_s)) << why(r.world);
+    EXPECT_FALSE(r.world.failed()) << why(r.world);
+}
+
 // The device remembers the map, the voters and where they were: none of it is true any more when it comes back.
 TEST(IdentitySim, WhoWasAwayWhileAllOthersWereReplacedComesBack) {
     SimMeshOptions options;
