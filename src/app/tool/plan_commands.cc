@@ -86,11 +86,7 @@ std::string plan_text(const Json& plan, const Json& status) {
 
 Result<void> show(const Context& context, const Reach& reach, Json request) {
     TRY(Json const plan, run_command(reach, "plan", std::move(request), k_command_limit, true));
-    Json status = Json::object();
-    if (!context.json) {
-        TRY(status, run_command(reach, "status", Json::object(), k_command_limit, true));
-        if (auto const lab = context.lab()) order_corelets(status, *lab);
-    }
+    TRY(Json const status, status_for_words(context, reach));
     print_answer(context, plan, [&] { return plan_text(plan, status); });
     return {};
 }

@@ -272,6 +272,17 @@ void order_corelets(Json& status, const Lab& lab) {
     status["retired"] = std::move(retired);
 }
 
+Result<Json> ask_status(const Context& context, const Reach& reach) {
+    TRY(Json status, run_command(reach, "status", Json::object(), k_command_limit, true));
+    if (auto const lab = context.lab()) order_corelets(status, *lab);
+    return status;
+}
+
+Result<Json> status_for_words(const Context& context, const Reach& reach) {
+    if (context.json) return Json::object();
+    return ask_status(context, reach);
+}
+
 std::string corelet_label(const Json& status, const std::string& id) {
     for (const Json& corelet : status.at("corelets"))
         if (corelet.value("id", "") == id && corelet.contains("index"))

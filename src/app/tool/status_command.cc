@@ -9,8 +9,7 @@ namespace {
 
 Result<void> status(const Context& context) {
     TRY(Reach const reach, context.reach());
-    TRY(Json found, run_command(reach, "status", Json::object(), k_command_limit, true));
-    if (auto const lab = context.lab()) order_corelets(found, *lab);
+    TRY(Json const found, ask_status(context, reach));
     print_answer(context, found, [&] { return report(found); });
     return {};
 }

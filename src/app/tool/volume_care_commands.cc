@@ -352,11 +352,7 @@ Result<void> show_map(const Context& context, const CareArguments& arguments) {
         TRY(u64 const length, parse_size(arguments.length));
         request["length"] = length;
     }
-    Json status = Json::object();
-    if (!context.json) {
-        TRY(status, run_command(reach, "status", Json::object(), k_command_limit, true));
-        if (auto const lab = context.lab()) order_corelets(status, *lab);
-    }
+    TRY(Json const status, status_for_words(context, reach));
     TRY(auto world, make_tool_world());
     TRY(Json const map, world->run_until_done(read_map(&world->env(), reach, std::move(request))));
     print_answer(context, map, [&] { return map_table(map, status); });

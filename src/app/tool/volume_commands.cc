@@ -48,8 +48,7 @@ std::string volumes_table(const Json& status) {
 
 Result<void> list(const Context& context) {
     TRY(Reach const reach, context.reach());
-    TRY(Json status, run_command(reach, "status", Json::object(), k_command_limit, true));
-    if (auto const lab = context.lab()) order_corelets(status, *lab);
+    TRY(Json const status, ask_status(context, reach));
     print_answer(context, status.at("volumes"), [&] { return volumes_table(status); });
     return {};
 }
