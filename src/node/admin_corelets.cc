@@ -6,6 +6,7 @@
 #include "node/catalog_keys.h"
 #include "node/departure.h"
 #include "node/mesh_view.h"
+#include "node/space_names.h"
 #include "stream/stream_record.h"
 
 namespace corelet {
@@ -48,11 +49,7 @@ Task<Result<Departure>> look_at_departure(NodeServices& node, CoreletId id) {
     CO_TRY_VOID(co_await read_map(node));
     auto const streams = co_await node.catalog->range("streams/", admin_patience(node));
     if (!streams) co_return std::unexpected(no_quorum(streams.error()));
-    std::map<u64, std::string> names;
-    for (const KeyValue& item : node.catalog->local_range("volumes/").items) {
-        pb::Volume volume;
-        if (volume.ParseFromString(item.value)) names[volume.space()] = "volume " + volume.name();
-    }
+    SpaceNames const names(*node.catalog);
     auto const voters = node.catalog->voters();
     auto const map = node.maps->current();
     DepartureView view{*map, id, std::ranges::find(voters, id) != voters.end(), {}, {}, node.healing_paused()};
@@ -60,9 +57,8 @@ Task<Result<Departure>> look_at_departure(NodeServices& node, CoreletId id) {
         pb::Stream stream;
         if (!stream.ParseFromString(item.value))
             co_return fail(Code::kCorrupt, "the record '" + item.key + "' does not parse: corelet catalog check");
-        auto const name = names.find(stream.space());
-        view.streams.push_back(
-            {name == names.end() ? "stream " + std::to_string(stream.space()) : name->second, std::move(stream)});
+        auto name = names.of(SpaceId(stream.space()));
+        view.streams.push_back({std::move(name), std::move(stream)});
     }
     view.strays = co_await ask_strays(node, id);
     co_return departure(view);

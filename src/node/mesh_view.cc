@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "node/admin_commands.h"
+#include "node/space_names.h"
 #include "node/status.h"
 #include "rt/combine.h"
 #include "stream/stream_record.h"
@@ -103,22 +104,15 @@ void add_report(const Json& info, CoreletId id, const mesh::Map& map, LossView& 
 }
 
 void add_streams(const Catalog& catalog, const std::vector<KeyValue>& records, LossView& view) {
-    std::map<u64, std::string> names;
-    for (const KeyValue& item : catalog.local_range("volumes/").items) {
-        pb::Volume volume;
-        if (volume.ParseFromString(item.value)) names[volume.space()] = "volume " + volume.name();
-    }
+    SpaceNames const names(catalog);
     for (const KeyValue& item : records) {
         pb::Stream stream;
         if (!stream.ParseFromString(item.value) || stream.epoch() == 0) continue;
-        auto const name = names.find(stream.space());
-        LossView::Stream out{name == names.end() ? "stream " + std::to_string(stream.space()) : name->second,
-                             PoolId(stream.pool()),
-                             {}};
+        SpaceId const space(stream.space());
+        LossView::Stream out{names.of(space), PoolId(stream.pool()), {}};
         for (const pb::Segment& segment : stream.segments())
             if (segment.state() != pb::Segment::DORMANT)
-                out.segments.push_back(
-                    {segment.state() == pb::Segment::ENDED, to_spec(SpaceId(stream.space()), segment).replicas});
+                out.segments.push_back({segment.state() == pb::Segment::ENDED, to_spec(space, segment).replicas});
         view.streams.push_back(std::move(out));
     }
 }
