@@ -50,7 +50,6 @@ VolumeHost::~VolumeHost() = default;
 std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
     std::map<std::string, Owned> out;
     for (auto const& [name, serving] : serving_) {
-        if (!serving->mounted) continue;
         Owned owned{serving->mounted->stream->status(), serving->mounted->volume->stats(), serving->uri,
                     serving->export_error, 0};
         if (auto const stats = nbd_.export_stats(name)) owned.connections = stats->connections;
@@ -61,7 +60,7 @@ std::map<std::string, VolumeHost::Owned> VolumeHost::owned() const {
 
 const VolumeHost::Serving* VolumeHost::serving_of(const std::string& name) const {
     auto const found = serving_.find(name);
-    return found != serving_.end() && found->second->mounted ? found->second.get() : nullptr;
+    return found != serving_.end() ? found->second.get() : nullptr;
 }
 
 const VolumeHost::Serving* VolumeHost::served(const std::string& name) const {
@@ -107,7 +106,7 @@ std::optional<bool> VolumeHost::knows(const std::string& name, ChunkId chunk) co
 
 std::optional<bool> VolumeHost::has_condemned(ChunkId chunk) const {
     for (auto const& [name, serving] : serving_) {
-        if (!serving->mounted || serving->mounted->volume->core().options.space != chunk.space) continue;
+        if (serving->mounted->volume->core().options.space != chunk.space) continue;
         const Container* const container = serving->mounted->volume->core().state.containers.find(chunk.seq);
         return container ? std::optional(container->condemned) : std::nullopt;
     }
@@ -126,7 +125,7 @@ usize VolumeHost::taking() const {
 
 void VolumeHost::corelet_lost(CoreletId corelet) {
     for (auto const& [name, serving] : serving_)
-        if (serving->mounted) serving->mounted->stream->corelet_lost(corelet);
+        serving->mounted->stream->corelet_lost(corelet);
     wake();
 }
 
@@ -166,7 +165,7 @@ Task<void> VolumeHost::run() {
         if (stopping_) co_return;
         std::vector<std::string> ended;
         for (auto const& [name, serving] : serving_) {
-            if (!serving->mounted || serving->releasing) continue;
+            if (serving->releasing) continue;
             if (serving->mounted->stream->stopped().is_set()) {
                 ended.push_back(name);
                 // What was given up here as hopeless is another one's first, whomever the volume is attached to.
@@ -197,7 +196,7 @@ Task<void> VolumeHost::run() {
         volumes_.forget_others();
         streams_.forget_others();
         for (auto const& [name, serving] : serving_)
-            if (!seen.contains(name) && serving->mounted && !serving->releasing && catalog_.is_available())
+            if (!seen.contains(name) && !serving->releasing && catalog_.is_available())
                 scope_.spawn(release(name, true, env_.clock.now() + 2_s));
     }
 }
@@ -215,7 +214,7 @@ void VolumeHost::look_at(const pb::Volume& volume, const pb::Stream& stream) {
     CoreletId const target(volume.attached_to());
     if (auto const found = serving_.find(name); found != serving_.end()) {
         Serving& serving = *found->second;
-        if (!serving.mounted || serving.releasing) return;
+        if (serving.releasing) return;
         bool const detached = target.is_zero();
         // Whom it was to go to has not taken it in time: given away again it would be served by nobody.
         bool const in_vain = volume.attachment() == serving.taken_for;
@@ -331,10 +330,9 @@ Task<Result<void>> VolumeHost::take_now(std::string name, pb::Volume record, boo
                                                  }));
     if (caretaker) co_return {};
     auto& slot = serving_[name];
-    slot = std::make_unique<Serving>();
+    slot = std::make_unique<Serving>(std::move(mounted));
     slot->name = name;
     slot->taken_for = record.attachment();
-    slot->mounted = std::move(mounted);
     Serving* const serving = slot.get();
     // While it is replayed the stream may be lost, and dropped here: the replay needs both to its end.
     auto const held = serving->mounted;
@@ -425,7 +423,7 @@ Task<void> VolumeHost::release(std::string name, bool end_segments, Instant dead
 Result<VolumeHost::Verdict> VolumeHost::fates(SpaceId space, std::vector<u64> seqs) {
     for (auto const& [name, serving] : serving_) {
         // Until it is replayed, a volume does not know what it refers to.
-        bool const replayed = serving->mounted && !serving->uri.empty() && !serving->releasing;
+        bool const replayed = !serving->uri.empty() && !serving->releasing;
         if (!replayed || serving->mounted->volume->core().options.space != space) continue;
         const VolumeCore& core = serving->mounted->volume->core();
         const StreamOwner& stream = *serving->mounted->stream;

@@ -1,6 +1,7 @@
 // A volume as its owner holds it.
 #pragma once
 
+#include "base/assert.h"
 #include "node/volume_host.h"
 
 namespace corelet {
@@ -17,7 +18,10 @@ struct VolumeHost::Serving {
         std::unique_ptr<TimedDevice> timed;
         ~Mounted() override { volume.reset(); }
     };
-    std::shared_ptr<Mounted> mounted;
+    explicit Serving(std::shared_ptr<Mounted> what) : mounted(std::move(what)) {
+        CORELET_ASSERT(mounted && mounted->stream && mounted->volume);
+    }
+    std::shared_ptr<Mounted> const mounted;  // never null
     std::string name;
     u64 taken_for = 0;               // the attachment when it was taken
     bool is_served = false;          // replayed, and an export of the NBD server
