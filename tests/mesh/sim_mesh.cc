@@ -125,6 +125,27 @@ Task<void> SimMesh::format(Env& env, SimMesh* mesh, usize index) {
     member.is_formatting = false;
 }
 
+// A device that goes meanwhile, or holds something after all, is left as it is.
+Task<void> SimMesh::format_fresh(Env& env, SimMesh* mesh, usize index, CoreletId identity,
+                                 std::shared_ptr<std::optional<bool>> out) {
+    FormatOptions format;
+    format.mesh = mesh->mesh_id_;
+    format.identity = identity;
+    auto const file = co_await env.disk.open(mesh->members_[index].device, {});
+    bool made = false;
+    if (file) {
+        auto const formatted = co_await format_device(file->get(), StoreEnv::of(env), format);
+        made = formatted.has_value();
+    }
+    out->emplace(made);
+}
+
+void SimMesh::format_inserted(usize index, std::shared_ptr<std::optional<bool>> out) {
+    CoreletId const identity(random_.next() | 1);
+    members_[index].machine->start(
+        [this, index, identity, out](Env& env) { return format_fresh(env, this, index, identity, out); });
+}
+
 Task<void> SimMesh::life(Env& env, SimMesh* mesh, usize index) {
     Member& member = mesh->members_[index];
     auto const exists = co_await env.disk.exists(member.device);

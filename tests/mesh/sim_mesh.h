@@ -76,6 +76,11 @@ class SimMesh {
     // That machine is switched off, and the copy is gone.
     void drop_copy(usize index);
 
+    // Boots this machine for as long as it takes to make a new corelet of the blank device that is in it: whether
+    // it was made comes into `out`.
+    void format_inserted(usize index, std::shared_ptr<std::optional<bool>> out);
+    [[nodiscard]] MeshId mesh_id() const { return mesh_id_; }
+
     // Runs a command at the first corelet that is up; an error as text in `error`.
     [[nodiscard]] std::optional<std::string> command(std::string name, std::string arguments,
                                                      std::string* error = nullptr, Duration bound = 60_s);
@@ -117,6 +122,8 @@ class SimMesh {
     void add_machines();
     struct Presence;
     [[nodiscard]] static Task<void> format(Env& env, SimMesh* mesh, usize index);
+    [[nodiscard]] static Task<void> format_fresh(Env& env, SimMesh* mesh, usize index, CoreletId identity,
+                                                 std::shared_ptr<std::optional<bool>> out);
     [[nodiscard]] static Task<void> life(Env& env, SimMesh* mesh, usize index);
     [[nodiscard]] static Task<void> run_command(CoreletNode* node, std::string name, std::string arguments,
                                                 std::shared_ptr<std::optional<Result<std::string>>> out);
