@@ -223,35 +223,75 @@ TEST(OwnerSim, AnOwnerThatIsBackEndsWhatNobodyWantsAnyMore) {
 
 // Witnesses hold all votes and are gone for long: no client notices, and no connection that its writes go over is
 // broken by whoever looks for the catalog.
-TEST(OwnerSim, AVolumeGoesOnWithoutTheCatalog) {
+bool only_witnesses_vote(SimMesh& mesh) {
+    auto const voters = mesh.node(0)->services().catalog->voters();
+    return voters.size() == 5 && std::ranges::all_of(voters, [&](CoreletId id) {
+               return mesh.index_of(id) && *mesh.index_of(id) >= mesh.options().corelets;
+           });
+}
+
+// What is written at one moment, and read at a later one.
+struct Traffic {
+    std::string volume;
+    usize owner = 0;
+    std::optional<u64> rolls;  // since the owner knows that the catalog is away
+    u64 written = 0;
+
+    static constexpr u64 k_places = 64;
+
+    // One write of the next block, one read of another that was written before; each in its time.
+    void go_on(Ready& r) {
+        auto const device = r.mesh.device(volume);
+        ASSERT_TRUE(device) << volume << why(r.world);
+        auto const began = r.world.now();
+        auto const data = BufferChain(pattern(written, 4096));
+        auto const done = r.world.run(r.mesh.machine(owner), device->write(written % k_places * 4096, data, false));
+        ASSERT_TRUE(done && *done) << volume << why(r.world);
+        ++written;
+        u64 const back = std::min(written, (written * 7) % k_places + 1);
+        auto const read =
+            r.world.run(r.mesh.machine(owner), device->read((written - back) % k_places * 4096, 4096));
+        ASSERT_TRUE(read && *read) << volume << why(r.world);
+        ASSERT_TRUE(std::ranges::equal((*read)->flatten().bytes(), pattern(written - back, 4096).bytes()))
+            << volume;
+        ASSERT_LT((r.world.now() - began).ms(), 500) << volume << why(r.world);
+    }
+};
+
+TEST(OwnerSim, EveryVolumeReadsAndWritesOnWithoutTheCatalog) {
     SimMeshOptions options;
     options.corelets = 3;
     options.witnesses = 5;
     Ready r(58, options, "rep:2");
-    usize const owner = *r.mesh.server_of("v");
-    auto const owned = [&] { return r.mesh.node(owner)->services().volumes->owned().at("v"); };
-    auto const only_witnesses_vote = [&] {
-        auto const voters = r.mesh.node(owner)->services().catalog->voters();
-        return voters.size() == 5 && std::all_of(voters.begin(), voters.end(), [&](CoreletId id) {
-                   return r.mesh.index_of(id) && *r.mesh.index_of(id) >= options.corelets;
-               });
-    };
-    ASSERT_TRUE(r.world.run_until(only_witnesses_vote, 60_s)) << why(r.world);
-    for (usize i = options.corelets; i < r.mesh.size(); ++i) r.mesh.machine(i).crash();
-    std::optional<u64> rolls;  // since the owner knows
-    auto const device = r.mesh.device("v");
-    auto const until = r.world.now() + 60_s;
-    for (u64 i = 0; r.world.now() < until; ++i) {
-        auto const began = r.world.now();
-        auto const written =
-            r.world.run(r.mesh.machine(owner), device->write(i % 64 * 4096, BufferChain(pattern(i, 4096)), false));
-        ASSERT_TRUE(written && *written) << why(r.world);
-        ASSERT_LT((r.world.now() - began).ms(), 300) << why(r.world);
-        r.world.run_for(20_ms);
-        if (!rolls && !r.mesh.node(owner)->services().catalog->is_available()) rolls = owned().stream.rolls;
+    std::vector<Traffic> volumes;
+    for (usize at = 0; at < options.corelets; ++at) {
+        std::string const name = at == 0 ? "v" : "v" + std::to_string(at);
+        if (at > 0)
+            (void)answer_to(r.mesh, "volume.create",
+                            R"({"name":")" + name + R"(","pool":"p","size_bytes":67108864})");
+        (void)answer_to(r.mesh, "volume.attach",
+                        R"({"name":")" + name + R"(","at":")" + to_string(r.mesh.id(at)) + R"("})");
+        volumes.push_back({name, at, {}, 0});
+        ASSERT_EQ(r.mesh.server_of(name), at) << why(r.world);
     }
-    ASSERT_TRUE(rolls);
-    EXPECT_EQ(owned().stream.rolls, *rolls) << "standbys are kept for failures" << why(r.world);
+    ASSERT_TRUE(r.world.run_until([&] { return only_witnesses_vote(r.mesh); }, 60_s)) << why(r.world);
+    for (usize i = options.corelets; i < r.mesh.size(); ++i) r.mesh.machine(i).crash();
+    auto const until = r.world.now() + 60_s;
+    while (r.world.now() < until && !HasFatalFailure()) {
+        for (Traffic& each : volumes) {
+            each.go_on(r);
+            auto const& services = r.mesh.node(each.owner)->services();
+            if (!each.rolls && !services.catalog->is_available())
+                each.rolls = services.volumes->owned().at(each.volume).stream.rolls;
+        }
+        r.world.run_for(20_ms);
+    }
+    for (const Traffic& each : volumes) {
+        ASSERT_TRUE(each.rolls) << each.volume;
+        EXPECT_GT(each.written, 1'000u) << each.volume;
+        EXPECT_EQ(r.mesh.node(each.owner)->services().volumes->owned().at(each.volume).stream.rolls, *each.rolls)
+            << each.volume << ": standbys are kept for failures" << why(r.world);
+    }
     EXPECT_FALSE(r.world.failed()) << why(r.world);
 }
 
