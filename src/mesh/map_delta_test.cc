@@ -13,7 +13,7 @@ namespace {
 using namespace testing;
 
 Map two_pools() {
-    Map map = with_pool(make_map(6, [](u64 id) { return zone_of(id, 3); }), "ec:2+1", Level::kZone);
+    Map const map = with_impatient_pool(make_map(6, [](u64 id) { return zone_of(id, 3); }), "ec:2+1", Level::kZone);
     return with_pool(map, "rep:2", Level::kCorelet, "second");
 }
 

@@ -65,6 +65,16 @@ inline Map with_pool(const Map& map, std::string_view redundancy, Level level = 
     return after(map, PoolCreated{spec});
 }
 
+// The same, where a row with a member down is thin at once.
+inline Map with_impatient_pool(const Map& map, std::string_view redundancy, Level level) {
+    PoolSpec spec;
+    spec.name = "main";
+    spec.redundancy = Redundancy::parse(redundancy).value();
+    spec.level = level;
+    spec.repair_threshold = static_cast<u8>(spec.redundancy.width() - 1);
+    return after(map, PoolCreated{spec});
+}
+
 // Everybody who is up reports the current table of the first pool clean.
 inline Map all_clean(Map map) {
     auto const members = map.corelets;
@@ -81,16 +91,7 @@ inline MapEvent random_event(const Map& map, Prng& rng, u64& next) {
     const Corelet& target = map.corelets[rng.below(map.corelets.size())];
     CoreletId const id = target.id;
     Incarnation const incarnation = target.incarnation;
-    switch (rng.below(10)) {
-        case 8: {
-            PoolSpec spec = map.pools[0].spec;
-            static constexpr std::array<const char*, 3> k_strategies{"balanced", "zone-aware", "random"};
-            spec.strategy = k_strategies[rng.below(k_strategies.size())];
-            spec.level = static_cast<Level>(rng.below(k_level_count));
-            spec.caps[static_cast<usize>(Level::kZone)] = static_cast<u8>(rng.below(3));
-            spec.read_quorum = static_cast<u8>(rng.chance(1, 2) ? 0 : spec.redundancy.width());
-            return PoolChanged{map.pools[0].id, spec};
-        }
+    switch (rng.below(12)) {
         case 0:
             ++next;
             return CoreletJoined{make_corelet(next - 1, "z" + std::to_string((next - 1) % 3) + "/r/x")};
@@ -108,6 +109,19 @@ inline MapEvent random_event(const Map& map, Prng& rng, u64& next) {
             return CoreletRemoved{id, false};
         case 7:
             return CoreletReplaced{id, make_corelet(next++)};
+        case 8:
+            return ThinRowsFilled{map.pools[0].id};
+        case 9:
+            return CordonChanged{id, !target.cordoned};
+        case 10: {
+            PoolSpec spec = map.pools[0].spec;
+            static constexpr std::array<const char*, 3> k_strategies{"balanced", "zone-aware", "random"};
+            spec.strategy = k_strategies[rng.below(k_strategies.size())];
+            spec.level = static_cast<Level>(rng.below(k_level_count));
+            spec.caps[static_cast<usize>(Level::kZone)] = static_cast<u8>(rng.below(3));
+            spec.read_quorum = static_cast<u8>(rng.chance(1, 2) ? 0 : spec.redundancy.width());
+            return PoolChanged{map.pools[0].id, spec};
+        }
         default: {
             const SlotTable& table = map.pools[0].current();
             return SlotsClean{map.pools[0].id, id, table.epoch(), table.hash()};

@@ -14,6 +14,7 @@ namespace {
 using mesh::testing::after;
 using mesh::testing::make_map;
 using mesh::testing::random_event;
+using mesh::testing::with_impatient_pool;
 using mesh::testing::with_pool;
 
 constexpr MapWriteLimits k_parted{0, 2 * k_kib};
@@ -74,7 +75,7 @@ void expect_reads(const Shelf& shelf, const mesh::Map& known) {
 TEST(MapRecord, AnyReaderGetsTheMapWhateverItKnows) {
     for (u64 seed = 1; seed <= 3; ++seed) {
         Prng rng(seed);
-        mesh::Map map = with_pool(make_map(6), "ec:2+1", mesh::Level::kCorelet);
+        mesh::Map map = with_impatient_pool(make_map(6), "ec:2+1", mesh::Level::kCorelet);
         Shelf shelf(map);
         std::vector<mesh::Map> maps{map};
         u64 next = 100;
