@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace corelet::mesh {
 namespace {
 
@@ -117,6 +119,27 @@ TEST(SlowMembership, AnHourOfLossConfirmsNobodyOfNine) {
     mesh.run(60_min);
     EXPECT_TRUE(mesh.confirmed.empty()) << mesh.confirmed.size();
     RecordProperty("suspicions", static_cast<int>(mesh.suspected.size()));
+}
+
+// A thousand, and less than 5 kB a second of each.
+TEST(SlowMembership, AThousandSayNoMoreThanAHundred) {
+    std::map<unsigned, u64> rates;
+    for (unsigned n : {100u, 1000u}) {
+        Meshes mesh(n);
+        mesh.run(3_s);
+        u64 const bytes = mesh.bytes_sent;
+        mesh.run(4_s);
+        rates[n] = (mesh.bytes_sent - bytes) / n / 4;
+        RecordProperty("bytes a second of " + std::to_string(n), static_cast<int>(rates[n]));
+        mesh.kill(1);
+        Instant const death = mesh.now();
+        mesh.run(5_s);
+        EXPECT_EQ(pairs(mesh.confirmed).size(), expected_observers(n));
+        for (const auto& v : mesh.suspected) EXPECT_LE(v.at - death, 2_s) << n;
+        EXPECT_LE((mesh.bytes_sent - bytes) / n / 9, 5'000u) << n << ", with news to pass on";
+    }
+    EXPECT_LE(rates[1000], 5'000u);
+    EXPECT_LE(rates[1000], rates[100] * 3 / 2);
 }
 
 // An hour of a hundred takes minutes.

@@ -82,21 +82,40 @@ TEST(SlotChoice, NearTheOwner) {
     EXPECT_GT(chosen(choice_of_slots(map, map.pools[0], CoreletId(99))), 0u) << "one that the map does not know";
 }
 
-// What locality is for: a GiB of a volume in few places.
+// What locality is for: a GiB of a volume in few places. 128 chunks of 8 MiB, written one after the other.
+usize touched_for_a_gib(u64 corelets, const std::string& strategy, std::string_view redundancy) {
+    Map map = make_map(corelets, [](u64 id) { return zone_of(id, 3); });
+    PoolSpec spec;
+    spec.name = "main";
+    spec.redundancy = Redundancy::parse(redundancy).value();
+    spec.level = Level::kChassis;
+    spec.locality = find_strategy(strategy)->locality;
+    spec.strategy = strategy;
+    map = after(map, PoolCreated{spec});
+    const Pool& pool = map.pools[0];
+    auto const choice = choice_of_slots(map, pool, CoreletId(4));
+    std::set<CoreletId> touched;
+    u64 counter = 0;
+    for (int chunk = 0; chunk < 128; ++chunk) {
+        while (!choice[pool.slot({SpaceId(1), counter})]) ++counter;
+        for (CoreletId id : pool.current().row(pool.slot({SpaceId(1), counter++}))) touched.insert(id);
+    }
+    return touched.size();
+}
+
 TEST(SlotChoice, FewerCoreletsAreTouchedForAGibibyte) {
-    for (auto const& [strategy, most] :
-         std::vector<std::pair<std::string, usize>>{{"balanced", 9}, {"locality", 8}}) {
-        Map const map = nine(strategy);
-        const Pool& pool = map.pools[0];
-        auto const choice = choice_of_slots(map, pool, CoreletId(4));
-        std::set<CoreletId> touched;
-        u64 counter = 0;
-        for (int chunk = 0; chunk < 128; ++chunk) {
-            while (!choice[pool.slot({SpaceId(1), counter})]) ++counter;
-            for (CoreletId id : pool.current().row(pool.slot({SpaceId(1), counter++}))) touched.insert(id);
-        }
-        RecordProperty(strategy, static_cast<int>(touched.size()));
-        EXPECT_LE(touched.size(), most);
+    struct Row {
+        u64 corelets;
+        usize locality, balanced;
+    };
+    for (Row const row : {Row{9, 9, 9}, Row{30, 11, 30}, Row{100, 11, 99}}) {
+        usize const near = touched_for_a_gib(row.corelets, "locality", "ec:4+2");
+        usize const scattered = touched_for_a_gib(row.corelets, "balanced", "ec:4+2");
+        std::string const name = std::to_string(row.corelets);
+        RecordProperty("locality of " + name, static_cast<int>(near));
+        RecordProperty("balanced of " + name, static_cast<int>(scattered));
+        EXPECT_LE(near, row.locality) << name;
+        EXPECT_GE(scattered, row.balanced) << name;
     }
 }
 
