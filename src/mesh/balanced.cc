@@ -8,6 +8,8 @@
 //
 // From a previous table, only what must move moves: see refill.h.
 #include <algorithm>
+#include <map>
+#include <numeric>
 
 #include "base/hash.h"
 #include "mesh/board.h"
@@ -19,21 +21,55 @@ namespace {
 
 constexpr u32 k_mixing_rounds = 4;
 
-std::vector<u32> make_quotas(const PlacementRequest& request, const Board& board, std::span<const u32> weights) {
+// Adds the domains of each level that has a cap, the outer ones first, and says of each candidate which is
+// innermost.
+std::vector<u32> add_domains(const Board& board, std::span<const usize> levels, std::vector<QuotaDomain>& domains) {
+    std::vector<u32> innermost(board.candidates(), QuotaDomain::k_none);
+    for (usize const level : levels) {
+        std::map<u32, u32> numbers;
+        for (u16 who = 0; who < board.candidates(); ++who) {
+            auto const [at, fresh] =
+                numbers.try_emplace(board.domain(who, level), static_cast<u32>(domains.size()));
+            if (fresh) domains.push_back({board.cap(level), innermost[who]});
+            innermost[who] = at->second;
+        }
+    }
+    return innermost;
+}
+
+std::vector<u32> quotas_within(const PlacementRequest& request, const Board& board, std::span<const u32> weights,
+                               std::span<const usize> levels) {
     QuotaRequest quota;
     quota.slots = request.slots;
-    quota.domain_cap = board.cap();
     quota.seed = request.seed;
+    auto const innermost = add_domains(board, levels, quota.domains);
     u64 usable = 0;
     for (u16 who = 0; who < board.candidates(); ++who) {
         const Candidate& candidate = request.candidates[who];
         bool const leaves = candidate.standing == Standing::kLeave;
         usable += !leaves && weights[who] > 0;
-        quota.entries.push_back({leaves ? 0 : weights[who], board.domain(who), board.count(who),
-                                 candidate.standing == Standing::kHold});
+        quota.entries.push_back(
+            {leaves ? 0 : weights[who], innermost[who], board.count(who), candidate.standing == Standing::kHold});
     }
     quota.total = request.slots * std::min<u64>(request.width, usable);
     return share_out(quota);
+}
+
+// By the caps of all levels. Each of them can be kept, but perhaps not all at once: then that of the request's
+// level is kept, for copies come before spread.
+std::vector<u32> make_quotas(const PlacementRequest& request, const Board& board, std::span<const u32> weights) {
+    std::vector<usize> levels;
+    for (usize level = k_level_count - 1; level > 0; --level)
+        if (board.cap(level) != 0) levels.push_back(level);
+    auto const strict = quotas_within(request, board, weights, levels);
+    usize const own = static_cast<usize>(request.level);
+    if (levels.size() == (own != 0 ? 1U : 0U)) return strict;
+    auto const sum = [](const std::vector<u32>& quotas) {
+        return std::accumulate(quotas.begin(), quotas.end(), u64{0});
+    };
+    std::erase_if(levels, [own](usize level) { return level != own; });
+    auto const loose = quotas_within(request, board, weights, levels);
+    return sum(strict) >= sum(loose) ? strict : loose;
 }
 
 void deal(Board& board) {

@@ -40,8 +40,10 @@ class Board {
     // The row has more fragments in a domain of `who`, at any level, than its cap.
     [[nodiscard]] bool is_over_cap(u32 slot, u16 who) const;
     [[nodiscard]] u32 cap() const { return caps_[static_cast<usize>(request_.level)]; }
-    // Dense number of the domain at the request's level.
-    [[nodiscard]] u32 domain(u16 who) const { return domains_[who][static_cast<usize>(request_.level)]; }
+    // 0: none at that level.
+    [[nodiscard]] u32 cap(usize level) const { return caps_[level]; }
+    // Dense number of its domain of that level.
+    [[nodiscard]] u32 domain(u16 who, usize level) const { return domains_[who][level]; }
     [[nodiscard]] Placement placement() const;
     // Candidates in the order of the location tree: each domain of each level is one stretch of it.
     [[nodiscard]] std::vector<u16> tree_order() const;
