@@ -124,8 +124,7 @@ usize VolumeHost::taking() const {
 }
 
 void VolumeHost::corelet_lost(CoreletId corelet) {
-    for (auto const& [name, serving] : serving_)
-        serving->mounted->stream->corelet_lost(corelet);
+    for (auto const& [name, serving] : serving_) serving->mounted->stream->corelet_lost(corelet);
     wake();
 }
 
