@@ -48,7 +48,7 @@ class SparedJudge final : public Judge {
     void fragment_seen(usize index, const FragmentInfo& info, bool fresh) override {
         auto const [born, is_new] = born_.try_emplace(info.id.chunk, world().now());
         CoreletId const holder = mesh().id(index);
-        if (is_spare(index)) {
+        if (fresh && is_spare(index)) {
             judged();
             fail(corelet_name(index) + " is a spare, and holds " + name_of(info.id));
         }
@@ -74,17 +74,22 @@ class SparedJudge final : public Judge {
         });
     }
 
+    // In tables that count from now on; one that was out, and comes back as a spare, is named by former ones.
     [[nodiscard]] static bool has_places(const mesh::Map& map, CoreletId id) {
+        return std::ranges::any_of(map.pools, [&](const mesh::Pool& pool) { return pool.current().has(id); });
+    }
+    [[nodiscard]] static bool had_places(const mesh::Map& map, CoreletId id) {
         return std::ranges::any_of(map.pools, [&](const mesh::Pool& pool) {
             return std::ranges::any_of(pool.tables, [&](auto const& table) { return table->has(id); });
         });
     }
 
-    // By its own map; what a device that was somebody's still has is a stray.
+    // By its own map, and has been for long; what a device that was somebody's still has is a stray.
     [[nodiscard]] bool is_spare(usize index) const {
         auto const map = mesh().node(index)->services().maps->current();
         const mesh::Corelet* const its = map->find(mesh().id(index));
-        return its && its->role == mesh::Role::kSpare && !trial().atlas.was_damaged(index);
+        return its && its->role == mesh::Role::kSpare && !trial().atlas.was_damaged(index) &&
+               !had_places(*map, its->id);
     }
 
     struct Known {
