@@ -57,7 +57,7 @@ namespace corelet {
 [[nodiscard]] std::unique_ptr<Judge> make_move_judge(Trial& trial);
 // 9: who is given up by the mesh itself, and comes back.
 [[nodiscard]] std::unique_ptr<Judge> make_out_judge(Trial& trial);
-// Nothing new goes to who is to be spared.
+// 10: nothing new goes to who is to be spared.
 [[nodiscard]] std::unique_ptr<Judge> make_spared_judge(Trial& trial);
 // 10: in the end each live chunk has all its fragments, where the map says.
 [[nodiscard]] std::unique_ptr<Judge> make_redundancy_judge(Trial& trial);
