@@ -42,7 +42,7 @@ class MapService final : public mesh::MapSource {
     // The catalog's map as it is now; taken here if it is newer. kUnavailable: there is none yet.
     [[nodiscard]] Task<Result<void>> refresh(Instant deadline);
     // Applies the event to the catalog's map and commits; repeats when somebody else was first. An event that
-    // changes nothing is fine. Errors of the transition come through.
+    // changes nothing is fine. Errors of the transition come through. kFenced: it brings in who was removed.
     [[nodiscard]] Task<Result<void>> change(mesh::MapEvent event, Instant deadline);
     // Makes the first map; kExists if there is one.
     [[nodiscard]] Task<Result<void>> create(MeshId mesh, Instant deadline);
@@ -60,8 +60,9 @@ class MapService final : public mesh::MapSource {
     };
     [[nodiscard]] Task<Result<Stored>> read(Instant deadline);
     [[nodiscard]] Task<Result<std::optional<mesh::Map>>> assemble(const MapRecord* record, Instant deadline);
-    // False: somebody was first, or pieces went.
-    [[nodiscard]] Task<Result<bool>> commit(MapWrite write, Revision revision, Instant deadline);
+    // False: somebody was first, or pieces went, or there is `missing`, a key (empty: none), after all.
+    [[nodiscard]] Task<Result<bool>> commit(MapWrite write, Revision revision, std::string missing,
+                                            Instant deadline);
     void look_at_catalog();
     [[nodiscard]] Task<void> follow();
     [[nodiscard]] Task<void> remember();

@@ -3,6 +3,7 @@
 #include "base/fault_point.h"
 #include "catalog/limits.h"
 #include "catalog/state.h"
+#include "node/catalog_keys.h"
 #include "node/map_service.h"
 
 namespace corelet {
@@ -13,6 +14,14 @@ constexpr Duration k_read_again_after = 20_ms;
 // Of a map that counts as too large though it is not.
 constexpr MapWriteLimits k_limits_parted{0, 2 * k_kib};
 static_assert(k_map_whole_bytes_max + k_map_piece_bytes_max < k_catalog_transaction_bytes_max / 2);
+
+// The mark that forbids what the event does: that whom it brings in was removed. Empty: nobody comes in.
+std::string forbidding_mark(const mesh::MapEvent& event) {
+    if (auto const* const joined = std::get_if<mesh::CoreletJoined>(&event)) return removed_key(joined->corelet.id);
+    if (auto const* const replaced = std::get_if<mesh::CoreletReplaced>(&event))
+        return removed_key(replaced->fresh.id);
+    return {};
+}
 
 }  // namespace
 
@@ -65,9 +74,10 @@ Task<Result<void>> MapService::create(MeshId mesh, Instant deadline) {
 }
 
 // Parts of a base are named by their contents: one that is there is the same.
-Task<Result<bool>> MapService::commit(MapWrite write, Revision revision, Instant deadline) {
+Task<Result<bool>> MapService::commit(MapWrite write, Revision revision, std::string missing, Instant deadline) {
     Transaction last;
     last.require_revision(k_map_key, revision);
+    if (!missing.empty()) last.require_missing(std::move(missing));
     for (auto& [key, value] : write.before) {
         last.require_exists(key);
         Transaction first;
@@ -81,6 +91,7 @@ Task<Result<bool>> MapService::commit(MapWrite write, Revision revision, Instant
 }
 
 Task<Result<void>> MapService::change(mesh::MapEvent event, Instant deadline) {
+    std::string const mark = forbidding_mark(event);
     for (;;) {
         CO_TRY(Stored stored, co_await read(deadline));
         CO_TRY(mesh::Map next, mesh::apply_event(stored.map, event));
@@ -91,8 +102,14 @@ Task<Result<void>> MapService::change(mesh::MapEvent event, Instant deadline) {
         bool const parted = FAULT_POINT("map.parted");
         CO_TRY(MapWrite write,
                plan_map_write(stored.record, stored.map, next, parted ? k_limits_parted : MapWriteLimits{}));
-        CO_TRY(bool const committed, co_await commit(std::move(write), stored.revision, deadline));
-        if (!committed) continue;
+        CO_TRY(bool const committed, co_await commit(std::move(write), stored.revision, mark, deadline));
+        if (!committed) {
+            // An operator's word may have come between.
+            if (mark.empty()) continue;
+            CO_TRY(auto const marked, co_await catalog_.get(mark, deadline));
+            if (marked) co_return fail(Code::kFenced, "it was removed from the mesh");
+            continue;
+        }
         if (next.epoch > current_->epoch) take(std::move(next));
         co_return {};
     }

@@ -265,6 +265,37 @@ TEST(IdentitySim, AnImageFromBeforeItKnewTheMeshIsFoundOut) {
 }
 
 // The device remembers the map, the voters and where they were: none of it is true any more when it comes back.
+// Whoever saw it in the map, and brings it in again after an operator's word has come between, is refused.
+TEST(IdentitySim, WhoWasRemovedIsBroughtInByNobody) {
+    Ready r(47, six(), "ec:2+1");
+    auto const victim = bystander(r.mesh, false);
+    ASSERT_TRUE(victim.has_value());
+    usize const asked = *r.mesh.server_of("v");
+    CoreletId const id = r.mesh.id(*victim);
+    mesh::Corelet const former = *in_map(r.mesh, asked, id);
+    r.mesh.machine(*victim).crash();
+    std::string error;
+    bool removed = false;
+    for (int second = 0; second < 120 && !removed; ++second) {
+        r.world.run_for(1_s);
+        removed = r.mesh.command("corelet.remove", Json{{"id", to_string(id)}}.dump(), &error).has_value();
+    }
+    ASSERT_TRUE(removed) << error << why(r.world);
+    ASSERT_EQ(in_map(r.mesh, asked, id), nullptr);
+    auto const brought_in = [&](const mesh::Corelet& who) {
+        auto& services = r.mesh.node(asked)->services();
+        Instant const deadline = services.env.clock.now() + 5_s;
+        auto const done =
+            r.world.run(r.mesh.machine(asked), services.maps->change(mesh::CoreletJoined{who}, deadline), 20_s);
+        return done && *done;
+    };
+    EXPECT_FALSE(brought_in(former));
+    EXPECT_EQ(in_map(r.mesh, asked, id), nullptr);
+    mesh::Corelet other = former;
+    other.id = CoreletId(former.id.v + 1);
+    EXPECT_TRUE(brought_in(other)) << "anybody else may come";
+}
+
 TEST(IdentitySim, WhoWasAwayWhileAllOthersWereReplacedComesBack) {
     SimMeshOptions options;
     options.corelets = 4;
