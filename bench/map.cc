@@ -17,6 +17,7 @@
 #include "mesh/map_delta.h"
 #include "mesh/membership_testing.h"
 #include "mesh/transition.h"
+#include "mesh/weight.h"
 
 namespace {
 

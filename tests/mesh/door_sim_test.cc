@@ -31,12 +31,12 @@ struct Client {
     Instant last;
     Duration longest;
 };
-constexpr u64 k_blocks = 64;
+constexpr u64 k_door_blocks = 64;
 
 Task<void> write_and_read(Env* env, FollowedVolume* volume, Client* client) {
     client->last = env->clock.now();
     for (u64 n = 0; !client->stop && client->error.empty(); ++n) {
-        u64 const offset = n % k_blocks * 4096;
+        u64 const offset = n % k_door_blocks * 4096;
         auto const written = co_await volume->write(offset, BufferChain(pattern(n, 4096)), false);
         auto const read = co_await volume->read(offset, 4096);
         if (!written) client->error = "write: " + written.error().to_string();
@@ -53,11 +53,11 @@ Task<void> write_and_read(Env* env, FollowedVolume* volume, Client* client) {
 
 // What is in each block, by the mesh's own word.
 void expect_all_there(Ready& r, const Client& client) {
-    for (u64 n = client.done < k_blocks ? 0 : client.done - k_blocks; n < client.done; ++n) {
+    for (u64 n = client.done < k_door_blocks ? 0 : client.done - k_door_blocks; n < client.done; ++n) {
         auto const server = r.mesh.server_of("v");
         ASSERT_TRUE(server) << why(r.world);
         auto const read =
-            r.world.run(r.mesh.machine(*server), r.mesh.device("v")->read(n % k_blocks * 4096, 4096), 20_s);
+            r.world.run(r.mesh.machine(*server), r.mesh.device("v")->read(n % k_door_blocks * 4096, 4096), 20_s);
         ASSERT_TRUE(read && *read) << why(r.world);
         EXPECT_TRUE(std::ranges::equal((*read)->flatten().bytes(), pattern(n, 4096).bytes())) << "block " << n;
     }
