@@ -378,8 +378,10 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
     bool const voters_missing = node.raft && node.catalog->voters().size() < mesh::voters_wanted(*map);
     HealthView health;
     health.unserved = totals.unserved;
-    health.unfinished = healing["fragments_missing"].get<u64>() != 0 || totals.up < totals.expected ||
-                        totals.holes || totals.moving || voters_missing || !node.catalog->is_available();
+    // Right after its first start a mesh has nobody in its map: nothing is missing, and nothing is there.
+    health.unfinished = healing["fragments_missing"].get<u64>() != 0 || totals.up == 0 ||
+                        totals.up < totals.expected || totals.holes || totals.moving || voters_missing ||
+                        !node.catalog->is_available();
     Json catalog{{"available", node.catalog->is_available()},
                  {"outside", node.config.catalog},
                  {"leader", to_string(node.catalog->leader())},
