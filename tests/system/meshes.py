@@ -147,11 +147,11 @@ class Lab(Mesh):
         return self.run("lab", "start", ",".join(map(str, numbers)), *(["--empty"] if empty else []))
 
     def number(self, corelet_id):
-        """Of the corelet with that id."""
-        return next(c["index"] for c in self.status()["corelets"] if c["id"] == corelet_id)
+        """Of the corelet with that id; None of one that joined from elsewhere."""
+        return next(c.get("index") for c in self.status()["corelets"] if c["id"] == corelet_id)
 
     def owner(self, name):
-        """The number of the corelet that owns a volume; None while nobody does."""
+        """The number of the corelet that owns a volume; None while nobody of the lab does."""
         owner = self.volume_status(name)["owner"]
         return self.number(owner) if owner else None
 
