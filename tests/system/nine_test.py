@@ -150,7 +150,8 @@ class Nine(SystemTest):
     def zone_loss(self):
         """With the owner of a volume in it."""
         zone = self.nine.corelet(self.owner_of("load"))["location"].split("/")[0]
-        lost = [c["index"] for c in self.nine.status()["corelets"] if c["location"].startswith(zone + "/") and c["state"] == "up" and self.nine.pid(c["index"])]
+        of_lab = [c for c in self.nine.status()["corelets"] if "index" in c]
+        lost = [c["index"] for c in of_lab if c["location"].startswith(zone + "/") and c["state"] == "up" and self.nine.pid(c["index"])]
         self.assertGreaterEqual(len(lost), 2, "that is a zone")
         self.load.forget_gaps()
         self.nine.kill(*lost)
