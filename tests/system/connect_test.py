@@ -1,5 +1,5 @@
 """`corelet connect`: a volume's door at the client's side, with real processes and stock clients. What it does through a life of losses is in
-nine_test.py; the rules, in the simulator, in tests/mesh/door_sim_test.cc."""
+nine.py; the rules, in the simulator, in tests/mesh/door_sim_test.cc."""
 import os
 import signal
 
