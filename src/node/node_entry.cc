@@ -88,17 +88,15 @@ Task<void> NodeServices::enter_mesh() {
 
 // Removed by an operator, it does not come back as itself: what it holds is needed by nobody, and what it had
 // promised is not asked for any more.
-Task<Result<void>> NodeServices::look_whether_removed() {
+Task<void> NodeServices::look_whether_removed() {
     auto const mark = co_await catalog->get(removed_key(store->identity()), env.clock.now() + 5_s);
-    if (!mark) co_return std::unexpected(mark.error());
-    if (!*mark || !own_trouble.empty()) co_return {};
+    if (!mark || !*mark || !own_trouble.empty()) co_return;
     own_trouble =
         "this corelet was removed from the mesh; stop it, or let its device join anew: corelet join ... --force";
     log_warning(env.log, "node.removed", own_trouble);
     if (raft) raft->step_down();
     if (volumes) co_await volumes->retire();
     co_await session->end();
-    co_return {};
 }
 
 // The map has this corelet, at this incarnation and these addresses, as up.
@@ -107,8 +105,6 @@ Task<Result<void>> NodeServices::introduce_self() {
     CO_TRY_VOID(co_await maps->refresh(deadline));
     std::vector<std::string> addresses;
     for (const Address& address : listening) addresses.push_back(address.to_string());
-    // Who does not know whether it was removed must not come in: the next answer may be to that alone.
-    if (!maps->current()->find(store->identity())) CO_TRY_VOID(co_await look_whether_removed());
     if (!own_trouble.empty()) co_return fail(Code::kDenied, own_trouble);
     const mesh::Corelet* const known = maps->current()->find(store->identity());
     if (!known || known->presence == mesh::Presence::kOut) {
@@ -133,6 +129,10 @@ Task<Result<void>> NodeServices::introduce_self() {
             if (replaced) co_return {};
         }
         auto const joined = co_await maps->change(mesh::CoreletJoined{self}, deadline);
+        if (!joined && joined.error().code == Code::kFenced) {
+            co_await look_whether_removed();
+            if (!own_trouble.empty()) co_return fail(Code::kDenied, own_trouble);
+        }
         if (!joined && joined.error().code != Code::kExists) co_return joined;
     }
     co_return co_await maps->change(mesh::CoreletUp{store->identity(), store->incarnation(), addresses}, deadline);
@@ -158,7 +158,7 @@ Task<void> NodeServices::remember_voters() {
         const auto map = maps->current();
         const mesh::Corelet* const self = map->find(store->identity());
         was_in_map = was_in_map || self;
-        if (!self && was_in_map && own_trouble.empty()) (void)co_await look_whether_removed();
+        if (!self && was_in_map && own_trouble.empty()) co_await look_whether_removed();
         if (self && self->presence != mesh::Presence::kUp && own_trouble.empty() && !renewing_ &&
             session->first_session().is_set()) {
             if (self->presence == mesh::Presence::kOut && self->incarnation >= store->incarnation()) {

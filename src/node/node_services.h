@@ -118,7 +118,7 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
     [[nodiscard]] std::optional<mesh::PeerMemory> recorded_life(CoreletId id) const;
     void look_at_records();
     void look_at_pause();
-    [[nodiscard]] Task<Result<void>> look_whether_removed();
+    [[nodiscard]] Task<void> look_whether_removed();
     void look_at_bodies();
     [[nodiscard]] Task<void> enter_mesh();
     [[nodiscard]] Task<Result<void>> introduce_self();
