@@ -66,9 +66,8 @@ SpaceUse StoreCore::space_use() const {
 
 Result<Reservation> StoreCore::reserve_units(u64 units, SpaceClass space) {
     if (units > available_units(space))
-        return fail(Code::kNoSpace,
-                    fmt::format("the device is full: {} KiB are wanted, {} KiB are available",
-                                units * k_unit_bytes / k_kib, available_units(space) * k_unit_bytes / k_kib));
+        return fail(Code::kNoSpace, fmt::format("the device is full: {} KiB are wanted, {} KiB are available",
+                                                units * k_unit_bytes / k_kib, available_bytes(space) / k_kib));
     reserved_units_ += units;
     return Reservation(this, units);
 }

@@ -120,6 +120,10 @@ Result<Reservation> Store::reserve(u64 bytes, SpaceClass space) {
     return core_->reserve(bytes, space);
 }
 
+u64 Store::available_bytes(SpaceClass space) const {
+    return core_->available_bytes(space);
+}
+
 Task<Result<void>> Store::put_fragment(FragmentId id, FragmentHeader header, BufferChain data,
                                        std::vector<u32> block_crcs, PutOptions options) {
     return core_->put_fragment(id, std::move(header), std::move(data), std::move(block_crcs), options);

@@ -157,6 +157,8 @@ class Store {
     [[nodiscard]] SpaceUse space() const;
     // Promises space until the Reservation is destroyed or used up. kNoSpace.
     [[nodiscard]] Result<Reservation> reserve(u64 bytes, SpaceClass space);
+    // What reserve() would give such space now, at most.
+    [[nodiscard]] u64 available_bytes(SpaceClass space) const;
 
     // --- fragments -------------------------------------------------------------------------------------------
     // `data` is a multiple of 4 KiB, `block_crcs` the plain CRC32C of each block, made where the data entered; they

@@ -61,6 +61,7 @@ class StoreCore {
     // --- space.cc
     [[nodiscard]] SpaceUse space_use() const;
     [[nodiscard]] Result<Reservation> reserve(u64 bytes, SpaceClass space);
+    [[nodiscard]] u64 available_bytes(SpaceClass space) const { return available_units(space) * k_unit_bytes; }
     void give_back(u64 units);
 
     // --- fragment_write.cc

@@ -140,10 +140,9 @@ Task<void> Healer::rebuild(PoolId pool, mesh::TablePtr table, Missing missing, u
                  [&] { return to_string(missing.fragment.chunk) + ": " + rebuilt.error().to_string(); });
 }
 
+// What is made again is put as packed data is.
 u64 Healer::free_bytes() const {
-    SpaceUse const space = store_.space();
-    u64 const taken = space.used_bytes + space.reserved_bytes + space.system_reserve_bytes / 2;
-    return space.capacity_bytes - std::min(space.capacity_bytes, taken);
+    return store_.available_bytes(SpaceClass::kPacking);
 }
 
 Task<void> Healer::keep_pace(u64 bytes) {
