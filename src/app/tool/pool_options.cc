@@ -12,6 +12,19 @@ namespace corelet::app {
 
 namespace {
 
+// The same whether a pool is made or changed.
+template <class Options>
+void add_name_and_domains(CLI::App& command, Options& options) {
+    command.add_option("name", options.name, "its name")->required()->type_name("NAME");
+    command
+        .add_option("--failure-domain", options.failure_domain, "what fails as one: corelet, chassis, rack or zone")
+        ->type_name("LEVEL");
+    command
+        .add_option("--survive", options.survive,
+                    "refuse it unless the loss of any one chassis, rack or zone of this mesh is survived")
+        ->type_name("LEVEL");
+}
+
 void add_redundancy_options(CLI::App& command, PoolOptions& options) {
     CLI::Option_group* const kept = command.add_option_group("redundancy");
     kept->add_option("--redundancy", options.redundancy, "rep:N copies, or ec:K+M fragments")
@@ -46,10 +59,6 @@ void add_place_options(CLI::App& command, PoolOptions& options) {
         ->type_name("CLASS");
     command.add_option("--max-per", options.max_per, "at most N fragments of a chunk in one chassis, rack or zone")
         ->type_name("LEVEL=N");
-    command
-        .add_option("--survive", options.survive,
-                    "refuse it unless the loss of any one chassis, rack or zone of this mesh is survived")
-        ->type_name("LEVEL");
 }
 
 Result<void> add_cap(const std::string& text, Json& caps) {
@@ -66,11 +75,8 @@ Result<void> add_cap(const std::string& text, Json& caps) {
 }  // namespace
 
 void add_pool_options(CLI::App& command, PoolOptions& options) {
-    command.add_option("name", options.name, "its name")->required()->type_name("NAME");
+    add_name_and_domains(command, options);
     add_redundancy_options(command, options);
-    command
-        .add_option("--failure-domain", options.failure_domain, "what fails as one: corelet, chassis, rack or zone")
-        ->type_name("LEVEL");
     add_quorum_options(command, options);
     command.add_option("--chunk-size", options.chunk_size, "256K to 64M (default 8M)")->type_name("SIZE");
     add_place_options(command, options);
@@ -102,10 +108,7 @@ Result<Json> pool_request(const PoolOptions& options) {
 }
 
 void add_pool_change_options(CLI::App& command, PoolChange& change) {
-    command.add_option("name", change.name, "its name")->required()->type_name("NAME");
-    command
-        .add_option("--failure-domain", change.failure_domain, "what fails as one: corelet, chassis, rack or zone")
-        ->type_name("LEVEL");
+    add_name_and_domains(command, change);
     command.add_option("--strategy", change.strategy, "balanced, random or zone-aware")->type_name("NAME");
     command.add_option("--device-class", change.device_class, "only on corelets of this class; any: on all")
         ->type_name("CLASS");
@@ -113,10 +116,6 @@ void add_pool_change_options(CLI::App& command, PoolChange& change) {
         .add_option("--max-per", change.max_per,
                     "at most N fragments of a chunk in one chassis, rack or zone; 0: no cap of its own")
         ->type_name("LEVEL=N");
-    command
-        .add_option("--survive", change.survive,
-                    "refuse it unless the loss of any one chassis, rack or zone of this mesh is survived")
-        ->type_name("LEVEL");
     auto const number = [&](const char* name, std::optional<u32>& value, const char* description) {
         command.add_option(name, value, description)->type_name("N");
     };
