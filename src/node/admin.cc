@@ -322,6 +322,10 @@ Task<Result<Json>> volume_remove(NodeServices& node, Json arguments) {
 
 }  // namespace
 
+bool is_admin_key(const NodeConfig& config, std::string_view key) {
+    return !config.admin_key.empty() && same_secret(as_bytes(config.admin_key), as_bytes(key));
+}
+
 Result<void> admit_command(const NodeConfig& config, const Request& request, const pb::AdminRequest& message) {
     if (request.vouched_for) return {};
     // What corelets ask each other for `status`, `events`, and what a volume refers to; it changes nothing.
@@ -329,7 +333,7 @@ Result<void> admit_command(const NodeConfig& config, const Request& request, con
                       message.command() == "volume.runs.own" || message.command() == "volume.chunks.own" ||
                       message.command() == "volume.log.own";
     if (asks && request.from->role == PeerRole::kCorelet) return {};
-    if (!config.admin_key.empty() && same_secret(as_bytes(config.admin_key), as_bytes(message.key()))) return {};
+    if (is_admin_key(config, message.key())) return {};
     std::string const why =
         message.key().empty()
             ? "commands over TCP need the admin key of the corelet's directory, and none was presented"

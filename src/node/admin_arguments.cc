@@ -156,6 +156,12 @@ Result<CoreletId> corelet_argument(const mesh::Map& map, const Json& arguments, 
     return fail(Code::kNotFound, "there is no corelet " + wanted + "; `corelet status` lists them");
 }
 
+Result<const mesh::Pool*> pool_argument(const mesh::Map& map, const Json& arguments, const char* key) {
+    std::string const wanted = text_argument(arguments, key);
+    if (const mesh::Pool* const pool = map.find_pool(wanted)) return pool;
+    return fail(Code::kNotFound, "there is no pool '" + wanted + "'; `corelet pool ls` lists them");
+}
+
 Result<PoolWish> pool_wish(const Json& arguments) {
     PoolWish wish;
     mesh::PoolSpec& spec = wish.spec;

@@ -21,6 +21,9 @@ inline constexpr usize k_admin_arguments_bytes_max = 64 * k_kib;
 [[nodiscard]] u64 number_argument(const Json& arguments, const char* key);
 // The corelet of the map whose id (16 hex digits) the argument is. kNotFound: there is none.
 [[nodiscard]] Result<CoreletId> corelet_argument(const mesh::Map& map, const Json& arguments, const char* key);
+// The pool of the map whose name the argument is. kNotFound: there is none.
+[[nodiscard]] Result<const mesh::Pool*> pool_argument(const mesh::Map& map, const Json& arguments,
+                                                      const char* key = "name");
 
 struct PoolWish {
     mesh::PoolSpec spec;

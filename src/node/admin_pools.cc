@@ -38,10 +38,9 @@ Task<Result<Json>> pool_create(NodeServices& node, Json arguments) {
 
 // What is named changes, by the pool as it is then.
 Task<Result<Json>> pool_change(NodeServices& node, Json arguments) {
-    std::string const name = text_argument(arguments, "name");
     auto const map = node.maps->current();
-    const mesh::Pool* const pool = map->find_pool(name);
-    if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
+    CO_TRY(const mesh::Pool* const pool, pool_argument(*map, arguments));
+    std::string const name = pool->spec.name;
     CO_TRY(PoolWish const wish, pool_change_wish(*pool, arguments));
     mesh::PoolChanged const change{pool->id, wish.spec, wish.survive, pool->spec};
     auto const changed = co_await node.maps->change(change, admin_patience(node));
@@ -52,10 +51,9 @@ Task<Result<Json>> pool_change(NodeServices& node, Json arguments) {
 }
 
 Task<Result<Json>> pool_remove(NodeServices& node, Json arguments) {
-    std::string const name = text_argument(arguments, "name");
     auto const map = node.maps->current();
-    const mesh::Pool* const pool = map->find_pool(name);
-    if (!pool) co_return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
+    CO_TRY(const mesh::Pool* const pool, pool_argument(*map, arguments));
+    std::string const name = pool->spec.name;
     auto const volumes = co_await node.catalog->range("volumes/", admin_patience(node));
     if (!volumes) co_return std::unexpected(no_quorum(volumes.error()));
     for (const KeyValue& item : volumes->items) {

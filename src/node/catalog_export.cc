@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/checksum.h"
 #include "base/json.h"
+#include "node/ids_json.h"
 
 namespace corelet {
 
@@ -20,8 +21,6 @@ std::string encoded(const std::string& bytes) {
 }
 
 Json head_of(const CatalogExport& in) {
-    Json voters = Json::array();
-    for (CoreletId voter : in.voters) voters.push_back(to_string(voter));
     return Json{{"corelet_catalog", k_export_version},
                 {"mesh", hex64(in.mesh.v)},
                 {"source", to_string(in.source)},
@@ -33,7 +32,7 @@ Json head_of(const CatalogExport& in) {
                 {"log_term", in.position.term.v},
                 {"log_index", in.position.index},
                 {"term", in.term.v},
-                {"voters", std::move(voters)},
+                {"voters", ids_json(in.voters)},
                 {"space_max", in.space_max}};
 }
 

@@ -1,7 +1,8 @@
 #include "node/door_keeper.h"
 
-#include "base/mac.h"
 #include "catalog/state.h"
+#include "node/door_status.h"
+#include "node/node_services.h"
 #include "stream/stream_record.h"
 #include "wire/message.h"
 
@@ -18,8 +19,7 @@ std::optional<pb::Volume> local_volume(const Catalog& catalog, const std::string
 }
 
 Result<void> admit_door(const NodeConfig& config, const Request& request, const pb::DoorOpen& message) {
-    if (request.vouched_for) return {};
-    if (!config.admin_key.empty() && same_secret(as_bytes(config.admin_key), as_bytes(message.key()))) return {};
+    if (request.vouched_for || is_admin_key(config, message.key())) return {};
     return fail(Code::kDenied,
                 "a volume is reached over TCP with the mesh's admin key; name a directory that holds it "
                 "(admin.key): corelet --dir DIR connect ...");
@@ -39,15 +39,6 @@ Result<void> check_range(const BlockDevice& device, const pb::DoorRequest& messa
     if (kind == DoorKind::kWrite && payload.size() != length)
         return fail(Code::kInvalid, "a write comes with another number of bytes than it says");
     return {};
-}
-
-Reply reply_with(const std::vector<BlockStatusExtent>& extents) {
-    pb::DoorReply message;
-    for (const BlockStatusExtent& extent : extents)
-        message.add_extents(extent.length_bytes * 4 + (extent.is_hole ? 2 : 0) + (extent.reads_zero ? 1 : 0));
-    Reply out;
-    out.body = encode_message(message);
-    return out;
 }
 
 Task<Result<Reply>> run_on(std::shared_ptr<BlockDevice> device, pb::DoorRequest message, BufferChain payload) {
@@ -74,7 +65,7 @@ Task<Result<Reply>> run_on(std::shared_ptr<BlockDevice> device, pb::DoorRequest 
             break;
         case DoorKind::kStatus: {
             CO_TRY(auto const extents, co_await device->block_status(offset, length));
-            reply = reply_with(extents);
+            reply = door_status_reply(extents);
             break;
         }
         default:
@@ -128,9 +119,7 @@ Task<Result<Reply>> DoorKeeper::find(Request request) {
         if (corelet.is_up() && !corelet.addresses.empty() &&
             place.others_size() < static_cast<int>(k_door_others_max))
             place.add_others(corelet.addresses.front());
-    Reply reply;
-    reply.body = encode_message(place);
-    co_return reply;
+    co_return Reply{encode_message(place), {}};
 }
 
 Result<DoorKeeper::Served> DoorKeeper::served(const std::string& volume) const {
@@ -163,9 +152,7 @@ Task<Result<Reply>> DoorKeeper::open(Request request) {
     opened.set_ticket(ticket);
     opened.set_size_bytes(here.device->size_bytes());
     opened.set_volatile_cache(here.device->has_volatile_cache());
-    Reply reply;
-    reply.body = encode_message(opened);
-    co_return reply;
+    co_return Reply{encode_message(opened), {}};
 }
 
 Task<Result<Reply>> DoorKeeper::carry_out(Request request) {

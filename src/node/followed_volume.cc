@@ -4,6 +4,7 @@
 
 #include "node/door.pb.h"
 #include "node/door_keeper.h"
+#include "node/door_status.h"
 #include "rt/combine.h"
 #include "wire/message.h"
 
@@ -39,6 +40,14 @@ bool changes(DoorKind kind) {
     return kind == DoorKind::kWrite || kind == DoorKind::kTrim || kind == DoorKind::kZeroes;
 }
 
+pb::DoorRequest door_request(DoorKind kind, u64 offset, u64 length) {
+    pb::DoorRequest out;
+    out.set_kind(static_cast<u32>(kind));
+    out.set_offset(offset);
+    out.set_length(length);
+    return out;
+}
+
 Extent door_extent(u64 offset, u64 length) {
     u64 const first = offset / k_block_bytes;
     return {first, static_cast<u32>(div_ceil(offset + length, k_block_bytes) - first)};
@@ -70,11 +79,8 @@ Task<Result<void>> FollowedVolume::start(Instant deadline) {
 Task<Result<BufferChain>> FollowedVolume::read(u64 offset, u32 length) {
     std::vector<Task<Result<Reply>>> pieces;
     for (u64 at = 0; at < length; at += k_door_piece_max) {
-        pb::DoorRequest message;
-        message.set_kind(static_cast<u32>(DoorKind::kRead));
-        message.set_offset(offset + at);
-        message.set_length(std::min<u64>(length - at, k_door_piece_max));
-        pieces.push_back(ask(std::move(message), {}));
+        u64 const bytes = std::min<u64>(length - at, k_door_piece_max);
+        pieces.push_back(ask(door_request(DoorKind::kRead, offset + at, bytes), {}));
     }
     BufferChain out;
     auto replies = co_await join_all<Result<Reply>>(std::move(pieces));
@@ -91,10 +97,7 @@ Task<Result<void>> FollowedVolume::write(u64 offset, BufferChain data, bool fua)
     std::vector<Task<Result<Reply>>> pieces;
     for (u64 at = 0; at < data.size(); at += k_door_piece_max) {
         u64 const length = std::min<u64>(data.size() - at, k_door_piece_max);
-        pb::DoorRequest message;
-        message.set_kind(static_cast<u32>(DoorKind::kWrite));
-        message.set_offset(offset + at);
-        message.set_length(length);
+        pb::DoorRequest message = door_request(DoorKind::kWrite, offset + at, length);
         message.set_fua(fua);
         pieces.push_back(ask(std::move(message), data.slice(at, length)));
     }
@@ -105,18 +108,13 @@ Task<Result<void>> FollowedVolume::write(u64 offset, BufferChain data, bool fua)
 }
 
 Task<Result<void>> FollowedVolume::flush() {
-    pb::DoorRequest message;
-    message.set_kind(static_cast<u32>(DoorKind::kFlush));
-    CO_TRY_VOID(co_await ask(std::move(message), {}));
+    CO_TRY_VOID(co_await ask(door_request(DoorKind::kFlush, 0, 0), {}));
     co_return Result<void>{};
 }
 
 Task<Result<void>> FollowedVolume::trim(u64 offset, u64 length, bool fua) {
     if (length == 0) co_return Result<void>{};
-    pb::DoorRequest message;
-    message.set_kind(static_cast<u32>(DoorKind::kTrim));
-    message.set_offset(offset);
-    message.set_length(length);
+    pb::DoorRequest message = door_request(DoorKind::kTrim, offset, length);
     message.set_fua(fua);
     CO_TRY_VOID(co_await ask(std::move(message), {}));
     co_return Result<void>{};
@@ -124,10 +122,7 @@ Task<Result<void>> FollowedVolume::trim(u64 offset, u64 length, bool fua) {
 
 Task<Result<void>> FollowedVolume::write_zeroes(u64 offset, u64 length, bool may_trim, bool fua) {
     if (length == 0) co_return Result<void>{};
-    pb::DoorRequest message;
-    message.set_kind(static_cast<u32>(DoorKind::kZeroes));
-    message.set_offset(offset);
-    message.set_length(length);
+    pb::DoorRequest message = door_request(DoorKind::kZeroes, offset, length);
     message.set_may_trim(may_trim);
     message.set_fua(fua);
     CO_TRY_VOID(co_await ask(std::move(message), {}));
@@ -135,20 +130,8 @@ Task<Result<void>> FollowedVolume::write_zeroes(u64 offset, u64 length, bool may
 }
 
 Task<Result<std::vector<BlockStatusExtent>>> FollowedVolume::block_status(u64 offset, u64 length) {
-    pb::DoorRequest message;
-    message.set_kind(static_cast<u32>(DoorKind::kStatus));
-    message.set_offset(offset);
-    message.set_length(length);
-    CO_TRY(Reply const reply, co_await ask(std::move(message), {}));
-    CO_TRY(auto const answer, decode_message<pb::DoorReply>(reply.body));
-    std::vector<BlockStatusExtent> out;
-    u64 covered = 0;
-    for (u64 const extent : answer.extents()) {
-        covered += extent / 4;
-        out.push_back({extent / 4, (extent & 2) != 0, (extent & 1) != 0});
-    }
-    if (covered == 0 || covered > length) co_return fail(Code::kIo, "the owner's block status makes no sense");
-    co_return out;
+    CO_TRY(Reply const reply, co_await ask(door_request(DoorKind::kStatus, offset, length), {}));
+    co_return parse_door_status(reply, length);
 }
 
 // What was sent is seen to its end, whoever still waits for it: only then may something that overlaps it be sent.

@@ -149,6 +149,8 @@ class NodeServices final : public HealPort, public DeleteAuthority, public PeerE
 
 // admin.cc
 // Who may give which command: kDenied with what to do instead.
+// The key of the mesh, as it was presented by whoever the kernel does not vouch for; false where there is none.
+[[nodiscard]] bool is_admin_key(const NodeConfig& config, std::string_view key);
 [[nodiscard]] Result<void> admit_command(const NodeConfig& config, const Request& request,
                                          const pb::AdminRequest& message);
 [[nodiscard]] Task<Result<std::string>> run_command(NodeServices& node, std::string name, std::string arguments);

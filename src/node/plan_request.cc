@@ -118,12 +118,10 @@ Result<PlanRequest> plan_pool(const Json& arguments) {
 
 Result<PlanRequest> plan_pool_change(const mesh::Map& map, const Json& arguments) {
     PlanRequest out;
-    std::string const name = text_argument(arguments, "name");
-    const mesh::Pool* const pool = map.find_pool(name);
-    if (!pool) return fail(Code::kNotFound, "there is no pool '" + name + "'; `corelet pool ls` lists them");
+    TRY(const mesh::Pool* const pool, pool_argument(map, arguments));
     TRY(PoolWish const wish, pool_change_wish(*pool, arguments));
     out.events.emplace_back(mesh::PoolChanged{pool->id, wish.spec, wish.survive, pool->spec});
-    out.sentence = "pool '" + name + "' is changed";
+    out.sentence = "pool '" + pool->spec.name + "' is changed";
     return out;
 }
 

@@ -7,6 +7,7 @@
 #include "node/health_findings.h"
 #include "node/health_report.h"
 #include "node/health_service.h"
+#include "node/ids_json.h"
 #include "node/mesh_view.h"
 #include "node/status_healing.h"
 #include "stream/stream_record.h"
@@ -16,12 +17,6 @@ namespace corelet {
 namespace {
 
 constexpr usize k_degraded_rows = 64;  // the ones with the fewest holders say it all but for zones
-
-Json ids(const std::vector<CoreletId>& list) {
-    Json out = Json::array();
-    for (CoreletId id : list) out.push_back(to_string(id));
-    return out;
-}
 
 // Peers that this corelet does not reach directly, and who reaches them for it: whoever its connections go through,
 // or, while it has none, whoever the watch over each other says.
@@ -75,11 +70,11 @@ Json node_info(NodeServices& node) {
     if (node.volumes)
         for (auto const& [name, owned] : node.volumes->owned()) {
             Json standbys = Json::array();
-            for (auto const& standby : owned.stream.standbys) standbys.push_back(ids(standby.replicas));
+            for (auto const& standby : owned.stream.standbys) standbys.push_back(ids_json(standby.replicas));
             volumes[name] = Json{{"epoch", owned.stream.epoch.v},
                                  {"uri", owned.uri},
                                  {"export_error", owned.export_error},
-                                 {"open_segment", ids(owned.stream.open_segment)},
+                                 {"open_segment", ids_json(owned.stream.open_segment)},
                                  {"standbys", standbys},
                                  {"width_wanted", owned.stream.width_wanted},
                                  {"waiting_for", owned.stream.waiting_for},
@@ -386,7 +381,7 @@ Task<Result<Json>> mesh_status(NodeServices& node) {
                  {"outside", node.config.catalog},
                  {"leader", to_string(node.catalog->leader())},
                  {"recovered", node.catalog->local().find(k_recovery_key) != nullptr},
-                 {"voters", ids(node.catalog->voters())}};
+                 {"voters", ids_json(node.catalog->voters())}};
     co_return Json{{"mesh", hex64(node.config.mesh.v)},
                    {"health", health_of(losses, health)},
                    {"can_lose", losses.can_lose},

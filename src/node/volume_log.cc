@@ -4,6 +4,7 @@
 
 #include "heal/heal.pb.h"
 #include "node/admin_arguments.h"
+#include "node/ids_json.h"
 #include "node/log_care.h"
 #include "node/volume_care.h"
 #include "wire/message.h"
@@ -14,12 +15,6 @@ namespace {
 
 constexpr usize k_log_segments_a_mend = 256;
 constexpr Duration k_mend_log_limit = 40_s;
-
-Json ids_json(const std::vector<CoreletId>& ids) {
-    Json out = Json::array();
-    for (CoreletId id : ids) out.push_back(to_string(id));
-    return out;
-}
 
 Json log_finding_json(const LogFinding& finding) {
     return Json{{"segment", finding.seq},
